@@ -1,0 +1,42 @@
+# The verbs for developers. `make help` lists them.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+unexport PYTHONDONTWRITEBYTECODE
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Create .venv with the pinned dependencies
+
+demo: $(INSTALLED) ## Run the reference project from raw flights to predictions
+	$(BIN)/slh demo examples/nyc_flights
+
+test: $(INSTALLED) ## Run the tests
+	$(BIN)/pytest
+
+check: $(INSTALLED) ## Check style, types and the layers of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED) ## Run the benchmarks of the demo and the command line
+	$(BIN)/python benchmarks/demo.py
+
+clean: ## Remove what the demo wrote
+	rm -rf examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.PHONY: help setup demo test check format bench clean

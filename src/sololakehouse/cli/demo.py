@@ -1,0 +1,175 @@
+"""The whole path of a project, and the summary at its end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sololakehouse.cli.lake import table_row
+from sololakehouse.cli.models import outcome_rows, run_scoring, score_row, train_file
+from sololakehouse.cli.pipelines import ingest_sources, open_writer, run_pipeline
+from sololakehouse.cli.render import print_line, print_table
+from sololakehouse.errors import ConfigError, RunError
+from sololakehouse.lake import Lakehouse, LakeWriter
+
+T = TypeVar("T")
+
+
+class _Demo:
+    """Runs the steps of a project one after the other and keeps their times."""
+
+    def __init__(self, lake: Lakehouse, *, quiet: bool) -> None:
+        self._lake = lake
+        self._quiet = quiet
+        self._writer: LakeWriter = open_writer(lake)
+        self._changed = False
+        self.steps: list[dict[str, Any]] = []
+
+    def timed(self, name: str, step: Callable[[], tuple[T, str, bool]]) -> T:
+        """Run a step that gives its result, what it did in words, and whether it wrote."""
+        if not self._quiet:
+            print_line(f"[bold]{name}[/]")
+        began = time.perf_counter()
+        result, done, wrote = step()
+        seconds = round(time.perf_counter() - began, 2)
+        self.steps.append({"step": name, "did": done, "seconds": seconds})
+        self._changed |= wrote
+        if not self._quiet:
+            print_line(f"  {done} [dim]({seconds:.1f} s)[/]")
+        return result
+
+    def deliver(self) -> tuple[None, str, bool]:
+        """Let the project's provider put down its landing files."""
+        script = self._lake.project.settings.provider
+        if script is None:
+            return None, "the landing files that are there", False
+        done = subprocess.run(
+            [sys.executable, script],
+            cwd=self._lake.project.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RunError(f"{script} failed: {(done.stderr or done.stdout).strip()}")
+        return None, done.stdout.strip(), False
+
+    def ingest(self) -> tuple[None, str, bool]:
+        """Ingest all sources."""
+        results = ingest_sources(self._lake, self._writer, (), quiet=self._quiet)
+        new, rows = sum(len(r.new_files) for r in results), sum(r.rows for r in results)
+        if not new:
+            return None, f"up to date: {sum(r.known_files for r in results)} known files", False
+        return None, f"{new} new files, {rows:,} rows into bronze", True
+
+    def run(self) -> tuple[None, str, bool]:
+        """Run the pipeline."""
+        results = run_pipeline(self._lake, self._writer, quiet=self._quiet)
+        tables = [result for result in results if result.step.state != "view"]
+        computed = sum(result.step.state == "run" for result in tables)
+        if not computed:
+            return None, f"up to date: {len(tables)} tables", False
+        return None, f"{computed} of {len(tables)} tables computed", True
+
+    def train(self, file: str) -> tuple[list[dict[str, Any]], str, bool]:
+        """Train one experiment and promote its model if it passes the gate."""
+        from sololakehouse.models.registry import promote
+
+        path = self._lake.project.folder / file
+        outcome = train_file(self._lake, self._writer, path, quiet=self._quiet)
+        name = outcome.runs[0].name
+        promoted = promote(self._lake, self._writer, name, None, "production")
+        done = "up to date" if outcome.up_to_date else f"{len(outcome.runs)} models trained"
+        return (
+            outcome_rows(outcome),
+            f"{done}; version {promoted.version} in production: {promoted.reason}",
+            not outcome.up_to_date or promoted.changed,
+        )
+
+    def score(self, name: str) -> tuple[None, str, bool]:
+        """Run one scoring job."""
+        result = run_scoring(self._lake, self._writer, self._lake.project.settings.scoring[name])
+        row = score_row(result)
+        model = f"{row['model']} version {row['model version']}"
+        said = f"{row['rows']:,} rows in {row['table']} by {model}"
+        return None, f"up to date: {said}" if result.up_to_date else said, not result.up_to_date
+
+    def evaluate(self, name: str) -> tuple[list[dict[str, Any]], str, bool]:
+        """Compare the predictions of a scoring job with its labels."""
+        from sololakehouse.monitoring import evaluate_job
+
+        job = self._lake.project.settings.scoring[name]
+        result = evaluate_job(self._lake, self._writer, job)
+        said = f"{sum(month['rows'] for month in result.months):,} predictions by month"
+        done = f"up to date: {said}" if result.up_to_date else said
+        return list(result.months), done, not result.up_to_date
+
+    def summary(self, models: list[dict[str, Any]], months: list[dict[str, Any]]) -> dict[str, Any]:
+        """Describe what the lakehouse holds now."""
+        from sololakehouse.models.registry import model_versions
+
+        stages = {(v.name, v.version): v.stage for v in model_versions(self._lake)}
+        return {
+            "tables": [table_row(self._lake.read(name)) for name in self._lake.table_names()],
+            "models": [
+                {"stage": stages.get((row["model"], row["version"])), **row} for row in models
+            ],
+            "evaluation": months,
+            "steps": self.steps,
+            "changed": self._changed,
+        }
+
+
+def run_demo(folder: Path, *, quiet: bool) -> dict[str, Any]:
+    """Take a project from its landing files to evaluated predictions.
+
+    Returns
+    -------
+    dict
+        `tables`, `models`, `evaluation`, `steps` with their seconds, and `changed`: whether
+        anything was committed.
+
+    Raises
+    ------
+    ConfigError
+        `folder` holds no project.
+    """
+    lake = Lakehouse.open(folder)
+    settings = lake.project.settings
+    if not settings.sources:
+        raise ConfigError(
+            f"{lake.project.folder} declares no sources, so there is nothing to show."
+        )
+    demo = _Demo(lake, quiet=quiet)
+    demo.timed("Landing", demo.deliver)
+    demo.timed("Ingest", demo.ingest)
+    demo.timed("Pipeline", demo.run)
+    models: list[dict[str, Any]] = []
+    months: list[dict[str, Any]] = []
+    for file in settings.experiments:
+        models += demo.timed(f"Experiment {file}", partial(demo.train, file))
+    for name, job in settings.scoring.items():
+        demo.timed(f"Score {name}", partial(demo.score, name))
+        if job.labels:
+            months += demo.timed(f"Evaluate {name}", partial(demo.evaluate, name))
+    return demo.summary(models, months)
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print tables, models, evaluation, times, and where to look further."""
+    print_line("")
+    print_table(summary["tables"], ["table", "rows", "version", "made by"])
+    for title, rows in (("Models", summary["models"]), ("By month", summary["evaluation"])):
+        if rows:
+            print_line(f"\n[bold]{title}[/]")
+            print_table(rows, list(rows[0]))
+    print_line("")
+    print_table(summary["steps"], ["step", "seconds"])
+    total = sum(step["seconds"] for step in summary["steps"])
+    state = "" if summary["changed"] else " Nothing had changed: no commit was made."
+    print_line(f"\nDone in {total:.1f} s.{state}")

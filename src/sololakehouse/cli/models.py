@@ -1,0 +1,195 @@
+"""Commands about models: `slh train`, `slh promote`, `slh score`, `slh models`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sololakehouse.cli.pipelines import open_writer
+from sololakehouse.cli.render import as_json, print_json, print_line, print_table, progress
+
+if TYPE_CHECKING:
+    from sololakehouse.config import ScoringJob
+    from sololakehouse.inference.batch import ScoreResult
+    from sololakehouse.lake import Lakehouse, LakeWriter
+    from sololakehouse.models.training import TrainingOutcome
+
+_STEPS_OF_TRAINING = 6
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option("--force", is_flag=True, help="Train even if nothing changed.")
+@as_json
+def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool) -> None:
+    """Train the baseline and the model of an experiment FILE, and log them to MLflow.
+
+    The training set is built first, if it is not up to date. The better model on the validation
+    part becomes staging.
+
+    \b
+    Examples:
+      slh train experiments/flight_delay.yml
+      slh train experiments/flight_delay.yml --set model.params.max_depth=8
+    """
+    from sololakehouse.lake import Lakehouse
+
+    lake = Lakehouse.open()
+    outcome = train_file(lake, open_writer(lake), file, overrides, force=force, quiet=json_wanted)
+    rows = outcome_rows(outcome)
+    if json_wanted:
+        print_json(rows)
+        return
+    print_table(rows, list(rows[0]))
+    if outcome.up_to_date:
+        print_line("Up to date: nothing that decides the models changed.")
+
+
+def train_file(
+    lake: Lakehouse,
+    writer: LakeWriter,
+    file: Path,
+    overrides: tuple[str, ...] = (),
+    *,
+    force: bool = False,
+    quiet: bool,
+) -> TrainingOutcome:
+    """Train one experiment with a progress bar."""
+    from sololakehouse.models.experiment import load_experiment
+    from sololakehouse.models.training import train as train_experiment
+
+    experiment = load_experiment(lake.project, file, overrides)
+    with progress(_STEPS_OF_TRAINING, quiet=quiet) as begin:
+        return train_experiment(lake, writer, experiment, force=force, on_step=begin)
+
+
+def outcome_rows(outcome: TrainingOutcome) -> list[dict[str, Any]]:
+    """Describe each trained model in one row."""
+    return [
+        {"model": run.name, "version": run.version, "role": run.role, **run.metrics}
+        for run in outcome.runs
+    ]
+
+
+@click.command()
+@click.argument("model")
+@click.option("--version", type=click.IntRange(min=1), help="Default: the version in staging.")
+@click.option(
+    "--to",
+    "stage",
+    type=click.Choice(["staging", "production"]),
+    required=True,
+    help="The stage; production has a gate.",
+)
+@as_json
+def promote(model: str, version: int | None, stage: str, json_wanted: bool) -> None:
+    """Move a version of MODEL to a stage; production asks that it beats its baseline.
+
+    \b
+    Examples:
+      slh promote flight_delay --to production
+      slh promote flight_delay --version 2 --to staging
+    """
+    from sololakehouse.lake import Lakehouse
+    from sololakehouse.models.registry import promote as promote_version
+
+    lake = Lakehouse.open()
+    done = promote_version(lake, open_writer(lake), model, version, stage)
+    if json_wanted:
+        print_json({"model": model, "version": done.version, "to": stage, "reason": done.reason})
+    else:
+        print_line(f"{model} version {done.version}: {stage}. {done.reason}")
+
+
+@click.command()
+@click.argument("job")
+@click.option("--input", "source", help="A table or a SELECT, if JOB is a model.")
+@click.option("--output", help="The table that takes the predictions, if JOB is a model.")
+@as_json
+def score(job: str, source: str | None, output: str | None, json_wanted: bool) -> None:
+    """Score rows with a registered model.
+
+    JOB is a scoring job of lakehouse.yml, or a model as NAME@production or NAME@3 with --input
+    and --output.
+
+    \b
+    Examples:
+      slh score november_december
+      slh score flight_delay@production --input gold.flight_schedule --output inference.all
+    """
+    from sololakehouse.lake import Lakehouse
+
+    lake = Lakehouse.open()
+    result = run_scoring(lake, open_writer(lake), _job(lake, job, source, output))
+    row = score_row(result)
+    if json_wanted:
+        print_json(row)
+    else:
+        print_table([row], list(row))
+
+
+def _job(lake: Lakehouse, name: str, source: str | None, output: str | None) -> ScoringJob:
+    from sololakehouse.config import ScoringJob, validate
+    from sololakehouse.errors import NotFoundError, UsageError
+
+    jobs = lake.project.settings.scoring
+    if "@" not in name:
+        if name not in jobs:
+            raise NotFoundError.of("scoring job", name, jobs)
+        return jobs[name]
+    if source is None or output is None:
+        raise UsageError(f"To score with {name}, say --input TABLE and --output TABLE.")
+    return validate({"model": name, "input": source, "output": output}, ScoringJob, "slh score")
+
+
+def run_scoring(lake: Lakehouse, writer: LakeWriter, job: ScoringJob) -> ScoreResult:
+    """Run one scoring job."""
+    from sololakehouse.inference.batch import score as score_job
+
+    return score_job(lake, writer, job)
+
+
+def score_row(result: ScoreResult) -> dict[str, Any]:
+    """Describe a batch inference in one row."""
+    return {
+        "table": result.snapshot.name,
+        "version": result.snapshot.version,
+        "rows": result.snapshot.rows,
+        "model": result.model.name,
+        "model version": result.model.version,
+        "state": "up to date" if result.up_to_date else "scored",
+    }
+
+
+@click.command()
+@as_json
+def models(json_wanted: bool) -> None:
+    """List the registered models with their stages and metrics.
+
+    \b
+    Examples:
+      slh models
+      slh models --json
+    """
+    from sololakehouse.lake import Lakehouse
+    from sololakehouse.models.registry import model_versions
+
+    rows = [
+        {
+            "model": version.name,
+            "version": version.version,
+            "stage": version.stage,
+            "role": version.role,
+            **version.metrics,
+        }
+        for version in model_versions(Lakehouse.open())
+    ]
+    if json_wanted:
+        print_json(rows)
+    elif rows:
+        print_table(rows, list(rows[0]))
+    else:
+        print_line("No models yet. 'slh train FILE' makes the first ones.")

@@ -1,0 +1,166 @@
+"""Commands that fill tables: `slh ingest` and `slh run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sololakehouse.cli.render import as_json, print_json, print_line, print_table, progress
+
+if TYPE_CHECKING:
+    from sololakehouse.lake import Lakehouse, LakeWriter
+    from sololakehouse.pipelines.ingest import IngestResult
+    from sololakehouse.pipelines.plan import Step
+    from sololakehouse.pipelines.run import StepResult
+
+
+def open_writer(lake: Lakehouse) -> LakeWriter:
+    """Begin a run on a lakehouse."""
+    from sololakehouse.lake import LakeWriter
+    from sololakehouse.provenance import Run
+
+    return LakeWriter(lake, Run.start(lake.project.folder, lake.project.settings.engine))
+
+
+@click.command()
+@click.argument("sources", nargs=-1)
+@as_json
+def ingest(sources: tuple[str, ...], json_wanted: bool) -> None:
+    """Take new landing files into their bronze tables.
+
+    SOURCES are names from lakehouse.yml; without any, all sources are taken. A file that is in
+    its table already is left alone.
+
+    \b
+    Examples:
+      slh ingest
+      slh ingest flights --json
+    """
+    from sololakehouse.lake import Lakehouse
+
+    lake = Lakehouse.open()
+    results = ingest_sources(lake, open_writer(lake), sources, quiet=json_wanted)
+    rows = [_ingest_row(result) for result in results]
+    if json_wanted:
+        print_json(rows)
+    else:
+        print_table(rows, ["source", "table", "version", "new files", "known files", "new rows"])
+
+
+def ingest_sources(
+    lake: Lakehouse, writer: LakeWriter, names: tuple[str, ...], *, quiet: bool
+) -> list[IngestResult]:
+    """Ingest the named sources, or all of them, with a progress bar."""
+    from sololakehouse.errors import ConfigError, NotFoundError
+    from sololakehouse.pipelines.ingest import ingest as ingest_source
+
+    declared = lake.project.settings.sources
+    unknown = next((name for name in names if name not in declared), None)
+    if unknown is not None:
+        raise NotFoundError.of("source", unknown, declared)
+    if not declared:
+        raise ConfigError(
+            f"{lake.project.folder}/lakehouse.yml declares no sources. Add one under 'sources:' "
+            "with a path and a table, as 'slh init' writes it."
+        )
+    wanted = names or tuple(declared)
+    with progress(len(wanted), quiet=quiet) as begin:
+        results = []
+        for name in wanted:
+            begin(name)
+            results.append(ingest_source(lake, writer, name, on_file=None))
+    return results
+
+
+def _ingest_row(result: IngestResult) -> dict[str, Any]:
+    return {
+        "source": result.source,
+        "table": result.table,
+        "version": result.snapshot.version,
+        "new files": len(result.new_files),
+        "known files": result.known_files,
+        "new rows": result.rows,
+    }
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Show what a run would do, and check every query.")
+@as_json
+def run(dry_run: bool, json_wanted: bool) -> None:
+    """Compute the tables of the pipeline in spark-pipeline.yml.
+
+    A table whose query, input versions, expectations and properties are those of its last commit
+    is up to date and left alone.
+
+    \b
+    Examples:
+      slh run
+      slh run --dry-run
+    """
+    from sololakehouse.lake import Lakehouse
+
+    lake = Lakehouse.open()
+    if dry_run:
+        rows = planned(lake)
+        columns = ["table", "state", "reason", "reads"]
+    else:
+        results = run_pipeline(lake, open_writer(lake), quiet=json_wanted)
+        rows = [_run_row(result) for result in results if result.step.state != "view"]
+        columns = ["table", "state", "reason", "version", "rows", "violations", "seconds"]
+    if json_wanted:
+        print_json(rows)
+    else:
+        print_table(rows, columns)
+
+
+def planned(lake: Lakehouse) -> list[dict[str, Any]]:
+    """Plan the pipeline and describe its steps."""
+    from sololakehouse.pipelines.run import prepare
+
+    with prepare(lake) as pipeline:
+        return [_step_row(step) for step in pipeline.steps]
+
+
+def run_pipeline(lake: Lakehouse, writer: LakeWriter, *, quiet: bool) -> list[StepResult]:
+    """Run the pipeline with a progress bar, and point out violated expectations."""
+    from sololakehouse.pipelines.run import execute, prepare
+
+    with prepare(lake) as pipeline, progress(len(pipeline.steps), quiet=quiet) as begin:
+        results = execute(pipeline, writer, on_start=lambda step: begin(step.name))
+    if not quiet:
+        for result in results:
+            _print_violations(result)
+    return results
+
+
+def _print_violations(result: StepResult) -> None:
+    for found in result.expectations:
+        if found.violations:
+            done = "dropped" if found.action == "drop" else "kept"
+            print_line(
+                f"[yellow]{result.step.name}[/]: {found.violations:,} of {found.rows:,} rows "
+                f"violate {found.name!r} and were {done}."
+            )
+
+
+def _step_row(step: Step) -> dict[str, Any]:
+    return {
+        "table": step.name,
+        "state": step.state,
+        "reason": step.reason,
+        "reads": ", ".join(step.tables),
+    }
+
+
+def _run_row(result: StepResult) -> dict[str, Any]:
+    snapshot = result.snapshot
+    return {
+        "table": result.step.name,
+        "state": "computed" if result.step.state == "run" else result.step.state,
+        "reason": result.step.reason,
+        "version": snapshot.version if snapshot else None,
+        "rows": snapshot.rows if snapshot else None,
+        "violations": sum(found.violations for found in result.expectations),
+        "seconds": round(result.seconds, 2),
+    }

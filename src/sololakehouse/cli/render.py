@@ -1,0 +1,104 @@
+"""What commands print: tables and lines for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE = 400
+
+as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON for scripts.")
+
+
+@cache
+def console() -> Console:
+    """Return the console of people's output; it measures the terminal once."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    return Console(highlight=False, soft_wrap=not terminal, width=None if terminal else _WIDE)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON; moments as ISO 8601."""
+    click.echo(json.dumps(value, indent=2, default=_as_text))
+
+
+def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print rows as a table; numbers are right-aligned and None is empty."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    listed = [[row.get(column) for column in columns] for row in rows]
+    for index, column in enumerate(columns):
+        known = [row[index] for row in listed if row[index] is not None]
+        numeric = bool(known) and all(_is_number(value) for value in known)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for row in listed:
+        table.add_row(*(_cell(value) for value in row))
+    console().print(table)
+
+
+def print_line(text: str) -> None:
+    """Print one line; rich markup is interpreted."""
+    console().print(text)
+
+
+@contextmanager
+def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show a progress bar where there is a terminal; yields a function that begins the next item.
+
+    The function takes what is being done now. With `quiet` nothing is shown.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeElapsedColumn as Elapsed
+
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        Elapsed(),
+        TextColumn("{task.description}"),
+    )
+    hidden = quiet or not console().is_terminal
+    with Progress(*columns, console=console(), transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=total)
+        begun = False
+
+        def begin(what: str) -> None:
+            nonlocal begun
+            bar.update(task, advance=1 if begun else 0, description=what)
+            begun = True
+
+        yield begin
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return _as_text(value)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return str(value)

@@ -1,0 +1,1 @@
+"""The lakehouse in a browser, for reading only."""

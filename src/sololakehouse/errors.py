@@ -1,0 +1,118 @@
+"""The one error tree.
+
+SoloLakehouseError
+├── UsageError                 what was asked for or declared is wrong: exit code 2
+│   ├── ConfigError            lakehouse.yml, spark-pipeline.yml, an experiment file
+│   ├── NotFoundError          a table, column, model or metric that does not exist
+│   ├── DefinitionError        a pipeline source: cycle, two definitions, no DataFrame, bad SQL
+│   └── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
+└── RunError                   a run met data or a condition that it cannot work with: exit code 1
+    ├── IngestError            a landing file that does not fit its source
+    ├── StepError              a pipeline step that the engine could not execute
+    ├── ExpectationError       rows that violate an `expect_or_fail`
+    ├── FeatureTableError      a feature table whose keys are not unique or not set
+    └── TrainingError          labels or a split that nothing can be learned from
+
+The command line catches `SoloLakehouseError` once, prints its message and ends with its exit code.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+
+class SoloLakehouseError(Exception):
+    """Base of every error that a person can do something about."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(SoloLakehouseError):
+    """What was asked for or declared is wrong; nothing was run."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file is missing or does not validate."""
+
+    @classmethod
+    def missing_file(cls, name: str, folder: Path, hint: str) -> ConfigError:
+        """No file `name` in `folder` or any folder above it."""
+        return cls(f"No {name} in {folder} or any folder above it. {hint}")
+
+
+class NotFoundError(UsageError):
+    """A name that does not exist, with the names that do."""
+
+    @classmethod
+    def of(
+        cls, kind: str, name: str, candidates: Iterable[str], where: str | None = None
+    ) -> NotFoundError:
+        """Say that `name` is no `kind`, and what the person may have meant.
+
+        Examples
+        --------
+        >>> str(NotFoundError.of("table", "silver.flihgts", ["silver.flights", "silver.planes"]))
+        "No table 'silver.flihgts'. Did you mean 'silver.flights'? Tables: silver.flights, \
+silver.planes."
+        """
+        place = f"{where}: " if where else ""
+        return cls(f"{place}No {kind} {name!r}. {suggestion(name, candidates, kind)}")
+
+
+class DefinitionError(UsageError):
+    """A pipeline source file defines something that cannot be planned."""
+
+
+class FeatureLookupError(UsageError):
+    """A feature lookup that cannot be joined to the labels."""
+
+
+class RunError(SoloLakehouseError):
+    """A run met data or a condition that it cannot work with."""
+
+
+class IngestError(RunError):
+    """A landing file that does not fit its source; the bronze table is as it was."""
+
+
+class StepError(RunError):
+    """A pipeline step that the engine could not execute; its table is as it was."""
+
+
+class ExpectationError(RunError):
+    """Rows that violate an `expect_or_fail`; the table is as it was."""
+
+
+class FeatureTableError(RunError):
+    """A feature table whose keys and timestamp are not unique or not set."""
+
+
+class TrainingError(RunError):
+    """Labels or a split that nothing can be learned from."""
+
+
+def suggestion(name: str, candidates: Iterable[str], kind: str = "name") -> str:
+    """Name the nearest candidate, then at most twelve of them.
+
+    Examples
+    --------
+    >>> suggestion("wind_sped", ["temp", "wind_speed"], "column")
+    "Did you mean 'wind_speed'? Columns: temp, wind_speed."
+    """
+    names = sorted(candidates)
+    if not names:
+        return f"There is no {kind} yet."
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{hint}{kind.capitalize()}s: {shortened(names)}."
+
+
+def shortened(names: Sequence[str], limit: int = 12) -> str:
+    """Join names with commas, and say how many were left out."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,8 @@
+"""The feature engineering API, with the names that people know from Databricks."""
+
+from sololakehouse.features.client import FeatureEngineeringClient
+from sololakehouse.features.lookup import FeatureLookup
+from sololakehouse.features.tables import FeatureTable
+from sololakehouse.features.training_set import TrainingSet
+
+__all__ = ["FeatureEngineeringClient", "FeatureLookup", "FeatureTable", "TrainingSet"]

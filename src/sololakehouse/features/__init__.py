@@ -1,0 +1,1 @@
+"""Features: tables with a contract, point-in-time lookups, training sets."""

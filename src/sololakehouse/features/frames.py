@@ -1,0 +1,62 @@
+"""Frames that people hand in: Polars, pandas, Arrow or Spark, all as Polars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sololakehouse.errors import UsageError
+from sololakehouse.features.asof import instants
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def as_polars(frame: Any, what: str) -> pl.DataFrame:
+    """Return a frame as Polars, with every timestamp in UTC microseconds.
+
+    Parameters
+    ----------
+    frame
+        A Polars frame (lazy or not), a pandas frame (its index is not a column), an Arrow table,
+        a Spark DataFrame, or anything else that exports an Arrow stream.
+    what
+        Name for the messages, such as `the labels`.
+
+    Raises
+    ------
+    UsageError
+        The object is no frame.
+    FeatureLookupError
+        A timestamp column has no time zone, or values that microseconds cannot hold.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> as_polars(pd.DataFrame({"shop": ["n", "s"]}), "the labels")["shop"].to_list()
+    ['n', 's']
+    """
+    import polars as pl
+
+    converted = _converted(frame, what)
+    times = [name for name, kind in converted.schema.items() if isinstance(kind, pl.Datetime)]
+    return converted.with_columns(instants(converted[name], what) for name in times)
+
+
+def _converted(frame: Any, what: str) -> pl.DataFrame:
+    import polars as pl
+
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if hasattr(frame, "toArrow"):
+        return pl.DataFrame(frame.toArrow())
+    if type(frame).__module__.split(".")[0] == "pandas" and hasattr(frame, "columns"):
+        from_pandas: pl.DataFrame = pl.from_pandas(frame)
+        return from_pandas
+    if hasattr(frame, "__arrow_c_stream__"):
+        return pl.DataFrame(frame)
+    raise UsageError(
+        f"{type(frame).__name__} cannot be read as {what}. Give a Polars, pandas, Arrow or Spark "
+        "frame."
+    )

@@ -1,0 +1,125 @@
+"""A feature table at one version, with its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sololakehouse.errors import FeatureLookupError
+from sololakehouse.lake import Lakehouse, Snapshot
+from sololakehouse.lake.contract import KEYS, FeatureContract
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class FeatureTable:
+    """A feature table, pinned to a version.
+
+    Examples
+    --------
+    >>> table = FeatureTable.open(Lakehouse.open(), "features.planes")  # doctest: +SKIP
+    >>> table.primary_keys, table.timeseries_columns  # doctest: +SKIP
+    (('tailnum',), ())
+    """
+
+    def __init__(self, snapshot: Snapshot, contract: FeatureContract) -> None:
+        self.snapshot = snapshot
+        self.contract = contract
+
+    def __repr__(self) -> str:
+        return f"FeatureTable({self.name}@v{self.version})"
+
+    @classmethod
+    def open(cls, lake: Lakehouse, name: str, version: int | None = None) -> FeatureTable:
+        """Pin a feature table to a version (default: the newest).
+
+        Raises
+        ------
+        NotFoundError
+            There is no such table or version.
+        FeatureLookupError
+            The table declares no keys, so nothing can be looked up in it.
+        """
+        snapshot = lake.read(name, version)
+        contract = FeatureContract.from_properties(snapshot.properties)
+        if contract is None:
+            raise FeatureLookupError(
+                f"{name} is no feature table: it has no table property {KEYS!r}. "
+                f"Feature tables: {', '.join(feature_tables(lake)) or 'none yet'}."
+            )
+        return cls(snapshot, contract)
+
+    @property
+    def name(self) -> str:
+        """`schema.table`."""
+        return self.snapshot.name
+
+    @property
+    def version(self) -> int:
+        """The Delta version."""
+        return self.snapshot.version
+
+    @property
+    def primary_keys(self) -> tuple[str, ...]:
+        """The keys and, as on Databricks, the timestamp."""
+        return (*self.contract.keys, *self.timeseries_columns)
+
+    @property
+    def timeseries_columns(self) -> tuple[str, ...]:
+        """The timestamp column; empty for a table whose rows do not change over time."""
+        return (self.contract.timestamp,) if self.contract.timestamp else ()
+
+    @property
+    def known_at(self) -> str | None:
+        """The column with the moment when a row became known, None if there is none."""
+        return self.contract.known_at
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """All columns but keys, timestamp and `known_at`, in the order of the table."""
+        return tuple(name for name in self.snapshot.columns if name not in self.contract.identity)
+
+    @property
+    def description(self) -> str | None:
+        """What the table's maker said that it holds."""
+        record = self.snapshot.record
+        return record.details.get("comment") if record else None
+
+    @cached_property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Columns with their Polars types; no data is read.
+
+        Raises
+        ------
+        NotFoundError
+            The contract names a column that does not exist.
+        FeatureTableError
+            A timestamp has no time zone, or a key has no dependable equality.
+        """
+        schema = dict(self.snapshot.scan().collect_schema())
+        self.contract.check_types(schema, self.name)
+        return schema
+
+    def read(self, columns: Sequence[str]) -> pl.DataFrame:
+        """Read keys, times and the given columns.
+
+        Rows are checked when a table is written. A version that another writer made, without a
+        commit record, is checked here.
+
+        Raises
+        ------
+        FeatureTableError
+            Another writer left rows that violate the contract.
+        """
+        scan = self.snapshot.scan()
+        if self.snapshot.record is None:
+            self.contract.check(scan, self.name)
+        return scan.select(list(dict.fromkeys((*self.contract.identity, *columns)))).collect()
+
+
+def feature_tables(lake: Lakehouse) -> list[str]:
+    """Return the names of all feature tables, sorted."""
+    newest = (lake.read(name) for name in lake.table_names())
+    return [snapshot.name for snapshot in newest if KEYS in snapshot.properties]

@@ -1,0 +1,1 @@
+"""From a registered model to predictions: one predictor, and batch inference with it."""

@@ -1,0 +1,7 @@
+"""Delta tables: find them, read them at a version, commit to them, ask for their history."""
+
+from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.commit import LakeWriter
+from sololakehouse.lake.table import HistoryEntry, Snapshot
+
+__all__ = ["HistoryEntry", "LakeWriter", "Lakehouse", "Snapshot"]

@@ -1,0 +1,65 @@
+"""File statistics in Delta's form, from a Parquet footer, so that readers can skip files."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+_MILLISECOND = timedelta(milliseconds=1)
+_LONGEST_TEXT = 64
+
+
+def file_statistics(file: Path) -> dict[str, Any]:
+    """Return row count, minima, maxima and null counts of the file's flat columns.
+
+    Bounds are never tighter than the data: a timestamp is cut to milliseconds, downwards for the
+    minimum and upwards for the maximum; floats (Parquet's bounds leave NaN out, Spark orders it
+    above all numbers), long text and columns without statistics in every row group have no bounds.
+    """
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_metadata(file)
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    minima: dict[str, Any] = {}
+    maxima: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    for index, name in enumerate(metadata.schema.names):
+        if metadata.schema.column(index).path != name:
+            continue
+        parts = [group.column(index).statistics for group in groups]
+        if all(part is not None and part.has_null_count for part in parts):
+            nulls[name] = sum(part.null_count for part in parts)
+        known = [part for part in parts if part is not None and part.has_min_max]
+        if known and len(known) == len(parts):
+            _add_bounds(name, known, minima, maxima)
+    return {
+        "numRecords": metadata.num_rows,
+        "minValues": minima,
+        "maxValues": maxima,
+        "nullCount": nulls,
+    }
+
+
+def _add_bounds(
+    name: str, parts: list[Any], minima: dict[str, Any], maxima: dict[str, Any]
+) -> None:
+    low = _written(min(part.min for part in parts), up=False)
+    high = _written(max(part.max for part in parts), up=True)
+    if low is not None and high is not None:
+        minima[name], maxima[name] = low, high
+
+
+def _written(value: Any, *, up: bool) -> Any:
+    if isinstance(value, bool | bytes | float):
+        return None
+    if isinstance(value, datetime):
+        cut = value.replace(microsecond=value.microsecond // 1000 * 1000)
+        if up and cut != value:
+            cut += _MILLISECOND
+        return cut.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST_TEXT else None
+    return value if isinstance(value, int) else None

@@ -1,0 +1,1 @@
+"""Where every number comes from, read from commit records."""

@@ -1,0 +1,305 @@
+"""Training: the baseline and the model of an experiment, logged, registered and compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as library_version
+from typing import TYPE_CHECKING, Any
+
+from sololakehouse.errors import NotFoundError
+from sololakehouse.features.training_set import build_training_set
+from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.models import plots
+from sololakehouse.models.experiment import PARTS, Experiment, ModelSettings
+from sololakehouse.models.metrics import compute_metrics
+from sololakehouse.models.registry import (
+    BASELINE,
+    RUNS,
+    ModelVersion,
+    model_versions,
+    move,
+    register,
+)
+from sololakehouse.models.split import Part, split_by_time
+from sololakehouse.models.tracking import LoggedModel, RunReport, connected, log_run, store_exists
+from sololakehouse.models.trainers import check_settings, fit, importances
+from sololakehouse.provenance import Change, fingerprint
+
+if TYPE_CHECKING:
+    import polars as pl
+    from sklearn.pipeline import Pipeline
+
+OPERATION = "TRAINING"
+MODEL = "model"
+# Part of every fingerprint. Raise it when a change of this code can change a model.
+TRAINERS_VERSION = 1
+_LIBRARIES = ("scikit-learn", "xgboost-cpu", "numpy")
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """The baseline and the model, as registered; `up_to_date`: they were there already."""
+
+    runs: tuple[ModelVersion, ...]
+    training_set: Snapshot
+    up_to_date: bool
+
+
+@dataclass(frozen=True)
+class _Trained:
+    role: str
+    settings: ModelSettings
+    model: Pipeline
+    metrics: Mapping[str, float]
+
+
+def train(
+    lake: Lakehouse,
+    writer: LakeWriter,
+    experiment: Experiment,
+    *,
+    force: bool = False,
+    on_step: Callable[[str], None] | None = None,
+) -> TrainingOutcome:
+    """Train the baseline and the model of an experiment, unless both are up to date.
+
+    The training set is built first. Both models are fitted on its `train` part, logged to MLflow
+    and registered; the better one on the `validation` part becomes staging.
+
+    Parameters
+    ----------
+    force
+        Train even if experiment, training set and libraries are those of registered models.
+    on_step
+        Called with a few words when a step begins.
+
+    Raises
+    ------
+    TrainingError
+        Labels or split do not allow training.
+    NotFoundError, ConfigError
+        An estimator or parameter does not exist, or refuses its value.
+    RunError
+        MLflow cannot be reached.
+    """
+    begin = on_step or (lambda _: None)
+    for settings in (experiment.baseline, experiment.model):
+        check_settings(settings)
+    begin("training set")
+    training_set, _ = build_training_set(lake, writer, experiment.training_set)
+    mark = _fingerprint(experiment, training_set)
+    known = [] if force or not store_exists(lake.project) else _registered(lake, experiment, mark)
+    if known:
+        return TrainingOutcome(tuple(known), training_set, up_to_date=True)
+    parts = _parts(training_set, experiment)
+    trained = []
+    for role, settings in ((BASELINE, experiment.baseline), (MODEL, experiment.model)):
+        begin(f"fitting the {role}")
+        trained.append(_fitted(role, settings, parts, experiment))
+    begin("logging to MLflow")
+    rows = _logged(lake, writer, experiment, training_set, mark, trained, parts)
+    begin("registering")
+    _record(writer, rows, training_set, mark)
+    registered = _registered(lake, experiment, mark)
+    _stage_the_better(lake, writer, experiment, registered)
+    return TrainingOutcome(tuple(_registered(lake, experiment, mark)), training_set, False)
+
+
+def _fingerprint(experiment: Experiment, training_set: Snapshot) -> str:
+    table = training_set.table_version
+    libraries = {name: library_version(name) for name in _LIBRARIES}
+    return fingerprint(
+        OPERATION,
+        TRAINERS_VERSION,
+        experiment.model_dump(mode="json"),
+        (table.table, table.table_id, table.version),
+        libraries,
+    )
+
+
+def _registered(lake: Lakehouse, experiment: Experiment, mark: str) -> list[ModelVersion]:
+    found = [
+        version
+        for version in model_versions(lake)
+        if version.name == experiment.register_as and version.fingerprint == mark
+    ]
+    newest = {version.role: version for version in found}
+    return [newest[role] for role in (BASELINE, MODEL)] if len(newest) == 2 else []
+
+
+def _parts(training_set: Snapshot, experiment: Experiment) -> dict[str, Part]:
+    frame = training_set.to_polars()
+    return split_by_time(frame, experiment, _feature_columns(training_set))
+
+
+def _feature_columns(training_set: Snapshot) -> tuple[str, ...]:
+    record = training_set.record
+    if record is None:
+        raise NotFoundError(f"{training_set.name} has no recipe: another writer changed it.")
+    return tuple(record.details["feature_columns"])
+
+
+def _fitted(
+    role: str, settings: ModelSettings, parts: Mapping[str, Part], experiment: Experiment
+) -> _Trained:
+    model = fit(settings, parts["train"], parts["validation"], experiment.seed)
+    metrics: dict[str, float] = {}
+    for name in PARTS:
+        part = parts[name]
+        probability = model.predict_proba(part.inputs)[:, 1]
+        found = compute_metrics(experiment.metrics, part.labels, probability)
+        metrics |= {f"{name}_{metric}": value for metric, value in found.items()}
+    return _Trained(role, settings, model, metrics)
+
+
+def _logged(
+    lake: Lakehouse,
+    writer: LakeWriter,
+    experiment: Experiment,
+    training_set: Snapshot,
+    mark: str,
+    trained: list[_Trained],
+    parts: Mapping[str, Part],
+) -> list[dict[str, Any]]:
+    rows = []
+    with connected(lake.project) as client:
+        for one in trained:
+            report = _report(lake, writer, experiment, training_set, mark, one, parts)
+            logged = log_run(client, lake.project, report)
+            number = register(client, experiment.register_as, logged)
+            rows.append(_row(writer, experiment, training_set, mark, one, logged, number))
+    return rows
+
+
+def _report(
+    lake: Lakehouse,
+    writer: LakeWriter,
+    experiment: Experiment,
+    training_set: Snapshot,
+    mark: str,
+    trained: _Trained,
+    parts: Mapping[str, Part],
+) -> RunReport:
+    test = parts["test"]
+    probability = trained.model.predict_proba(test.inputs)[:, 1]
+    figures = {
+        "roc": plots.roc(test.labels, probability),
+        "precision_recall": plots.precision_recall(test.labels, probability),
+        "calibration": plots.calibration(test.labels, probability),
+    }
+    weights = importances(trained.model)
+    if weights:
+        figures["importance"] = plots.importance(weights)
+    rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
+    return RunReport(
+        experiment=experiment.name,
+        name=trained.role,
+        params=_params(experiment, trained) | rows,
+        metrics=trained.metrics,
+        tags={
+            "role": trained.role,
+            "fingerprint": mark,
+            "run_id": writer.run.run_id,
+            "code_revision": writer.run.code_revision or "none",
+            "training_set": str(training_set.table_version),
+        },
+        figures=figures,
+        datasets=_tables(lake, training_set),
+        metadata={"sololakehouse": _carried(training_set)},
+        model=trained.model,
+        inputs=parts["train"].inputs,
+    )
+
+
+def _params(experiment: Experiment, trained: _Trained) -> dict[str, Any]:
+    settings = trained.settings.model_dump(exclude={"params"}, exclude_none=True)
+    estimator = trained.model.named_steps["estimator"].get_params()
+    used = {name: value for name, value in estimator.items() if value is not None}
+    split = {name: getattr(experiment.split, name).until.isoformat() for name in PARTS}
+    return (
+        settings
+        | {f"params.{name}": value for name, value in used.items()}
+        | {f"split.{name}.until": until for name, until in split.items()}
+        | {"seed": experiment.seed}
+    )
+
+
+def _tables(lake: Lakehouse, training_set: Snapshot) -> list[tuple[Snapshot, str]]:
+    inputs = training_set.record.inputs if training_set.record else ()
+    sources = [(lake.read(source.table, source.version), "input") for source in inputs]
+    return [(training_set, "training"), *sources]
+
+
+def _carried(training_set: Snapshot) -> dict[str, Any]:
+    record = training_set.record
+    return {
+        "training_set": str(training_set.table_version),
+        "recipe": record.details["recipe"] if record else None,
+        "inputs": [str(source) for source in record.inputs] if record else [],
+    }
+
+
+def _row(
+    writer: LakeWriter,
+    experiment: Experiment,
+    training_set: Snapshot,
+    mark: str,
+    trained: _Trained,
+    logged: LoggedModel,
+    number: int,
+) -> dict[str, Any]:
+    record = training_set.record
+    recipe = record.details["recipe"] if record else {}
+    return {
+        "run_id": writer.run.run_id,
+        "experiment": experiment.name,
+        "role": trained.role,
+        "fingerprint": mark,
+        "mlflow_run_id": logged.run_id,
+        "model_uri": logged.model_uri,
+        "model_name": experiment.register_as,
+        "model_version": number,
+        "training_set": training_set.name,
+        "training_set_version": training_set.version,
+        "primary_metric": experiment.primary_metric.name,
+        "metrics": json.dumps(trained.metrics),
+        "recipe": json.dumps(recipe, sort_keys=True),
+        "feature_columns": json.dumps(list(_feature_columns(training_set))),
+        "started_at": writer.run.started_at,
+    }
+
+
+def _record(
+    writer: LakeWriter, rows: list[dict[str, Any]], training_set: Snapshot, mark: str
+) -> None:
+    change = Change(
+        operation=OPERATION,
+        fingerprint=fingerprint(OPERATION, mark, writer.run.run_id),
+        inputs=[training_set.table_version],
+        left_out=("run_id", "mlflow_run_id", "model_uri", "started_at"),
+    )
+    writer.write_frame(RUNS, _runs_frame(rows), change, mode="append")
+
+
+def _runs_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    import polars as pl
+
+    frame = pl.DataFrame(rows)
+    return frame.with_columns(pl.col("started_at").cast(pl.Datetime("us", "UTC")))
+
+
+def _stage_the_better(
+    lake: Lakehouse, writer: LakeWriter, experiment: Experiment, versions: list[ModelVersion]
+) -> None:
+    baseline, model = versions
+    key = f"validation_{experiment.primary_metric.name}"
+    mine, theirs = model.metrics[key], baseline.metrics[key]
+    better = experiment.primary_metric.better(mine, theirs)
+    winner, other = (model, baseline) if better else (baseline, model)
+    reason = (
+        f"The better one: {key} {winner.metrics[key]:.4f} against {other.metrics[key]:.4f} of "
+        f"version {other.version} ({other.role})."
+    )
+    move(lake, writer, winner, "staging", reason, {"model": mine, "baseline": theirs})

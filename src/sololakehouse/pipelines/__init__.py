@@ -1,0 +1,1 @@
+"""From landing files to tables: ingestion, and Spark Declarative Pipelines on Delta."""

@@ -1,0 +1,270 @@
+"""What a pipeline's source files declare: our registry behind `pyspark.pipelines`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sololakehouse.errors import DefinitionError, SoloLakehouseError
+from sololakehouse.pipelines import sql
+from sololakehouse.quality import (
+    Expectation,
+    Query,
+    expectations_in,
+    expectations_of,
+    unfiltered,
+    without_expectations,
+)
+
+if TYPE_CHECKING:
+    from pyspark.pipelines.flow import AutoCdcFlow, Flow
+    from pyspark.pipelines.graph_element_registry import GraphElementRegistry
+    from pyspark.pipelines.output import Output
+    from pyspark.sql.connect.session import SparkSession
+
+Kind = Literal["materialized view", "temporary view"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a definition stands: a file, relative to the project's folder, and a line from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A table or view that a source file declares, and the function that gives its rows.
+
+    `query` gives the rows as they are stored, `unfiltered` the rows before `expect_or_drop`.
+    """
+
+    name: str
+    kind: Kind
+    place: Place
+    query: Query
+    unfiltered: Query
+    comment: str | None
+    properties: Mapping[str, str]
+    expectations: tuple[Expectation, ...]
+
+
+class _Collector:
+    """Collects outputs and flows; registered as a `GraphElementRegistry` of pyspark."""
+
+    def __init__(self, folder: Path, database: str, session: SparkSession) -> None:
+        self._folder = folder
+        self._database = database
+        self._session = session
+        self._outputs: dict[str, tuple[Kind, Place, str | None, Mapping[str, str]]] = {}
+        self._flows: dict[str, Query] = {}
+
+    def register_output(self, output: Output) -> None:
+        from pyspark.pipelines.output import MaterializedView, TemporaryView
+
+        place = self._place(output.source_code_location)
+        if isinstance(output, TemporaryView):
+            self._add(output.name, "temporary view", place, output.comment, {})
+        elif isinstance(output, MaterializedView):
+            _refuse_layout(output, place)
+            self._add(
+                self._qualified(output.name),
+                "materialized view",
+                place,
+                output.comment,
+                dict(output.table_properties),
+            )
+        else:
+            raise DefinitionError(
+                f"{place}: {output.name} is a {_words(type(output).__name__)}, which is not "
+                "supported. Supported: @dp.materialized_view and @dp.temporary_view."
+            )
+
+    def register_flow(self, flow: Flow) -> None:
+        name = flow.target if flow.target in self._outputs else self._qualified(flow.target)
+        place = self._place(flow.source_code_location)
+        if name not in self._outputs:
+            raise DefinitionError(f"{place}: the flow's target {flow.target!r} is not defined.")
+        if name in self._flows:
+            raise DefinitionError(f"{place}: {name} has a second flow; a view has exactly one.")
+        if flow.spark_conf:
+            raise DefinitionError(f"{place}: 'spark_conf' is not supported for {name}.")
+        self._flows[name] = flow.func
+
+    def register_auto_cdc_flow(self, flow: AutoCdcFlow) -> None:
+        place = self._place(flow.source_code_location)
+        raise DefinitionError(f"{place}: create_auto_cdc_flow is not supported.")
+
+    def register_sql(self, sql_text: str, file_path: Path) -> None:
+        for found in sql.definitions(sql_text, str(file_path)):
+            materialized = found.kind == "materialized view"
+            name = self._qualified(found.name) if materialized else found.name
+            place = Place(str(file_path), found.line)
+            kind: Kind = "materialized view" if materialized else "temporary view"
+            self._add(name, kind, place, found.comment, found.properties)
+            self._flows[name] = self._sql_query(found.query)
+
+    def declarations(self) -> dict[str, Declaration]:
+        return {
+            name: self._declaration(name, *output)
+            for name, output in self._outputs.items()
+            if name in self._flows
+        }
+
+    def _declaration(
+        self,
+        name: str,
+        kind: Kind,
+        place: Place,
+        comment: str | None,
+        properties: Mapping[str, str],
+    ) -> Declaration:
+        query = self._flows[name]
+        return Declaration(
+            name=name,
+            kind=kind,
+            place=place,
+            query=query,
+            unfiltered=unfiltered(query),
+            comment=comment,
+            properties=without_expectations(properties),
+            expectations=(*expectations_of(query), *expectations_in(properties, str(place))),
+        )
+
+    def _sql_query(self, query: str) -> Query:
+        def frame() -> Any:
+            return self._session.sql(query)
+
+        return frame
+
+    def _add(
+        self,
+        name: str,
+        kind: Kind,
+        place: Place,
+        comment: str | None,
+        properties: Mapping[str, str],
+    ) -> None:
+        if name in self._outputs:
+            first = self._outputs[name][1]
+            raise DefinitionError(
+                f"{name} is defined twice: at {first} and at {place}. Keep one definition, or "
+                "give one of them another name."
+            )
+        self._outputs[name] = (kind, place, comment, properties)
+
+    def _qualified(self, name: str) -> str:
+        return name if "." in name else f"{self._database}.{name}"
+
+    def _place(self, location: Any) -> Place:
+        file = Path(location.filename)
+        near = file.relative_to(self._folder) if file.is_relative_to(self._folder) else file
+        return Place(str(near), location.line_number or 0)
+
+
+def collect(
+    folder: Path, files: Iterator[Path], database: str, session: SparkSession
+) -> dict[str, Declaration]:
+    """Run the source files and return what they declare, by qualified name.
+
+    A name without a schema is in the spec's database; a temporary view has a one-part name.
+
+    Raises
+    ------
+    DefinitionError
+        A file cannot be run, or declares something twice or something unsupported.
+    """
+    from pyspark.pipelines.graph_element_registry import graph_element_registration_context
+
+    collector = _Collector(folder, database, session)
+    with _in_folder(folder), graph_element_registration_context(_as_registry(collector)):
+        for file in files:
+            if file.suffix == ".sql":
+                collector.register_sql(file.read_text("utf-8"), file.relative_to(folder))
+            else:
+                _run_source(file, folder, session)
+    return collector.declarations()
+
+
+def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
+    from pyspark.pipelines.block_session_mutations import block_session_mutations
+
+    spec: Any = importlib.util.spec_from_file_location(file.stem, file)
+    module: Any = importlib.util.module_from_spec(spec)
+    module.spark = session
+    try:
+        with block_session_mutations():
+            spec.loader.exec_module(module)
+    except SoloLakehouseError:
+        raise
+    except Exception as error:
+        place = error_place(error, file, folder)
+        raise DefinitionError(f"{place}: {type(error).__name__}: {first_line(error)}") from error
+
+
+def error_place(error: BaseException, file: Path, folder: Path) -> Place:
+    """Return the last line of the project's own code on the way to an error."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return Place(str(Path(error.filename).relative_to(folder)), error.lineno or 1)
+    place = Place(str(file.relative_to(folder)), 1)
+    trace = error.__traceback__
+    while trace is not None:
+        source = Path(trace.tb_frame.f_code.co_filename)
+        if source.is_relative_to(folder):
+            place = Place(str(source.relative_to(folder)), trace.tb_lineno)
+        trace = trace.tb_next
+    return place
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, which engines follow by a stack trace."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    before, path, bytecode = Path.cwd(), list(sys.path), sys.dont_write_bytecode
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        sys.path[:] = path
+        sys.dont_write_bytecode = bytecode
+
+
+def _as_registry(collector: _Collector) -> GraphElementRegistry:
+    from pyspark.pipelines.graph_element_registry import GraphElementRegistry
+
+    GraphElementRegistry.register(type(collector))
+    registry: Any = collector
+    return registry  # type: ignore[no-any-return]
+
+
+def _refuse_layout(output: Any, place: Place) -> None:
+    asked = {
+        "partition_cols": output.partition_cols,
+        "cluster_by": output.cluster_by,
+        "schema": output.schema,
+        "format": None if output.format in (None, "delta") else output.format,
+    }
+    given = [name for name, value in asked.items() if value]
+    if given:
+        raise DefinitionError(f"{place}: {', '.join(given)} is not supported for {output.name}.")
+
+
+def _words(class_name: str) -> str:
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in class_name).strip()

@@ -1,0 +1,88 @@
+"""Reading the unresolved plan of a DataFrame: the tables that it names, and its normal form."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sololakehouse.errors import DefinitionError
+from sololakehouse.pipelines import sql
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.dataframe import DataFrame
+
+
+@dataclass(frozen=True)
+class FlowPlan:
+    """What a DataFrame would do: the names that it reads, and a hash of its normal form.
+
+    The hash does not depend on plan identifiers, source positions, or the comments and spacing of
+    SQL text.
+    """
+
+    reads: frozenset[str]
+    digest: str
+
+
+def read_plan(frame: DataFrame, where: str) -> FlowPlan:
+    """Read the plan of a DataFrame without running it.
+
+    Raises
+    ------
+    DefinitionError
+        The plan reads files directly, whose versions nobody could pin.
+    """
+    unnamed: Any = frame
+    relation = copy.deepcopy(unnamed._plan.plan(unnamed.sparkSession.client))
+    reads: set[str] = set()
+    for message in _messages(relation):
+        reads |= _names(message, where)
+    _normalise(relation, {})
+    digest = hashlib.blake2b(relation.SerializeToString(deterministic=True), digest_size=16)
+    return FlowPlan(frozenset(reads), digest.hexdigest())
+
+
+def _names(message: Any, where: str) -> set[str]:
+    kind = message.DESCRIPTOR.name
+    if kind == "NamedTable":
+        return {message.unparsed_identifier.replace("`", "")}
+    if kind == "SQL":
+        return sql.tables_in(message.query, where)
+    if kind == "DataSource":
+        path = ", ".join(message.paths) or message.format
+        raise DefinitionError(
+            f"{where}: reads {path} directly, so no version of it can be pinned. Declare it under "
+            "'sources' in lakehouse.yml, run 'slh ingest', and read the bronze table."
+        )
+    return set()
+
+
+def _messages(message: Any) -> Iterator[Any]:
+    yield message
+    for descriptor, value in message.ListFields():
+        for part in _parts(descriptor, value):
+            yield from _messages(part)
+
+
+def _normalise(message: Any, plan_ids: dict[int, int]) -> None:
+    if message.DESCRIPTOR.name == "SQL":
+        message.query = sql.normal_form(message.query)
+    for descriptor, value in message.ListFields():
+        if descriptor.name in ("origin", "source_info"):
+            message.ClearField(descriptor.name)
+        elif descriptor.name == "plan_id":
+            message.plan_id = plan_ids.setdefault(value, len(plan_ids))
+        else:
+            for part in _parts(descriptor, value):
+                _normalise(part, plan_ids)
+
+
+def _parts(descriptor: Any, value: Any) -> list[Any]:
+    if descriptor.message_type is None:
+        return []
+    if descriptor.message_type.GetOptions().map_entry:
+        return [part for part in value.values() if hasattr(part, "ListFields")]
+    return list(value) if descriptor.is_repeated else [value]

@@ -1,0 +1,45 @@
+"""One question in Spark SQL over all tables of the lakehouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sololakehouse.engine import Engine
+from sololakehouse.errors import NotFoundError, UsageError
+from sololakehouse.lake import Lakehouse
+from sololakehouse.pipelines import sql
+from sololakehouse.pipelines.declarations import first_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
+    """Answer a `SELECT`; nothing can be written.
+
+    Parameters
+    ----------
+    text
+        One Spark SQL query. A table's newest version is read, unless the query says
+        `VERSION AS OF`.
+    limit
+        Greatest number of rows to return.
+
+    Raises
+    ------
+    NotFoundError
+        The query names a table that does not exist.
+    UsageError
+        The text is no query, or the engine cannot run it.
+    """
+    names = sql.tables_in_query(text)
+    with Engine.start() as engine:
+        for name in sorted(names):
+            if not lake.exists(name):
+                raise NotFoundError.of("table", name, lake.table_names())
+            engine.register(name, lake.path(name))
+        try:
+            frame = engine.session.sql(text.rstrip().rstrip(";"))
+            return (frame if limit is None else frame.limit(limit)).toArrow()
+        except Exception as error:
+            raise UsageError(f"The query failed: {first_line(error)}") from error

@@ -1,0 +1,274 @@
+"""The write side of lineage: fingerprint, content manifest, commit record.
+
+Every commit on a table carries a `CommitRecord` in its Delta metadata. Nothing else stores
+lineage, so nothing can disagree with the tables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MODULUS = 2**64
+_GOLDEN_RATIO = 0x9E3779B97F4A7C15
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hash JSON-like values to 32 hex digits; the order of mapping keys does not matter.
+
+    Examples
+    --------
+    >>> fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def code_revision(folder: Path) -> str | None:
+    """Return the Git commit of `folder`, with `+dirty` if it has changes; None outside of Git."""
+    revision = _git(folder, "rev-parse", "HEAD")
+    if revision is None:
+        return None
+    return revision + ("+dirty" if _git(folder, "status", "--porcelain", "--", ".") else "")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a command: what all of its commits have in common."""
+
+    run_id: str
+    engine: str
+    code_revision: str | None
+    started_at: datetime
+
+    @classmethod
+    def start(cls, folder: Path, engine: str) -> Run:
+        """Begin a run now, with the code revision of the project in `folder`."""
+        now = datetime.now(UTC)
+        run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+        return cls(run_id, engine, code_revision(folder), now)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TableVersion(_Record):
+    """A table at one of its versions. `table_id` tells it from a later table of the same name."""
+
+    table: str
+    version: int
+    table_id: str
+
+    def __str__(self) -> str:
+        return f"{self.table}@v{self.version}"
+
+
+class ExpectationResult(_Record):
+    """How many of the checked rows violated one expectation; NULL counts as violated."""
+
+    name: str
+    condition: str
+    action: Literal["warn", "drop", "fail"]
+    rows: int
+    violations: int
+
+
+class Manifest(_Record):
+    """What a table holds, whatever the order of its rows and the layout of its files.
+
+    Attributes
+    ----------
+    rows
+        Number of rows.
+    row_sum
+        Sum modulo 2**64 of one hash per row.
+    columns
+        For each column in the manifest the sum modulo 2**64 of one hash per value.
+    left_out
+        Columns that hold the moment or place of a run instead of data, and are not in the sums.
+    """
+
+    rows: int
+    row_sum: int
+    columns: dict[str, int]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits that stand for the whole manifest."""
+        return fingerprint(self.rows, self.row_sum, self.columns)
+
+    def __add__(self, other: Manifest) -> Manifest:
+        """Manifest of the rows of both; the columns must be the same."""
+        return Manifest(
+            rows=self.rows + other.rows,
+            row_sum=(self.row_sum + other.row_sum) % MODULUS,
+            columns={
+                name: (total + other.columns[name]) % MODULUS
+                for name, total in self.columns.items()
+            },
+            left_out=other.left_out,
+        )
+
+    def can_add(self, other: Manifest) -> bool:
+        """Whether both manifests cover the same columns."""
+        return self.columns.keys() == other.columns.keys()
+
+
+def content_manifest(frame: pl.LazyFrame, left_out: Iterable[str] = ()) -> Manifest:
+    """Compute the manifest of a frame in one streaming pass.
+
+    A value is hashed from its canonical 64 bits: integers, booleans and dates as signed integers,
+    timestamps as UTC microseconds, floats as IEEE 754 doubles with -0.0 as 0.0 and one NaN, text
+    and bytes by XXH3, everything else (decimals, lists, structs) by XXH3 of its text. The bits are
+    combined with a seed of the column's name and mixed with the finaliser of SplitMix64 (Steele,
+    Lea and Flood, "Fast splittable pseudorandom number generators", 2014). NULL has a hash of its
+    own. The width of an integer or float does not matter, its kind does.
+
+    Parameters
+    ----------
+    frame
+        Any number of rows.
+    left_out
+        Columns to leave out; those that the frame lacks are ignored.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> one = content_manifest(pl.LazyFrame({"a": [1, 2], "b": ["x", None]}))
+    >>> two = content_manifest(pl.LazyFrame({"a": [2, 1], "b": [None, "x"]}))
+    >>> one == two, one.rows
+    (True, 2)
+    """
+    import polars as pl
+
+    schema = frame.collect_schema()
+    out = tuple(sorted(set(left_out) & set(schema)))
+    columns = [name for name in schema if name not in out]
+    values = frame.select(_value_hash(name, schema[name]).alias(name) for name in columns)
+    row = pl.sum_horizontal(columns) if columns else pl.lit(0, dtype=pl.UInt64)
+    sums = values.select(
+        pl.len().cast(pl.UInt64).alias("rows of the frame"),
+        _mix(row).sum().alias("sum of the rows"),
+        *(pl.col(name).sum() for name in columns),
+    )
+    rows, row_sum, *totals = sums.collect(engine="streaming").row(0)
+    by_name = dict(zip(columns, totals, strict=True))
+    return Manifest(rows=rows, row_sum=row_sum, columns=by_name, left_out=out)
+
+
+def _value_hash(name: str, dtype: pl.DataType) -> pl.Expr:
+    import polars as pl
+
+    kind, bits = _canonical_bits(pl.col(name), dtype)
+    seed = int.from_bytes(hashlib.blake2b(f"{kind}:{name}".encode(), digest_size=8).digest())
+    null = _unsigned((seed + _GOLDEN_RATIO) % MODULUS)
+    return _mix(bits ^ _unsigned(seed)).fill_null(_mix(null))
+
+
+def _canonical_bits(column: pl.Expr, dtype: pl.DataType) -> tuple[str, pl.Expr]:
+    import polars as pl
+
+    if dtype.is_integer() or dtype == pl.Boolean or dtype in (pl.Date, pl.Time):
+        return "integer", column.cast(pl.Int64).reinterpret(signed=False)
+    if dtype.is_float():
+        number = column.cast(pl.Float64) + pl.lit(0.0)
+        number = pl.when(number.is_nan()).then(pl.lit(float("nan"))).otherwise(number)
+        return "float", number.reinterpret(dtype=pl.UInt64)
+    if dtype.is_temporal():
+        moment = column.dt.cast_time_unit("us").cast(pl.Int64)
+        return "instant", moment.reinterpret(signed=False)
+    return "text", _text_hash(column, dtype)
+
+
+def _text_hash(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    import polars as pl
+    import polars_hash  # noqa: F401  (registers the `nchash` namespace)
+
+    if dtype == pl.Binary:
+        text = column
+    elif dtype.is_nested():
+        wrapped = pl.struct(column.alias("value")).struct.json_encode()
+        text = pl.when(column.is_null()).then(None).otherwise(wrapped)
+    else:
+        text = column.cast(pl.String)
+    return text.nchash.xxh3_64()  # type: ignore[attr-defined, no-any-return]
+
+
+def _mix(bits: pl.Expr) -> pl.Expr:
+    bits = (bits ^ (bits // _unsigned(2**30))) * _unsigned(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits // _unsigned(2**27))) * _unsigned(0x94D049BB133111EB)
+    return bits ^ (bits // _unsigned(2**31))
+
+
+def _unsigned(value: int) -> pl.Expr:
+    import polars as pl
+
+    return pl.lit(value, dtype=pl.UInt64)
+
+
+class CommitRecord(_Record):
+    """What a commit says of itself.
+
+    Attributes
+    ----------
+    operation
+        What made the commit, for example `MATERIALIZED VIEW` or `INGEST`.
+    fingerprint
+        Hash of everything that decides the content: plan, input versions, policy.
+    inputs
+        The table versions that were read.
+    rows_written
+        Rows in the files that this commit added.
+    manifest
+        Content of the whole table at this version.
+    details
+        What only this operation has: a training set's recipe, an ingested file's SHA-256.
+    """
+
+    operation: str
+    fingerprint: str
+    run_id: str
+    engine: str
+    code_revision: str | None
+    inputs: tuple[TableVersion, ...]
+    rows_written: int
+    manifest: Manifest
+    expectations: tuple[ExpectationResult, ...] = ()
+    details: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a writer knows of a commit before the files are there; see `CommitRecord`."""
+
+    operation: str
+    fingerprint: str
+    inputs: Sequence[TableVersion] = ()
+    expectations: Sequence[ExpectationResult] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    left_out: Sequence[str] = ()

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import re
+
+import click
+import pytest
+
+from sololakehouse.cli import slh as group
+
+TOTALS = """\
+CREATE MATERIALIZED VIEW gold.totals AS
+SELECT shop, sum(amount) AS amount FROM bronze.sales GROUP BY shop
+"""
+
+
+@pytest.fixture
+def shop(sales):
+    sales.write("transformations/totals.sql", TOTALS)
+    return sales
+
+
+def commands():
+    return [pytest.param(command, id=name) for name, command in group.commands.items()]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_says_what_it_does_and_shows_an_example(command, slh, tmp_path):
+    text = slh(command.name, "--help", folder=tmp_path).out
+    assert re.search(rf"Examples?:\n +slh {command.name}", text)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_option_has_a_help_text_or_a_default(command):
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    assert all(option.help or option.show_default for option in options)
+
+
+def test_a_new_project_runs_as_it_is(slh, tmp_path):
+    assert slh("init", "shop", folder=tmp_path).code == 0
+    folder = tmp_path / "shop"
+    assert "60" in slh("ingest", folder=folder).out
+    assert slh("run", folder=folder).code == 0
+    rows = json.loads(slh("tables", "--json", folder=folder).out)
+    counts = {row["table"]: row["rows"] for row in rows}
+    assert counts == {"bronze.orders": 60, "features.customer_orders": 59, "silver.orders": 59}
+    assert "{{name}}" not in (folder / "README.md").read_text()
+
+
+def test_init_does_not_overwrite(slh, tmp_path):
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "mine.txt").write_text("mine")
+    said = slh("init", "shop", folder=tmp_path)
+    assert (said.code, said.err) == (
+        2,
+        "Error: shop exists and is not empty. Choose another name.\n",
+    )
+    assert sorted(path.name for path in (tmp_path / "shop").iterdir()) == ["mine.txt"]
+
+
+@pytest.mark.parametrize("name", ["1st", "a b", "..", "a/../-b"])
+def test_init_refuses_a_name_that_is_none(slh, tmp_path, name):
+    assert slh("init", name, folder=tmp_path).code == 2
+
+
+def test_run_says_what_it_did_and_then_that_nothing_changed(slh, shop):
+    first = json.loads(slh("run", "--json", folder=shop.folder).out)
+    again = json.loads(slh("run", "--json", folder=shop.folder).out)
+    assert [row["state"] for row in first] == ["computed"]
+    assert [row["state"] for row in again] == ["up to date"]
+    assert again[0]["version"] == first[0]["version"]
+
+
+def test_a_dry_run_plans_and_commits_nothing(slh, shop):
+    (row,) = json.loads(slh("run", "--dry-run", "--json", folder=shop.folder).out)
+    assert row == {
+        "table": "gold.totals",
+        "state": "run",
+        "reason": "new table",
+        "reads": "bronze.sales",
+    }
+    assert shop.versions() == {"bronze.sales": 1}
+
+
+def test_history_shows_inputs_and_manifest(slh, shop):
+    slh("run", folder=shop.folder)
+    newest, created = json.loads(slh("history", "gold.totals", "--json", folder=shop.folder).out)
+    assert (newest["inputs"], newest["rows"]) == ("bronze.sales@v1", 2)
+    assert len(newest["digest"]) == 32
+    assert created["operation"] == "CREATE TABLE"
+
+
+def test_query_reads_older_versions(slh, shop):
+    slh("run", folder=shop.folder)
+    sql = "SELECT count(*) AS n FROM gold.totals VERSION AS OF {}"
+    counts = [
+        json.loads(slh("query", sql.format(version), "--json", folder=shop.folder).out)
+        for version in (0, 1)
+    ]
+    assert counts == [[{"n": 0}], [{"n": 2}]]
+
+
+def test_query_says_when_it_shows_only_the_first_rows(slh, shop):
+    said = slh(
+        "query", "SELECT * FROM bronze.sales ORDER BY id", "--limit", "2", folder=shop.folder
+    )
+    assert "The first 2 rows" in said.out
+
+
+def test_trace_goes_down_to_the_files(slh, shop):
+    slh("run", folder=shop.folder)
+    lines = slh("trace", "gold.totals", folder=shop.folder).out.splitlines()
+    assert lines[0].startswith("gold.totals@v1  2 rows  materialized view")
+    assert lines[1].startswith("  bronze.sales@v1  3 rows  ingest")
+    assert lines[2].startswith("    landing/2026-01.csv sha256:")
+
+
+MISTAKES = {
+    "no such command": (["tablez"], 2, "No such command 'tablez'. Did you mean 'tables'?"),
+    "unknown table": (
+        ["history", "bronze.salez"],
+        2,
+        "No table 'bronze.salez'. Did you mean 'bronze.sales'?",
+    ),
+    "no table's name": (["history", "totals"], 2, "'totals' is no table name."),
+    "unknown source": (["ingest", "sale"], 2, "No source 'sale'. Did you mean 'sales'?"),
+    "not a query": (["query", "DROP TABLE bronze.sales"], 2, "Only a SELECT can be asked"),
+    "two queries": (["query", "SELECT 1; SELECT 2"], 2, "this text holds 2 statements"),
+    "unknown table in a query": (["query", "SELECT * FROM bronze.sale"], 2, "Did you mean"),
+    "unknown column in a query": (
+        ["query", "SELECT amont FROM bronze.sales"],
+        2,
+        "The query failed:",
+    ),
+    "no experiment file": (["train", "experiments/x.yml"], 2, "x.yml"),
+    "a model that does not exist": (["promote", "late", "--to", "production"], 2, "late"),
+    "a scoring job that does not exist": (["score", "job"], 2, "No scoring job 'job'"),
+    "scoring without an output": (
+        ["score", "late@production", "--input", "bronze.sales"],
+        2,
+        "say --input TABLE and --output TABLE",
+    ),
+    "scoring with a model that does not exist": (
+        ["score", "late@production", "--input", "bronze.sales", "--output", "inference.x"],
+        2,
+        "late",
+    ),
+    "nothing to trace": (["trace", "gold.nothing"], 2, "No table 'gold.nothing'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gives_one_message_and_no_traceback(slh, sales, mistake):
+    arguments, code, message = MISTAKES[mistake]
+    said = slh(*arguments, folder=sales.folder)
+    assert said.code == code
+    assert message in said.err
+    assert "Traceback" not in said.err
+    assert sales.versions() == {"bronze.sales": 1}
+
+
+@pytest.mark.parametrize("command", [["tables"], ["run"], ["ingest"], ["models"], ["demo"]])
+def test_outside_of_a_project_there_is_a_hint(slh, tmp_path, command):
+    said = slh(*command, folder=tmp_path)
+    assert said.code == 2
+    assert "Create a project with 'slh init NAME'" in said.err
+
+
+def test_a_failed_run_ends_with_1(slh_process, shop):
+    shop.write("landing/bad.csv", "id,shop,sold_at,amount\n1,a,NA,ten\n")
+    said = slh_process("ingest", folder=shop.folder)
+    assert said.code == 1
+    assert said.err.startswith("Error: landing/bad.csv:2: column 'amount' holds 'ten'")
+    assert said.out == ""
+
+
+def test_help_imports_nothing_heavy(tmp_path):
+    import subprocess
+    import sys
+
+    heavy = (
+        "{'mlflow','pyspark','polars','pandas','pyarrow','deltalake','pydantic','rich','sklearn'}"
+    )
+    code = f"import sys, sololakehouse.cli; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

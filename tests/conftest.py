@@ -1,0 +1,107 @@
+"""Fixtures for all tests: a project in a temporary folder, and `slh` as a person calls it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.pipelines.ingest import IngestResult, ingest
+from sololakehouse.pipelines.run import StepResult, execute, prepare
+from sololakehouse.provenance import Run
+
+SPEC = """\
+name: test
+storage: .pipeline-storage
+database: silver
+libraries:
+  - glob: {include: transformations/**}
+"""
+SALES_SOURCE = """\
+name: test
+sources:
+  sales:
+    path: landing/*.csv
+    table: bronze.sales
+    options: {null_value: NA}
+    schema: {id: bigint, shop: string, sold_at: timestamp, amount: double}
+"""
+SALES = """\
+id,shop,sold_at,amount
+1,north,2026-01-01T08:00:00Z,10.5
+2,south,2026-01-01T09:00:00Z,NA
+3,north,2026-01-02T10:00:00+01:00,7
+"""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _far_from_utc() -> Iterator[None]:
+    """Run every test in a time zone that is not UTC and has half-hour offsets."""
+    os.environ["TZ"] = "Australia/Adelaide"
+    time.tzset()
+    yield
+    del os.environ["TZ"]
+    time.tzset()
+
+
+@dataclass(frozen=True)
+class ProjectFolder:
+    """A project under test: write files into it, then ingest and run."""
+
+    folder: Path
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+        return file
+
+    @property
+    def lake(self) -> Lakehouse:
+        return Lakehouse.open(self.folder)
+
+    def writer(self) -> LakeWriter:
+        return LakeWriter(self.lake, Run.start(self.folder, "embedded"))
+
+    def ingest(self, source: str = "sales") -> IngestResult:
+        return ingest(self.lake, self.writer(), source)
+
+    def run(self) -> list[StepResult]:
+        with prepare(self.lake) as pipeline:
+            return execute(pipeline, self.writer())
+
+    def plan(self) -> dict[str, str]:
+        with prepare(self.lake) as pipeline:
+            return {step.name: step.state for step in pipeline.steps}
+
+    def versions(self) -> dict[str, int]:
+        lake = self.lake
+        return {name: lake.read(name).version for name in lake.table_names()}
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Callable[..., ProjectFolder]:
+    """Make a project from file names and texts; `lakehouse.yml` and the spec have defaults."""
+
+    def make(**files: str) -> ProjectFolder:
+        project = ProjectFolder(tmp_path)
+        project.write("lakehouse.yml", files.pop("config", SALES_SOURCE))
+        project.write("spark-pipeline.yml", files.pop("spec", SPEC))
+        for name, text in files.items():
+            project.write(name, text)
+        return project
+
+    return make
+
+
+@pytest.fixture
+def sales(make_project: Callable[..., ProjectFolder]) -> ProjectFolder:
+    """Give a project whose `bronze.sales` holds three rows."""
+    project = make_project(**{"landing/2026-01.csv": SALES})
+    project.ingest()
+    return project

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from flights import AIRPORTS, LABELS, WEATHER, airports, hours, weather
+
+from sololakehouse.errors import FeatureLookupError, FeatureTableError, RunError, UsageError
+from sololakehouse.feature_engineering import FeatureEngineeringClient
+from sololakehouse.features.client import lookup_features
+from sololakehouse.features.training_set import Recipe
+
+
+def test_a_table_is_created_with_its_contract(project):
+    table = project.client.get_table(name="features.weather")
+    assert table.primary_keys == ("origin", "feature_ts")
+    assert table.timeseries_columns == ("feature_ts",)
+    assert table.features == ("temp", "wind")
+    assert table.description == "Weather at the origin"
+    assert (table.name, table.known_at) == ("features.weather", None)
+    properties = project.lake.read("features.weather").properties
+    assert properties["feature.keys"] == "origin"
+    assert properties["feature.timestamp"] == "feature_ts"
+
+
+def test_the_client_opens_the_project_here(project, monkeypatch):
+    monkeypatch.chdir(project.lake.project.folder)
+    assert FeatureEngineeringClient().read_table(name="features.airports").rows == 2
+
+
+def test_a_table_that_exists_is_not_created(project):
+    with pytest.raises(UsageError, match=r"features\.airports exists\. Write to it with write_tab"):
+        project.client.create_table(name="features.airports", primary_keys="faa", df=AIRPORTS)
+
+
+def test_a_table_has_one_timestamp(project):
+    with pytest.raises(UsageError, match="a feature table has one timestamp, and timeseries_"):
+        project.client.create_table(
+            name="features.two", primary_keys="a", df=WEATHER, timeseries_columns=["x", "y"]
+        )
+
+
+def test_a_frame_that_breaks_the_contract_leaves_no_table(project):
+    with pytest.raises(FeatureTableError, match="origin must be unique, but 2 rows have it"):
+        project.client.create_table(name="features.bad", primary_keys="origin", df=WEATHER)
+    naive = WEATHER.with_columns(pl.col("feature_ts").dt.replace_time_zone(None))
+    with pytest.raises(FeatureLookupError, match=r"'feature_ts' of the rows of features"):
+        project.client.create_table(
+            name="features.bad",
+            primary_keys="origin",
+            timeseries_columns="feature_ts",
+            df=naive.to_pandas(),
+        )
+    assert not project.lake.exists("features.bad")
+
+
+def test_merge_replaces_rows_with_the_same_keys_and_adds_the_others(project):
+    rows = pl.DataFrame(
+        {
+            "wind": [None, 60],
+            "temp": [77.0, 6.0],
+            "origin": ["JFK", "EWR"],
+            "feature_ts": hours(7, 6),
+        }
+    )
+    first = project.client.get_table(name="features.weather").version
+    table = project.client.write_table(name="features.weather", df=rows)
+    assert table.version == first + 1
+    assert table.description == "Weather at the origin"
+    stored = table.snapshot.to_polars()
+    assert stored["origin"].to_list() == ["EWR", "JFK", "JFK", "LGA"]
+    assert stored["temp"].to_list() == [6.0, 77.0, 9.0, 2.0]
+    assert stored["wind"].to_list() == [60, None, None, 20]
+    before = project.client.read_table(name="features.weather", as_of_version=first)
+    assert before.to_polars()["temp"].to_list() == [7.0, 9.0, 2.0]
+
+
+def test_overwrite_replaces_all_rows(project):
+    rows = pl.DataFrame({"faa": ["EWR"], "altitude": [18], "runways": [3]})
+    table = project.client.write_table(name="features.airports", df=rows, mode="overwrite")
+    assert table.features == ("altitude", "runways")
+    assert table.snapshot.rows == 1
+
+
+@pytest.mark.parametrize("mode", ["merge", "overwrite"])
+def test_writing_what_is_there_commits_nothing(project, mode):
+    before = project.client.get_table(name="features.airports").version
+    rows = AIRPORTS.reverse()
+    table = project.client.write_table(name="features.airports", df=rows, mode=mode)
+    assert table.version == before
+
+
+def test_merged_rows_must_fit_the_table(project):
+    before = project.lake.read("features.airports").version
+    rows = pl.DataFrame({"faa": ["EWR"], "altitude": [1.5], "runways": [3]})
+    with pytest.raises(UsageError) as raised:
+        project.client.write_table(name="features.airports", df=rows.drop("altitude"))
+    assert str(raised.value) == (
+        "features.airports: the rows do not have the table's columns: altitude is missing, "
+        "runways is not in the table. Use mode='overwrite' to change the table's columns."
+    )
+    with pytest.raises(UsageError, match="altitude is Float64 and not Int64"):
+        project.client.write_table(name="features.airports", df=rows.drop("runways"))
+    doubled = pl.concat([AIRPORTS, AIRPORTS])
+    with pytest.raises(FeatureTableError, match="faa must be unique, but 4 rows"):
+        project.client.write_table(name="features.airports", df=doubled)
+    assert project.lake.read("features.airports").version == before
+
+
+def test_an_unknown_mode_is_refused(project):
+    with pytest.raises(UsageError, match=r"has no mode 'append'\. Modes: merge, overwrite"):
+        project.client.write_table(name="features.airports", df=AIRPORTS, mode="append")
+
+
+def test_a_table_of_the_pipeline_is_not_written_to(project):
+    from sololakehouse.provenance import Change
+
+    change = Change("MATERIALIZED VIEW", "x", details={"place": "features.sql:1"})
+    project.writer().write_frame(
+        "features.computed", AIRPORTS, change, properties={"feature.keys": "faa"}
+    )
+    with pytest.raises(UsageError) as raised:
+        project.client.write_table(name="features.computed", df=AIRPORTS)
+    assert str(raised.value) == (
+        "features.computed is computed by the pipeline: change its definition (features.sql:1) "
+        "instead of writing to it."
+    )
+
+
+def test_features_are_looked_up_for_inference_as_for_training(project):
+    lookups = [weather(lookback_window="2h"), airports()]
+    training = project.client.create_training_set(
+        df=LABELS, feature_lookups=lookups, label="is_late"
+    )
+    request = LABELS.drop("is_late")
+    found, used = lookup_features(project.lake, request, lookups)
+    assert found.equals(training.to_polars().drop("is_late"))
+    assert used == training.inputs
+    assert [source.table for source in used] == ["features.airports", "features.weather"]
+    of_recipe, _ = lookup_features(project.lake, request, training.recipe)
+    assert of_recipe.equals(found)
+
+
+def test_inference_uses_what_is_known_now_and_the_recipes_strictness(project):
+    recipe = Recipe(
+        label="is_late",
+        feature_lookups=(weather(feature_names="temp"),),
+        known_as_of=hours(0)[0],
+        allow_exact_match=False,
+    )
+    request = pl.DataFrame({"origin": ["JFK"], "predict_at": hours(9)})
+    found, _ = lookup_features(project.lake, request, recipe)
+    assert found["temp"].to_list() == [7.0]
+
+
+def test_feature_versions_can_be_pinned(project):
+    old = project.lake.read("features.airports").table_version
+    raised = pl.DataFrame({"faa": ["LGA"], "altitude": [99]})
+    project.client.write_table(name="features.airports", df=raised)
+    request = pl.DataFrame({"origin": ["LGA"]})
+    newest, used = lookup_features(project.lake, request, [airports()])
+    pinned, used_then = lookup_features(project.lake, request, [airports()], [old])
+    assert (newest["altitude"].item(), used[0].version) == (99, old.version + 1)
+    assert (pinned["altitude"].item(), used_then) == (22, (old,))
+    other = old.model_copy(update={"table_id": "another"})
+    with pytest.raises(RunError, match=r"features\.airports has been dropped and made anew"):
+        lookup_features(project.lake, request, [airports()], [other])
+
+
+def test_a_request_without_a_lookup_key_is_refused(project):
+    with pytest.raises(FeatureLookupError, match="the request has no column 'origin'"):
+        lookup_features(project.lake, pl.DataFrame({"x": [1]}), [airports()])

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sololakehouse.config import Project
+from sololakehouse.errors import ConfigError
+
+
+def project(folder, text):
+    (folder / "lakehouse.yml").write_text(text)
+    return Project.find(folder)
+
+
+def test_a_project_is_found_from_a_folder_below(tmp_path):
+    project(tmp_path, "name: x\n")
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert Project.find(below).folder == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\nsource: {}\n", "unknown key 'source'. Did you mean 'sources'?"),
+        (
+            "name: x\nsources: {s: {path: a, table: b.c, shema: {}}}\n",
+            "unknown key 'sources.s.shema'. Did you mean 'schema'?",
+        ),
+        ("name: x\nsources: {s: {path: a}}\n", "sources.s.table: Field required"),
+        ("name: x\nsources: {s: {path: a, table: flat}}\n", "sources.s.table: String should match"),
+        ("name: x\nengine: cluster\n", "engine: Input should be 'embedded'"),
+        ("- a\n", "must hold a mapping of settings"),
+        ("a: [\n", "is not valid YAML"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        project(tmp_path, text)
+
+
+def test_all_mistakes_are_said_at_once(tmp_path):
+    with pytest.raises(ConfigError) as error:
+        project(tmp_path, "source: {}\nengine: cluster\n")
+    assert all(word in str(error.value) for word in ("source", "engine", "name"))

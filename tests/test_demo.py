@@ -1,0 +1,150 @@
+"""The reference project, end to end: two demos in two folders, and the first one again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sololakehouse.lake import Lakehouse
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "nyc_flights"
+WRITTEN = ("landing", "warehouse", "mlflow.db", "mlartifacts", "__pycache__")
+SLH = str(Path(sys.executable).parent / "slh")
+TABLES = {
+    "bronze": {"airlines", "airports", "flights", "planes", "weather"},
+    "silver": {"airlines", "airports", "flights", "planes", "weather"},
+    "gold": {"daily_delays", "flight_labels", "flight_schedule"},
+    "features": {
+        "aircraft_last_leg",
+        "carrier_delay",
+        "origin_congestion",
+        "origin_weather",
+        "planes",
+        "route_delay",
+    },
+    "training": {"flight_delay"},
+    "inference": {"flight_delay"},
+    "monitoring": {"evaluations"},
+    "system": {"model_transitions", "training_runs"},
+}
+
+
+@dataclass(frozen=True)
+class Demo:
+    folder: Path
+    summary: dict[str, Any]
+
+    @property
+    def lake(self) -> Lakehouse:
+        return Lakehouse.open(self.folder)
+
+
+def run_demo(folder: Path) -> Demo:
+    done = subprocess.run(
+        [SLH, "demo", str(folder), "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return Demo(folder, json.loads(done.stdout))
+
+
+def fresh_copy(folder: Path) -> Path:
+    return Path(shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(*WRITTEN)))
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> Demo:
+    return run_demo(fresh_copy(tmp_path_factory.mktemp("one") / "nyc_flights"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> Demo:
+    return run_demo(fresh_copy(tmp_path_factory.mktemp("two") / "elsewhere"))
+
+
+def manifests(demo: Demo) -> dict[str, tuple[str, tuple[str, ...]]]:
+    snapshots = [demo.lake.read(name) for name in demo.lake.table_names()]
+    records = {s.name: s.record for s in snapshots if not s.name.startswith("system.")}
+    return {name: (r.manifest.digest, r.manifest.left_out) for name, r in records.items()}
+
+
+def test_it_fills_every_layer(demo):
+    expected = {f"{schema}.{table}" for schema, names in TABLES.items() for table in names}
+    assert set(demo.lake.table_names()) == expected
+    assert demo.lake.read("bronze.flights").rows == 336_776
+
+
+def test_the_model_in_production_beats_the_baseline_on_the_test_month(demo):
+    by_role = {row["role"]: row for row in demo.summary["models"]}
+    assert by_role["model"]["stage"] == "production"
+    assert by_role["model"]["test_roc_auc"] > by_role["baseline"]["test_roc_auc"] > 0.6
+    transitions = demo.lake.read("system.model_transitions").to_polars()
+    assert transitions["to_stage"].to_list() == ["staging", "production"]
+    assert all(len(reason) > 20 for reason in transitions["reason"])
+
+
+def test_predictions_name_the_model_and_the_feature_versions(demo):
+    scored = demo.lake.read("inference.flight_delay").to_polars()
+    assert scored["model_version"].n_unique() == 1
+    versions = json.loads(scored["feature_versions"][0])
+    assert set(versions) == {f"features.{name}" for name in TABLES["features"]}
+    assert scored["probability"].is_between(0, 1).all()
+    assert scored["scheduled_departure"].dt.month().unique().sort().to_list() == [1, 11, 12]
+    assert [row["month"] for row in demo.summary["evaluation"]] == ["2013-11", "2013-12"]
+
+
+def test_nothing_of_the_label_month_is_known_before(demo):
+    schedule = demo.lake.read("gold.flight_schedule").columns
+    assert not {"is_late", "label_known_at", "arrived_at"} & set(schedule)
+
+
+def test_every_table_of_the_pipeline_has_an_expectation(demo):
+    for schema in ("silver", "gold", "features"):
+        for table in TABLES[schema]:
+            assert demo.lake.read(f"{schema}.{table}").record.expectations, f"{schema}.{table}"
+
+
+def test_the_clocks_agree_with_the_instants(demo):
+    record = demo.lake.read("silver.flights").record
+    violations = {found.name: found.violations for found in record.expectations}
+    assert violations.pop("arrival_clock_reads_as_recorded") == 1
+    assert set(violations.values()) == {0}
+
+
+def test_two_demos_in_two_folders_are_the_same(demo, other):
+    assert manifests(demo) == manifests(other)
+    assert demo.summary["models"] == other.summary["models"]
+    assert demo.summary["evaluation"] == other.summary["evaluation"]
+
+
+def test_only_moments_are_left_out_of_the_manifests(demo):
+    left_out = {name: columns for name, (_, columns) in manifests(demo).items() if columns}
+    bronze = {f"bronze.{table}": ("_ingested_at",) for table in TABLES["bronze"]}
+    assert left_out == bronze | {"inference.flight_delay": ("scored_at",)}
+
+
+def test_again_commits_nothing_and_says_so(demo):
+    before = {name: demo.lake.read(name).version for name in demo.lake.table_names()}
+    again = run_demo(demo.folder)
+    assert {name: again.lake.read(name).version for name in again.lake.table_names()} == before
+    assert again.summary["changed"] is False
+    assert again.summary["models"] == demo.summary["models"]
+    assert again.summary["evaluation"] == demo.summary["evaluation"]
+
+
+def test_predictions_are_traced_to_the_files(demo):
+    done = subprocess.run(
+        [SLH, "trace", "inference.flight_delay"],
+        cwd=demo.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "landing/flights/flights_2013-12.csv sha256:" in done.stdout
+    assert "features.origin_weather@v1" in done.stdout

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import math
+import subprocess
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sololakehouse.provenance import Manifest, code_revision, content_manifest, fingerprint
+
+ROWS = st.lists(
+    st.tuples(
+        st.none() | st.integers(-(2**63), 2**63 - 1),
+        st.none() | st.text(max_size=5),
+        st.none() | st.floats(),
+        st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
+    ),
+    max_size=8,
+)
+SCHEMA = {"i": pl.Int64, "s": pl.String, "f": pl.Float64, "t": pl.Datetime("us", "UTC")}
+
+
+def frame(rows) -> pl.LazyFrame:
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").lazy()
+
+
+def canonical(rows) -> list:
+    def plain(value):
+        if isinstance(value, float):
+            return "nan" if math.isnan(value) else value + 0.0
+        return value
+
+    return sorted(repr(tuple(plain(value) for value in row)) for row in rows)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ROWS, st.randoms())
+def test_order_does_not_matter(rows, random):
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    assert content_manifest(frame(rows)) == content_manifest(frame(shuffled))
+
+
+@settings(max_examples=150, deadline=None)
+@given(ROWS, ROWS)
+def test_equal_manifests_mean_equal_rows(left, right):
+    same = content_manifest(frame(left)) == content_manifest(frame(right))
+    assert same == (canonical(left) == canonical(right))
+
+
+@settings(max_examples=50, deadline=None)
+@given(ROWS, ROWS)
+def test_manifests_add_up(left, right):
+    both = content_manifest(frame([*left, *right]))
+    assert content_manifest(frame(left)) + content_manifest(frame(right)) == both
+
+
+def manifest_of(**columns) -> Manifest:
+    return content_manifest(pl.DataFrame(columns).lazy())
+
+
+def test_zero_has_one_sign_and_nan_one_form():
+    negative_nan = -float("nan")
+    assert manifest_of(x=[0.0, float("nan")]) == manifest_of(x=[-0.0, negative_nan])
+
+
+def test_the_width_of_a_number_does_not_matter_but_its_kind_does():
+    wide = manifest_of(x=pl.Series([1], dtype=pl.Int64))
+    assert manifest_of(x=pl.Series([1], dtype=pl.Int32)) == wide
+    assert manifest_of(x=[1.0]) != wide
+    assert manifest_of(x=["1"]) != wide
+
+
+def test_an_instant_is_the_same_in_every_zone_and_unit():
+    moment = datetime(2013, 7, 1, 12, tzinfo=UTC)
+    utc = manifest_of(x=pl.Series([moment]).dt.cast_time_unit("us"))
+    there = pl.Series([moment]).dt.convert_time_zone("America/New_York").dt.cast_time_unit("ns")
+    assert manifest_of(x=there) == utc
+    assert manifest_of(x=[moment + timedelta(microseconds=1)]) != utc
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [Decimal("1.10"), None],
+        [[1, 2], None],
+        [{"a": 1, "b": "x"}, {"a": None, "b": "y"}],
+        [b"\x00", None],
+        [True, None],
+        [datetime(2020, 1, 1).date(), None],
+        [timedelta(seconds=1), None],
+    ],
+)
+def test_every_type_has_a_hash_that_sees_each_value(values):
+    whole = manifest_of(x=values)
+    assert whole == manifest_of(x=values[::-1])
+    assert whole.columns["x"] != manifest_of(x=[values[0], values[0]]).columns["x"]
+
+
+def test_values_that_change_places_between_columns_are_seen():
+    assert manifest_of(a=[1], b=[2]).row_sum != manifest_of(a=[2], b=[1]).row_sum
+
+
+def test_rows_that_swap_values_are_seen_though_the_columns_are_equal():
+    one, two = manifest_of(a=[1, 2], b=[1, 2]), manifest_of(a=[1, 2], b=[2, 1])
+    assert one.columns == two.columns
+    assert one.digest != two.digest
+
+
+def test_known_value_so_that_no_release_changes_the_hash_unnoticed():
+    manifest = manifest_of(a=[1, None], b=["x", "y"], c=[0.5, -0.0])
+    assert manifest.digest == "bd706ded535ef975970600a397621f69"
+
+
+def test_columns_left_out_are_named_and_do_not_count():
+    one = content_manifest(pl.LazyFrame({"a": [1], "at": [1]}), left_out=["at", "nowhere"])
+    two = content_manifest(pl.LazyFrame({"a": [1], "at": [2]}), left_out=["at", "nowhere"])
+    assert one == two
+    assert one.left_out == ("at",)
+
+
+def test_fingerprints_tell_structure_apart():
+    assert fingerprint("a", "b") != fingerprint("ab") != fingerprint(["a", "b"])
+
+
+def test_code_revision_names_the_commit_and_a_dirty_tree(tmp_path):
+    assert code_revision(tmp_path) is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    (tmp_path / "a").write_text("1")
+    subprocess.run([*git, "add", "a"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "a"], check=True)
+    clean = code_revision(tmp_path)
+    assert clean is not None
+    assert len(clean) == 40
+    (tmp_path / "a").write_text("2")
+    assert code_revision(tmp_path) == clean + "+dirty"
