@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.models.training import TrainingOutcome
 from sololakehouse.pipelines.ingest import IngestResult, ingest
 from sololakehouse.pipelines.run import StepResult, execute, prepare
 from sololakehouse.provenance import Run
+from tests.rain import ModelProject
+from tests.rain import make_project as make_rain_project
 
 SPEC = """\
 name: test
@@ -105,3 +108,10 @@ def sales(make_project: Callable[..., ProjectFolder]) -> ProjectFolder:
     project = make_project(**{"landing/2026-01.csv": SALES})
     project.ingest()
     return project
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelProject, TrainingOutcome]:
+    """Give one project with two trained models; tests must not change it."""
+    project = make_rain_project(tmp_path_factory.mktemp("trained"))
+    return project, project.train()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.types import StructType
 
+# The embedded engine keeps this name for a catalog of its own.
+SYSTEM_PREFIX = "system."
 _PINS = "__pinned"
 
 

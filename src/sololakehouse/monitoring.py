@@ -101,12 +101,12 @@ def evaluate(
     mark = fingerprint(OPERATION, [source.model_dump() for source in inputs], label, METRICS, keys)
     before = lake.newest(EVALUATIONS)
     if before is not None and before.record_of(mark) is not None:
-        return Evaluation(_stored(before, predicted), before, up_to_date=True)
+        return Evaluation(_stored(before, predicted, known), before, up_to_date=True)
     rows = _monthly(_joined(predicted, known, label, timestamp, keys), timestamp, label)
-    frame = _table_rows(rows, predicted, labels)
+    frame = _table_rows(rows, predicted, known)
     change = Change(OPERATION, mark, inputs)
     snapshot = writer.write_frame(EVALUATIONS, frame, change, mode="append")
-    return Evaluation(_stored(snapshot, predicted), snapshot, up_to_date=False)
+    return Evaluation(_stored(snapshot, predicted, known), snapshot, up_to_date=False)
 
 
 def _require(snapshot: Snapshot, columns: Sequence[str]) -> None:
@@ -151,7 +151,7 @@ def _month_row(part: pl.DataFrame, label: str) -> dict[str, Any]:
     }
 
 
-def _table_rows(rows: list[dict[str, Any]], predicted: Snapshot, labels: str) -> pl.DataFrame:
+def _table_rows(rows: list[dict[str, Any]], predicted: Snapshot, known: Snapshot) -> pl.DataFrame:
     import polars as pl
 
     numbers = dict.fromkeys(("share_positive", *METRICS), pl.Float64)
@@ -160,18 +160,20 @@ def _table_rows(rows: list[dict[str, Any]], predicted: Snapshot, labels: str) ->
     return frame.select(
         pl.lit(predicted.name).alias("predictions"),
         pl.lit(predicted.version, pl.Int64).alias("predictions_version"),
-        pl.lit(labels).alias("labels"),
+        pl.lit(known.name).alias("labels"),
+        pl.lit(known.version, pl.Int64).alias("labels_version"),
         pl.lit(details.get("model"), pl.String).alias("model_name"),
         pl.lit(details.get("model_version"), pl.Int32).alias("model_version"),
         pl.all(),
     )
 
 
-def _stored(snapshot: Snapshot, predicted: Snapshot) -> tuple[dict[str, Any], ...]:
-    import polars as pl
-
-    mine = (pl.col("predictions") == predicted.name) & (
-        pl.col("predictions_version") == predicted.version
+def _stored(snapshot: Snapshot, predicted: Snapshot, known: Snapshot) -> tuple[dict[str, Any], ...]:
+    rows = snapshot.scan().filter(
+        predictions=predicted.name,
+        predictions_version=predicted.version,
+        labels=known.name,
+        labels_version=known.version,
     )
-    rows = snapshot.scan().filter(mine).sort("month").collect()
-    return tuple(rows.select("month", "rows", "unknown", "share_positive", *METRICS).to_dicts())
+    shown = rows.sort("month").select("month", "rows", "unknown", "share_positive", *METRICS)
+    return tuple(shown.collect().to_dicts())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import click
 import pytest
@@ -183,3 +184,22 @@ def test_help_imports_nothing_heavy(tmp_path):
     )
     code = f"import sys, sololakehouse.cli; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_sentence(slh_process, sales):
+    (sales.folder / "warehouse" / "gold").write_text("a file where a folder should be")
+    sales.write("transformations/totals.sql", TOTALS)
+    said = slh_process("run", folder=sales.folder)
+    assert said.code == 1
+    assert "Traceback" not in said.err
+    assert "gold" in said.err
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error(sales):
+    import subprocess
+
+    command = f"{sys.executable} -m sololakehouse history bronze.sales | head -n 1"
+    done = subprocess.run(
+        command, shell=True, cwd=sales.folder, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flights import AIRPORTS, LABELS, WEATHER, FeatureProject
+
+from .flights import AIRPORTS, LABELS, WEATHER, FeatureProject
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from flights import AIRPORTS, LABELS, WEATHER, airports, hours, weather
 
 from sololakehouse.errors import FeatureLookupError, FeatureTableError, RunError, UsageError
 from sololakehouse.feature_engineering import FeatureEngineeringClient
 from sololakehouse.features.client import lookup_features
 from sololakehouse.features.training_set import Recipe
+
+from .flights import AIRPORTS, LABELS, WEATHER, airports, hours, weather
 
 
 def test_a_table_is_created_with_its_contract(project):

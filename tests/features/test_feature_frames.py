@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from flights import LABELS
 
 from sololakehouse.errors import FeatureLookupError
 from sololakehouse.features.frames import as_polars
+
+from .flights import LABELS
 
 
 @pytest.mark.parametrize("convert", ["clone", "lazy", "to_arrow", "to_pandas"])

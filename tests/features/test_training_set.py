@@ -5,7 +5,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from flights import LABELS, WEATHER, airports, hours, weather
 
 from sololakehouse.errors import (
     FeatureLookupError,
@@ -17,6 +16,8 @@ from sololakehouse.errors import (
 )
 from sololakehouse.features import training_set
 from sololakehouse.features.training_set import TrainingSetSpec, build_training_set
+
+from .flights import LABELS, WEATHER, airports, hours, weather
 
 AIRPORT_RAISED = pl.DataFrame({"faa": ["LGA"], "altitude": [99]})
 

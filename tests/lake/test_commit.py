@@ -136,3 +136,16 @@ def test_commits_say_what_delta_readers_expect(project):
     (add,) = [action["add"] for action in actions if "add" in action]
     assert json.loads(add["stats"])["numRecords"] == 3
     assert add["dataChange"] is True
+
+
+def test_a_broken_log_is_one_sentence_with_the_table(project):
+    snapshot = project.writer().write_frame("silver.t", FRAME, CHANGE)
+    (snapshot.path / "_delta_log" / f"{1:020}.json").write_text('{"add": {')
+    with pytest.raises(RunError, match=r"silver\.t cannot be read from .*silver/t"):
+        project.lake.read("silver.t")
+
+
+def test_a_log_without_a_commit_is_no_table_yet(project):
+    (project.lake.path("silver.t") / "_delta_log").mkdir(parents=True)
+    assert not project.lake.exists("silver.t")
+    assert project.writer().write_frame("silver.t", FRAME, CHANGE).rows == 3

@@ -63,6 +63,13 @@ def _exit_code() -> int:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
         click.echo(str(error), err=True)
         return error.exit_code
+    except BrokenPipeError:
+        sys.stdout = None
+        return 0
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        click.echo(f"Error: {error.strerror or error}{where}", err=True)
+        return SoloLakehouseError.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

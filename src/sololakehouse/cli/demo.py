@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -11,13 +12,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sololakehouse.cli.lake import table_row
-from sololakehouse.cli.models import outcome_rows, run_scoring, score_row, train_file
+from sololakehouse.cli.models import (
+    outcome_rows,
+    print_models,
+    run_scoring,
+    score_row,
+    train_file,
+)
 from sololakehouse.cli.pipelines import ingest_sources, open_writer, run_pipeline
 from sololakehouse.cli.render import print_line, print_table
 from sololakehouse.errors import ConfigError, RunError
 from sololakehouse.lake import Lakehouse, LakeWriter
 
 T = TypeVar("T")
+_FURTHEST = ("inference", "training", "features", "gold", "silver", "bronze")
 
 
 class _Demo:
@@ -78,16 +86,18 @@ class _Demo:
 
     def train(self, file: str) -> tuple[list[dict[str, Any]], str, bool]:
         """Train one experiment and promote its model if it passes the gate."""
-        from sololakehouse.models.registry import promote
+        from sololakehouse.models.registry import model_versions, promote
 
         path = self._lake.project.folder / file
         outcome = train_file(self._lake, self._writer, path, quiet=self._quiet)
         name = outcome.runs[0].name
         promoted = promote(self._lake, self._writer, name, None, "production")
         done = "up to date" if outcome.up_to_date else f"{len(outcome.runs)} models trained"
+        stages = {(v.name, v.version): v.stage for v in model_versions(self._lake)}
+        rows = outcome_rows(outcome)
         return (
-            outcome_rows(outcome),
-            f"{done}; version {promoted.version} in production: {promoted.reason}",
+            [row | {"stage": stages[row["model"], row["version"]]} for row in rows],
+            f"{done}; version {promoted.version} in production. {promoted.reason}",
             not outcome.up_to_date or promoted.changed,
         )
 
@@ -111,14 +121,12 @@ class _Demo:
 
     def summary(self, models: list[dict[str, Any]], months: list[dict[str, Any]]) -> dict[str, Any]:
         """Describe what the lakehouse holds now."""
-        from sololakehouse.models.registry import model_versions
-
-        stages = {(v.name, v.version): v.stage for v in model_versions(self._lake)}
+        project = self._lake.project
         return {
+            "folder": str(project.folder),
+            "mlflow": project.settings.mlflow.tracking_uri,
             "tables": [table_row(self._lake.read(name)) for name in self._lake.table_names()],
-            "models": [
-                {"stage": stages.get((row["model"], row["version"])), **row} for row in models
-            ],
+            "models": models,
             "evaluation": months,
             "steps": self.steps,
             "changed": self._changed,
@@ -131,8 +139,8 @@ def run_demo(folder: Path, *, quiet: bool) -> dict[str, Any]:
     Returns
     -------
     dict
-        `tables`, `models`, `evaluation`, `steps` with their seconds, and `changed`: whether
-        anything was committed.
+        `folder`, `mlflow`, `tables`, `models`, `evaluation`, `steps` with their seconds, and
+        `changed`: whether anything was committed.
 
     Raises
     ------
@@ -164,12 +172,36 @@ def print_summary(summary: dict[str, Any]) -> None:
     """Print tables, models, evaluation, times, and where to look further."""
     print_line("")
     print_table(summary["tables"], ["table", "rows", "version", "made by"])
-    for title, rows in (("Models", summary["models"]), ("By month", summary["evaluation"])):
-        if rows:
-            print_line(f"\n[bold]{title}[/]")
-            print_table(rows, list(rows[0]))
-    print_line("")
-    print_table(summary["steps"], ["step", "seconds"])
+    if summary["models"]:
+        print_line("\n[bold]Models on the test part[/]")
+        print_models(summary["models"])
+    if summary["evaluation"]:
+        print_line("\n[bold]Predictions against what happened, by month (UTC)[/]")
+        print_table(summary["evaluation"], list(summary["evaluation"][0]))
+    print_line("\n[bold]Time[/]")
+    seconds = [{**step, "seconds": f"{step['seconds']:5.1f}"} for step in summary["steps"]]
+    print_table(seconds, ["step", "seconds"])
     total = sum(step["seconds"] for step in summary["steps"])
     state = "" if summary["changed"] else " Nothing had changed: no commit was made."
     print_line(f"\nDone in {total:.1f} s.{state}")
+    _print_commands(summary)
+
+
+def _print_commands(summary: dict[str, Any]) -> None:
+    names = [row["table"] for row in summary["tables"]]
+    furthest = min(names, key=lambda name: _rank(name.split(".")[0]))
+    print_line("\n[bold]Look further[/]")
+    if shutil.which("slh") is None:
+        print_line(f"  source {Path(sys.prefix) / 'bin' / 'activate'}")
+    print_line(f"  cd {summary['folder']}")
+    print_line(f"  slh trace {furthest}")
+    print_line(f"  slh history {furthest}")
+    print_line(f'  slh query "SELECT * FROM {furthest} LIMIT 5"')
+    print_line("  slh console")
+    if summary["models"]:
+        print_line("  slh models")
+        print_line(f"  mlflow ui --backend-store-uri {summary['mlflow']}")
+
+
+def _rank(schema: str) -> int:
+    return _FURTHEST.index(schema) if schema in _FURTHEST else len(_FURTHEST)

@@ -43,7 +43,7 @@ def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool
     if json_wanted:
         print_json(rows)
         return
-    print_table(rows, list(rows[0]))
+    print_models(rows)
     if outcome.up_to_date:
         print_line("Up to date: nothing that decides the models changed.")
 
@@ -66,10 +66,22 @@ def train_file(
         return train_experiment(lake, writer, experiment, force=force, on_step=begin)
 
 
+def print_models(rows: list[dict[str, Any]]) -> None:
+    """Print models with their metrics on the test part; `--json` has those of all parts."""
+    others = ("train_", "validation_")
+    print_table(rows, [column for column in rows[0] if not column.startswith(others)])
+
+
 def outcome_rows(outcome: TrainingOutcome) -> list[dict[str, Any]]:
     """Describe each trained model in one row."""
     return [
-        {"model": run.name, "version": run.version, "role": run.role, **run.metrics}
+        {
+            "model": run.name,
+            "version": run.version,
+            "stage": run.stage,
+            "role": run.role,
+            **run.metrics,
+        }
         for run in outcome.runs
     ]
 
@@ -190,6 +202,6 @@ def models(json_wanted: bool) -> None:
     if json_wanted:
         print_json(rows)
     elif rows:
-        print_table(rows, list(rows[0]))
+        print_models(rows)
     else:
         print_line("No models yet. 'slh train FILE' makes the first ones.")

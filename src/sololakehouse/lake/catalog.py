@@ -36,7 +36,8 @@ class Lakehouse:
 
     def exists(self, table: str) -> bool:
         """Whether the table has at least one commit."""
-        return (self.path(table) / "_delta_log").is_dir()
+        log = self.path(table) / "_delta_log"
+        return log.is_dir() and any(log.iterdir())
 
     def path(self, table: str) -> Path:
         """Return the folder of a table, whether or not the table exists.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from deltalake import CommitProperties, DeltaTable, Schema
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from sololakehouse.errors import RunError
@@ -90,7 +91,8 @@ class LakeWriter:
         Raises
         ------
         RunError
-            The staged folder holds no Parquet file.
+            The staged folder holds no Parquet file, the rows do not fit the table, or another run
+            changed the table meanwhile.
         """
         import polars as pl
         import pyarrow.parquet as pq
@@ -103,15 +105,21 @@ class LakeWriter:
         before = self.lake.newest(table) if mode == "append" else None
         manifest = written if before is None else _manifest_of(before, written) + written
         record = self._record(change, written.rows, manifest)
-        delta = self._open_or_create(table, schema, properties or {})
-        delta.create_write_transaction(
-            [_moved(file, self.lake.path(table), self.run.run_id) for file in files],
-            mode=mode,
-            schema=Schema.from_arrow(schema),
-            commit_properties=CommitProperties(
-                custom_metadata={RECORD_KEY: record.model_dump_json()}
-            ),
-        )
+        try:
+            delta = self._open_or_create(table, schema, properties or {})
+            delta.create_write_transaction(
+                [_moved(file, self.lake.path(table), self.run.run_id) for file in files],
+                mode=mode,
+                schema=Schema.from_arrow(schema),
+                commit_properties=CommitProperties(
+                    custom_metadata={RECORD_KEY: record.model_dump_json()}
+                ),
+            )
+        except DeltaError as error:
+            raise RunError(
+                f"{table} could not be committed: {error}. If another run wrote to it at the same "
+                "time, run again."
+            ) from error
         return Snapshot(table, self.lake.path(table))
 
     def _record(self, change: Change, rows_written: int, manifest: Manifest) -> CommitRecord:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
+from sololakehouse.errors import RunError
 from sololakehouse.provenance import CommitRecord, TableVersion
 
 if TYPE_CHECKING:
@@ -43,7 +45,10 @@ class Snapshot:
     def __init__(self, name: str, path: Path, version: int | None = None) -> None:
         self.name = name
         self.path = path
-        self._delta = DeltaTable(path, version=version)
+        try:
+            self._delta = DeltaTable(path, version=version)
+        except DeltaError as error:
+            raise RunError(f"{name} cannot be read from {path}: {error}") from error
         self.version: int = self._delta.version()
 
     def __repr__(self) -> str:

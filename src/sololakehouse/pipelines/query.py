@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sololakehouse.engine import Engine
+from sololakehouse.engine import SYSTEM_PREFIX, Engine
 from sololakehouse.errors import NotFoundError, UsageError
 from sololakehouse.lake import Lakehouse
 from sololakehouse.pipelines import sql
@@ -37,9 +37,14 @@ def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
         for name in sorted(names):
             if not lake.exists(name):
                 raise NotFoundError.of("table", name, lake.table_names())
-            engine.register(name, lake.path(name))
+            engine.register(_engine_name(name), lake.path(name))
+        query = sql.renamed(text, {name: _engine_name(name) for name in names})
         try:
-            frame = engine.session.sql(text.rstrip().rstrip(";"))
+            frame = engine.session.sql(query.rstrip().rstrip(";"))
             return (frame if limit is None else frame.limit(limit)).toArrow()
         except Exception as error:
             raise UsageError(f"The query failed: {first_line(error)}") from error
+
+
+def _engine_name(table: str) -> str:
+    return f"__{table}" if table.startswith(SYSTEM_PREFIX) else table

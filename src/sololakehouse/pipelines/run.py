@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sololakehouse import quality
-from sololakehouse.engine import Engine
+from sololakehouse.engine import SYSTEM_PREFIX, Engine
 from sololakehouse.errors import SoloLakehouseError, StepError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import FeatureContract
@@ -49,7 +49,7 @@ def prepare(lake: Lakehouse) -> Iterator[PreparedPipeline]:
     """Load the project's pipeline and plan it; nothing is computed or written.
 
     Every table of the lakehouse is pinned to its newest version: that is the snapshot which the
-    whole run sees.
+    whole run sees. Tables of the schema `system` tell of runs and are no input of one.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def prepare(lake: Lakehouse) -> Iterator[PreparedPipeline]:
     folder = spec_path.parent
     with Engine.start() as engine:
         engine.use(spec.database)
-        stored = lake.table_names()
+        stored = [name for name in lake.table_names() if not name.startswith(SYSTEM_PREFIX)]
         for name in stored:
             newest = lake.read(name)
             engine.pin(name, newest.path, newest.version)

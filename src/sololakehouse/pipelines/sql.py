@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,24 @@ def tables_in(query: str, where: str = "query") -> set[str]:
         for source in scope.sources.values()
         if isinstance(source, exp.Table)
     }
+
+
+def renamed(query: str, names: Mapping[str, str]) -> str:
+    """Write two-part table names of a query differently and leave all other text as it is.
+
+    Examples
+    --------
+    >>> renamed("SELECT 'system.runs' FROM system.runs", {"system.runs": "other.runs"})
+    "SELECT 'system.runs' FROM other.runs"
+    """
+    tokens = _tokens(query, "query")
+    text, position = [], 0
+    for schema, dot, table in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        name = f"{schema.text}.{table.text}"
+        if dot.text == "." and names.get(name, name) != name and schema.start >= position:
+            text += [query[position : schema.start], names[name]]
+            position = table.end + 1
+    return "".join([*text, query[position:]])
 
 
 def tables_in_query(text: str) -> set[str]:
