@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+# Python compiles a module when it is first imported. Importing the heavy ones while installing makes
+# the first command as fast as the next.
+HEAVY := matplotlib.figure, mlflow.sklearn, polars, pyarrow.csv, skops.io, sqlglot.optimizer.scope, xgboost
 INSTALLED := .venv/.installed
 
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,6 +40,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -c 'import $(HEAVY)'
 	@touch $@
 
 .PHONY: help setup demo test check format bench clean

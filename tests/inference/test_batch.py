@@ -11,6 +11,7 @@ from sololakehouse.config import ScoringJob
 from sololakehouse.errors import ConfigError, FeatureLookupError, NotFoundError, TrainingError
 from sololakehouse.inference.batch import score
 from sololakehouse.monitoring import evaluate, evaluate_job
+from sololakehouse.pipelines.query import run_query
 from sololakehouse.provenance import Change
 from tests.rain import ModelProject
 
@@ -127,3 +128,11 @@ def test_a_job_without_labels_cannot_be_evaluated(project):
     job = JOB.model_copy(update={"labels": None})
     with pytest.raises(ConfigError, match="names no labels to compare with"):
         evaluate_job(project.lake, project.writer(), job)
+
+
+def test_system_tables_are_asked_in_the_same_sql(project):
+    query = "SELECT role, 'system.x' AS text FROM system.training_runs ORDER BY model_version"
+    assert run_query(project.lake, query).to_pylist() == [
+        {"role": "baseline", "text": "system.x"},
+        {"role": "model", "text": "system.x"},
+    ]

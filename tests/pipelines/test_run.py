@@ -133,6 +133,22 @@ def gold_north():
     assert [source.table for source in record.inputs] == ["silver.clean"]
 
 
+def test_a_changed_view_runs_what_reads_it(pipeline):
+    view = "CREATE TEMPORARY VIEW few AS SELECT id FROM silver.clean WHERE id < {};\n"
+    table = "CREATE MATERIALIZED VIEW gold.few AS SELECT * FROM few"
+    define(pipeline, view.format(2) + table, "few.sql")
+    pipeline.run()
+    define(pipeline, view.format(3) + table, "few.sql")
+    assert pipeline.plan() == {
+        "silver.clean": "up to date",
+        "few": "view",
+        "gold.few": "run",
+        "gold.totals": "up to date",
+    }
+    pipeline.run()
+    assert pipeline.lake.read("gold.few").rows == 2
+
+
 def test_a_function_may_ask_for_the_columns_of_a_table_that_is_not_there_yet(pipeline):
     define(
         pipeline,

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, model_validator
 
 from sololakehouse.config import Project, Settings, load, validate
-from sololakehouse.errors import ConfigError
+from sololakehouse.errors import ConfigError, suggestion
 from sololakehouse.features.training_set import TrainingSetSpec
 from sololakehouse.models.metrics import Metric, metric
 
 PARTS = ("train", "validation", "test")
 
 
+def _with_time_zone(value: Any) -> Any:
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    if isinstance(moment, datetime) and moment.tzinfo is not None:
+        return moment
+    if isinstance(moment, date):
+        raise ValueError(f"{value} has no time zone. Write UTC as in 2013-09-01T00:00:00Z")
+    if isinstance(moment, int | float):
+        raise ValueError(f"{value} is no moment. Write one as in 2013-09-01T00:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_with_time_zone)]
+
+
 class Period(Settings):
     """A half-open interval `[from, until)` of moments with a time zone; no `from`: since ever."""
 
-    begin: AwareDatetime | None = Field(default=None, alias="from")
-    until: AwareDatetime
+    begin: Moment | None = Field(default=None, alias="from")
+    until: Moment
 
 
 class Split(Settings):
@@ -36,9 +56,10 @@ class Split(Settings):
         periods = [getattr(self, part) for part in PARTS]
         for name, period, before in zip(PARTS[1:], periods[1:], periods, strict=False):
             if period.begin is None or period.begin < before.until:
+                begin = f"begins at {period.begin.isoformat()}" if period.begin else "has no 'from'"
                 raise ValueError(
-                    f"{name} must begin at or after the end of the part before it "
-                    f"({before.until.isoformat()})"
+                    f"{name} {begin}, but must begin at or after the end of the part before it, "
+                    f"{before.until.isoformat()}: no row may be in two parts"
                 )
         for name, period in zip(PARTS, periods, strict=True):
             if period.begin is not None and period.begin >= period.until:
@@ -90,7 +111,19 @@ class Experiment(Settings):
     def _has_a_time(cls, spec: TrainingSetSpec) -> TrainingSetSpec:
         if spec.timestamp is None:
             raise ValueError("'timestamp' must name the column by which the data is split")
+        if spec.timestamp in spec.exclude_columns:
+            raise ValueError(
+                f"exclude_columns: {spec.timestamp!r} must stay, the data is split by it. It is "
+                "no feature of the models"
+            )
         return spec
+
+    @field_validator("metrics")
+    @classmethod
+    def _exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            metric(name)
+        return names
 
     @property
     def timestamp(self) -> str:
@@ -116,9 +149,8 @@ def load_experiment(project: Project, file: Path, overrides: Iterable[str] = ())
     Raises
     ------
     ConfigError
-        The file is missing or does not validate, or an override does not fit.
-    NotFoundError
-        A metric does not exist.
+        The file is missing or does not validate, a metric does not exist, or an override does not
+        fit.
     """
     path = file if file.is_file() else project.folder / file
     experiment = load(path, Experiment)
@@ -128,19 +160,22 @@ def load_experiment(project: Project, file: Path, overrides: Iterable[str] = ())
         for override in overrides:
             _override(content, override)
         experiment = validate(content, Experiment, f"{path} with {', '.join(overrides)}")
-    for name in experiment.metrics:
-        metric(name)
     return experiment
 
 
 def _override(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
-    *parents, last = key.split(".")
+    *parents, last = key.strip().split(".")
     if not equals or not last:
         raise ConfigError(f"--set {override}: write KEY=VALUE, as in model.params.max_depth=8.")
     for parent in parents:
         inner = content.get(parent)
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}: there is no section {parent!r}.")
+            sections = [name for name, known in content.items() if isinstance(known, dict)]
+            hint = suggestion(parent, sections, "section")
+            raise ConfigError(f"--set {override}: there is no section {parent!r}. {hint}")
         content = inner
-    content[last] = yaml.safe_load(value)
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {value!r} is not valid YAML.") from error

@@ -10,13 +10,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
+from zipfile import BadZipFile
 
 from sololakehouse.config import Project
-from sololakehouse.errors import NotFoundError, RunError, UsageError
+from sololakehouse.errors import NotFoundError, RunError, UsageError, shortened
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.models.metrics import metric
-from sololakehouse.models.tracking import LoggedModel, connected
+from sololakehouse.models.tracking import (
+    MODEL_FILE,
+    TRUSTED_TYPES,
+    LoggedModel,
+    connected,
+    require_store,
+)
 from sololakehouse.provenance import Change, fingerprint
 
 if TYPE_CHECKING:
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 RUNS = "system.training_runs"
 TRANSITIONS = "system.model_transitions"
 Stage = Literal["staging", "production", "archived"]
+ALIASES: tuple[Literal["staging", "production"], ...] = ("staging", "production")
 BASELINE = "baseline"
 
 
@@ -98,13 +107,11 @@ def resolve(lake: Lakehouse, reference: str) -> ModelVersion:
         )
     versions = _versions_of(lake, name)
     for version in versions:
-        if wanted in (version.stage, str(version.version)):
+        if wanted == str(version.version) or (wanted in ALIASES and wanted == version.stage):
             return version
-    known = [str(v.version) + (f" ({v.stage})" if v.stage else "") for v in versions]
-    raise NotFoundError(
-        f"{name} has no version {wanted!r}. Versions: {', '.join(known)}. "
-        f"'slh promote {name} --to production' moves the one in staging."
-    )
+    known = [str(v.version) + (f" ({v.stage})" if v.stage else "") for v in reversed(versions)]
+    fix = f" Promote one with 'slh promote {name} --to {wanted}'." if wanted in ALIASES else ""
+    raise NotFoundError(f"{name} has no version {wanted!r}. Versions: {shortened(known)}.{fix}")
 
 
 def promote(
@@ -123,15 +130,25 @@ def promote(
     Raises
     ------
     NotFoundError
-        The model or version does not exist, or nothing is in staging.
+        The model, version or stage does not exist, or nothing is in staging.
+    UsageError
+        The version is in production, which would be left empty.
     RunError
-        The version does not pass the gate.
+        The version does not pass the gate, or MLflow does not have it any more.
     """
-    chosen = _chosen(lake, name, version, stage)
-    if chosen.stage == stage:
-        return Promotion(chosen.version, _last_reason(lake, chosen, stage), changed=False)
-    reason, evidence = _by_choice(chosen) if stage == "staging" else _through_gate(lake, chosen)
-    move(lake, writer, chosen, "staging" if stage == "staging" else "production", reason, evidence)
+    target = next((alias for alias in ALIASES if alias == stage), None)
+    if target is None:
+        raise NotFoundError.of("stage", stage, ALIASES)
+    chosen = _chosen(lake, name, version, target)
+    if chosen.stage == target:
+        return Promotion(chosen.version, _last_reason(lake, chosen, target), changed=False)
+    if chosen.stage == "production":
+        raise UsageError(
+            f"{chosen} is in production, and would leave it empty. Promote another version to "
+            "production first."
+        )
+    reason, evidence = _by_choice(chosen) if target == "staging" else _through_gate(lake, chosen)
+    move(lake, writer, chosen, target, reason, evidence)
     return Promotion(chosen.version, reason, changed=True)
 
 
@@ -143,12 +160,25 @@ def move(
     reason: str,
     evidence: Mapping[str, float],
 ) -> None:
-    """Record that a version enters a stage, in MLflow first and then in the lakehouse."""
+    """Record that a version enters a stage, in MLflow first and then in the lakehouse.
+
+    The lakehouse decides what is in a stage: if its commit fails, nothing has moved, and moving
+    again repairs MLflow.
+
+    Raises
+    ------
+    RunError
+        MLflow does not have the version any more.
+    """
     leaving = [v for v in _versions_of(lake, version.name) if v.stage == stage]
+    require_store(lake.project)
     with connected(lake.project) as client:
+        client.get_model_version(version.name, str(version.version))
         for other in leaving:
+            why = f"{version} took its place."
             client.set_model_version_tag(other.name, str(other.version), "stage", "archived")
-        if version.stage is not None:
+            client.set_model_version_tag(other.name, str(other.version), "stage_reason", why)
+        if version.stage in ALIASES:
             client.delete_registered_model_alias(version.name, version.stage)
         client.set_registered_model_alias(version.name, stage, str(version.version))
         client.set_model_version_tag(version.name, str(version.version), "stage", stage)
@@ -157,7 +187,9 @@ def move(
         _transition(v, "archived", f"{version} took its place.", {}, writer) for v in leaving
     ] + [_transition(version, stage, reason, evidence, writer)]
     mark = fingerprint(TRANSITIONS, writer.run.run_id, version.name, version.version, stage)
-    change = Change("MODEL TRANSITION", mark, details={"model": version.name})
+    change = Change(
+        "MODEL TRANSITION", mark, details={"model": version.name}, left_out=("run_id", "at")
+    )
     writer.write_frame(TRANSITIONS, _transitions_frame(rows), change, mode="append")
 
 
@@ -176,21 +208,28 @@ def register(client: MlflowClient, name: str, logged: LoggedModel) -> int:
 def load_model(project: Project, version: ModelVersion) -> Any:
     """Load a version's scikit-learn pipeline, which has `predict_proba`.
 
+    Only the types of this package's own trainers are loaded, whatever the artifact says of itself.
+
     Raises
     ------
     RunError
-        MLflow does not have the version any more.
+        MLflow does not have the version any more, or its file is damaged or holds other types.
     """
-    with connected(project):
-        from mlflow import sklearn as flavor
+    require_store(project)
+    with connected(project), TemporaryDirectory() as folder:
+        from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
+        from skops.io import load
 
+        uri = f"models:/{version.name}/{version.version}/{MODEL_FILE}"
         try:
-            return flavor.load_model(f"models:/{version.name}/{version.version}")
-        except (MlflowException, OSError) as error:
+            file = download_artifacts(artifact_uri=uri, dst_path=folder)
+            return load(file, trusted=list(TRUSTED_TYPES))
+        except (MlflowException, OSError, TypeError, ValueError, KeyError, BadZipFile) as error:
+            said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise RunError(
-                f"{version} cannot be loaded from MLflow: {str(error).splitlines()[0]} Train again "
-                "with 'slh train FILE --force'."
+                f"{version} cannot be loaded from MLflow: {said}. Train again with "
+                "'slh train FILE --force'."
             ) from error
 
 
@@ -226,8 +265,13 @@ def _through_gate(lake: Lakehouse, version: ModelVersion) -> tuple[str, Mapping[
             f"{version} is the baseline of its experiment, and production is for what beats the "
             "baseline. Improve the model in the experiment file and train again."
         )
-    siblings = _versions_of(lake, version.name)
-    baseline = next(v for v in siblings if v.run_id == version.run_id and v.role == BASELINE)
+    baselines = [
+        other
+        for other in _versions_of(lake, version.name)
+        if other.role == BASELINE
+        and (other.run_id, other.fingerprint) == (version.run_id, version.fingerprint)
+    ]
+    baseline = baselines[-1]
     key = f"test_{version.primary_metric}"
     mine, theirs = version.metrics[key], baseline.metrics[key]
     compared = f"{key} {mine:.4f} against {theirs:.4f} of the baseline (version {baseline.version})"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sololakehouse.errors import TrainingError
+from sololakehouse.errors import TrainingError, shortened
+from sololakehouse.lake.contract import counted
 from sololakehouse.models.experiment import PARTS, Experiment, Period
 from sololakehouse.models.trainers import model_input
 
@@ -32,18 +34,26 @@ def split_by_time(
     Parameters
     ----------
     columns
-        The feature columns.
+        The feature columns, at least one.
 
     Raises
     ------
     TrainingError
-        The label is not 0 or 1 everywhere, or a part is empty or holds only one class.
+        The label is not an integer or boolean of 0 and 1, a part is empty or holds only one class,
+        there is no feature, or one is NULL in the whole `train` part.
+    ConfigError, RunError
+        A feature is of a type or holds a value that no model takes.
     """
-    label = experiment.training_set.label
-    _check_label(frame, label)
+    label, where = experiment.training_set.label, experiment.training_set.name
+    if not columns:
+        raise TrainingError(
+            f"{where} has no features, only the label and its moments. Add 'feature_lookups', or "
+            "take columns out of 'exclude_columns'."
+        )
+    _check_label(frame, label, where)
     parts = {}
     for name in PARTS:
-        rows = _rows_in(frame, experiment.timestamp, name, getattr(experiment.split, name))
+        rows = _rows_in(frame, experiment, name)
         truth = rows[label].cast(int).to_numpy()
         if len(set(truth.tolist())) < 2:
             raise TrainingError(
@@ -51,32 +61,64 @@ def split_by_time(
                 "Nothing can be learned or measured there: give it more time in 'split'."
             )
         parts[name] = Part(name, model_input(rows, columns), truth)
+    _check_features(parts["train"])
     return parts
 
 
-def _check_label(frame: pl.DataFrame, label: str) -> None:
-    unknown = frame[label].null_count()
-    if unknown:
-        raise TrainingError(f"The label {label!r} is NULL in {unknown:,} rows. It must be 0 or 1.")
-    found = frame[label].unique().sort().to_list()
-    if not {int(v) if isinstance(v, bool | int) else v for v in found} <= {0, 1}:
-        shown = ", ".join(repr(value) for value in found[:3])
-        raise TrainingError(f"The label {label!r} must be 0 or 1, but it holds {shown}.")
-
-
-def _rows_in(frame: pl.DataFrame, timestamp: str, name: str, period: Period) -> pl.DataFrame:
+def _check_label(frame: pl.DataFrame, label: str, where: str) -> None:
     import polars as pl
 
-    moment = pl.col(timestamp)
+    kind = frame.schema[label]
+    if not (kind.is_integer() or kind == pl.Boolean):
+        raise TrainingError(
+            f"{where}: the label {label!r} is of type {kind}. It must be an integer or a boolean."
+        )
+    unknown = frame[label].null_count()
+    if unknown:
+        raise TrainingError(
+            f"{where}: the label {label!r} must be 0 or 1, but {counted(unknown)} a NULL there."
+        )
+    others = frame[label].cast(pl.Int64).unique().sort().to_list()
+    others = [str(value) for value in others if value not in (0, 1)]
+    if others:
+        shown = shortened(others, limit=3)
+        raise TrainingError(f"{where}: the label {label!r} must be 0 or 1, but it holds {shown}.")
+
+
+def _check_features(train: Part) -> None:
+    empty = [str(name) for name in train.inputs.columns if train.inputs[name].isna().all()]
+    if empty:
+        raise TrainingError(
+            f"Nothing can be learned from {shortened(empty)}: NULL in all {len(train.labels):,} "
+            "rows of the part 'train'. Check the lookups, or list it in 'exclude_columns'."
+        )
+
+
+def _rows_in(frame: pl.DataFrame, experiment: Experiment, name: str) -> pl.DataFrame:
+    import polars as pl
+
+    period: Period = getattr(experiment.split, name)
+    moment = pl.col(experiment.timestamp)
     inside = moment < period.until
     if period.begin is not None:
         inside &= moment >= period.begin
     rows = frame.filter(inside)
     if rows.is_empty():
-        since = period.begin.isoformat() if period.begin else "the beginning"
-        first, last = frame[timestamp].min(), frame[timestamp].max()
+        since = f"from {_written(period.begin)} " if period.begin else ""
         raise TrainingError(
-            f"The part {name!r} of the split is empty: no {timestamp} from {since} until "
-            f"{period.until.isoformat()}. The training set reaches from {first!s} to {last!s}."
+            f"The part {name!r} of the split is empty: no {experiment.timestamp} {since}until "
+            f"{_written(period.until)}. {_reach(frame, experiment)}"
         )
     return rows
+
+
+def _reach(frame: pl.DataFrame, experiment: Experiment) -> str:
+    where, moments = experiment.training_set.name, frame[experiment.timestamp].drop_nulls()
+    if moments.is_empty():
+        return f"{where} has {frame.height:,} rows, and none with a {experiment.timestamp}."
+    first, last = moments.sort().gather([0, -1]).dt.convert_time_zone("UTC").to_list()
+    return f"{where} reaches from {_written(first)} to {_written(last)}."
+
+
+def _written(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
+from urllib.parse import quote, urlparse
 
 from sololakehouse.config import Project
 from sololakehouse.errors import RunError
@@ -24,29 +24,33 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 _SQLITE = "sqlite:///"
+MODEL_FILE = "model.skops"
 _EXAMPLE_ROWS = 5
+_LONGEST = 300
 _QUIET = ("mlflow", "alembic", "sqlalchemy")
 _REQUIREMENTS = ("scikit-learn", "xgboost-cpu", "skops", "pandas", "numpy")
-# What skops does not trust by itself, and our pipelines hold.
-_TRUSTED_TYPES = [
+# What skops does not trust by itself, and our pipelines hold. The trees are there for
+# random_forest and hist_gradient_boosting: scikit-learn does not check the bounds of their node
+# indices, so a crafted file could crash the process. Load models of your own lakehouse only.
+TRUSTED_TYPES = (
     "numpy.dtype",
-    "sklearn._loss.link.Interval",
-    "sklearn._loss.link.LogitLink",
-    "sklearn._loss.loss.HalfBinomialLoss",
-    "sklearn.compose._column_transformer._RemainderColsList",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
-]
+)
 
 
 @dataclass(frozen=True)
 class RunReport:
     """Everything that is logged of one trained model.
 
-    `datasets` pairs each table with its role, such as `training` or `feature`.
+    `datasets` pairs each table with its role, such as `training` or `input`; `config` is the
+    experiment with all defaults filled in.
     """
 
     experiment: str
+    config: Mapping[str, Any]
     name: str
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -72,6 +76,33 @@ def store_exists(project: Project) -> bool:
     return not uri.startswith(_SQLITE) or _database(project).is_file()
 
 
+def require_store(project: Project) -> None:
+    """Refuse to go on without a store, where an empty one would be made instead.
+
+    Raises
+    ------
+    RunError
+        The database of runs and models is gone.
+    """
+    if not store_exists(project):
+        raise RunError(
+            f"The MLflow store {_database(project)} is gone, and with it the registered models. "
+            "Bring it back, or train again with 'slh train FILE'."
+        )
+
+
+def check_store(project: Project, experiment: str) -> None:
+    """Make sure that an experiment can be logged, before time goes into it.
+
+    Raises
+    ------
+    RunError
+        The store cannot be reached, or keeps the experiment's files in another folder.
+    """
+    with connected(project) as client:
+        _experiment(client, project, experiment)
+
+
 @contextmanager
 def connected(project: Project) -> Iterator[MlflowClient]:
     """Give a client of the project's MLflow store, which is created if need be.
@@ -79,12 +110,14 @@ def connected(project: Project) -> Iterator[MlflowClient]:
     Raises
     ------
     RunError
-        The store cannot be reached, or refuses a request.
+        The store cannot be reached, cannot be read, or refuses a request.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import mlflow
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -93,10 +126,11 @@ def connected(project: Project) -> Iterator[MlflowClient]:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         yield mlflow.MlflowClient()
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+        said = str(error).strip().splitlines()[0]
         raise RunError(
-            f"MLflow at {project.settings.mlflow.tracking_uri} failed: "
-            f"{str(error).splitlines()[0]} Check 'mlflow.tracking_uri' in lakehouse.yml."
+            f"MLflow at {_without_password(project.settings.mlflow.tracking_uri)} failed: "
+            f"{said[:_LONGEST].rstrip('.')}. Check 'mlflow' in lakehouse.yml."
         ) from error
 
 
@@ -105,30 +139,38 @@ def log_run(client: MlflowClient, project: Project, report: RunReport) -> Logged
     import mlflow
 
     experiment_id = _experiment(client, project, report.experiment)
-    with mlflow.start_run(
-        experiment_id=experiment_id, run_name=report.name, tags=dict(report.tags)
-    ) as run:
+    # Run and model are made by the client: the fluent functions look for Databricks tags and import
+    # PySpark Connect for it, which ends the process if Python was started with -c.
+    created = client.create_run(experiment_id, tags=dict(report.tags), run_name=report.name)
+    with mlflow.start_run(run_id=created.info.run_id) as run:
         mlflow.log_params(dict(report.params))
         mlflow.log_metrics(dict(report.metrics))
+        mlflow.log_dict(dict(report.config), "experiment.yml")
         for name, figure in report.figures.items():
             mlflow.log_figure(figure, f"plots/{name}.png")
         client.log_inputs(run.info.run_id, datasets=_datasets(report.datasets))
-        uri = _log_model(report)
+        model = client.create_logged_model(
+            experiment_id,
+            name="model",
+            source_run_id=run.info.run_id,
+            params={name: str(value) for name, value in report.params.items()},
+        )
+        uri = _log_model(report, model.model_id)
     return LoggedModel(run.info.run_id, uri)
 
 
-def _log_model(report: RunReport) -> str:
+def _log_model(report: RunReport, model_id: str) -> str:
     from mlflow import sklearn as flavor
     from mlflow.models import infer_signature
 
     example = report.inputs.head(_EXAMPLE_ROWS)
     logged = flavor.log_model(
         report.model,
-        name="model",
+        model_id=model_id,
         signature=infer_signature(example, report.model.predict_proba(example)),
         input_example=example,
         serialization_format="skops",
-        skops_trusted_types=_TRUSTED_TYPES,
+        skops_trusted_types=list(TRUSTED_TYPES),
         pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
         pyfunc_predict_fn="predict_proba",
         metadata=dict(report.metadata),
@@ -137,12 +179,18 @@ def _log_model(report: RunReport) -> str:
 
 
 def _experiment(client: MlflowClient, project: Project, name: str) -> str:
-    known = client.get_experiment_by_name(name)
-    if known is not None:
-        return str(known.experiment_id)
     artifacts = project.settings.mlflow.artifacts
     location = artifacts if urlparse(artifacts).scheme else (project.folder / artifacts).as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        return str(client.create_experiment(name, artifact_location=location))
+    if known.artifact_location.rstrip("/") != location.rstrip("/"):
+        raise RunError(
+            f"MLflow keeps the files of experiment {name!r} in {known.artifact_location}, not in "
+            f"{location}: the project was moved or copied, or 'mlflow.artifacts' changed. Undo "
+            "that, or set 'mlflow.tracking_uri' in lakehouse.yml to a new store."
+        )
+    return str(known.experiment_id)
 
 
 def _datasets(tables: Sequence[tuple[Snapshot, str]]) -> list[Any]:
@@ -166,7 +214,12 @@ def _datasets(tables: Sequence[tuple[Snapshot, str]]) -> list[Any]:
 
 def _tracking_uri(project: Project) -> str:
     uri = project.settings.mlflow.tracking_uri
-    return f"{_SQLITE}{_database(project)}" if uri.startswith(_SQLITE) else uri
+    return f"{_SQLITE}{quote(str(_database(project)))}" if uri.startswith(_SQLITE) else uri
+
+
+def _without_password(uri: str) -> str:
+    password = urlparse(uri).password
+    return uri.replace(f":{password}@", ":***@") if password else uri
 
 
 def _database(project: Project) -> Path:

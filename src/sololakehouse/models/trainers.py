@@ -10,7 +10,8 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.errors import ConfigError, NotFoundError, suggestion
+from sololakehouse.errors import ConfigError, NotFoundError, RunError, suggestion
+from sololakehouse.lake.contract import counted
 from sololakehouse.models.experiment import ModelSettings
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ _ESTIMATORS: Mapping[str, tuple[str, str]] = {
     "random_forest": ("sklearn.ensemble", "RandomForestClassifier"),
 }
 _LINEAR = frozenset({"logistic_regression"})
+_SET_ELSEWHERE: Mapping[str, str] = {
+    "random_state": "The experiment's 'seed' sets it.",
+    "early_stopping_rounds": "Write it beside 'params'.",
+}
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "logistic_regression": {"max_iter": 1000},
     "random_forest": {"n_jobs": THREADS},
@@ -38,25 +43,46 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 def model_input(frame: pl.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Convert rows to what a model takes, in training and in inference alike.
 
-    Numbers and booleans become doubles with NaN for NULL, everything else text with None for NULL.
+    Numbers and booleans become doubles with NaN for NULL, text stays text with None for NULL. The
+    result's types depend on the columns' types alone, never on the values.
 
     Raises
     ------
     NotFoundError
         A column is missing.
+    ConfigError
+        A column is neither a number, a boolean nor text.
+    RunError
+        A number is infinite.
     """
     import polars as pl
 
     for column in columns:
         if column not in frame.columns:
             raise NotFoundError.of("column", column, frame.columns, where="the model's input")
-    converted = [
-        pl.col(name).cast(pl.Float64)
-        if frame.schema[name].is_numeric() or frame.schema[name] == pl.Boolean
-        else pl.col(name).cast(pl.String)
-        for name in columns
-    ]
-    return frame.select(converted).to_pandas()
+    converted = frame.select(_as_input(name, frame.schema[name]) for name in columns)
+    numbers = [name for name in columns if converted.schema[name] == pl.Float64]
+    infinite = converted.select(pl.col(numbers).is_infinite().sum())
+    for column, rows in zip(infinite.columns, infinite.row(0) if numbers else (), strict=True):
+        if rows:
+            raise RunError(
+                f"The feature {column!r} must be finite or NULL, but {counted(rows)} an infinite "
+                "number there."
+            )
+    return converted.to_pandas()
+
+
+def _as_input(name: str, kind: pl.DataType) -> pl.Expr:
+    import polars as pl
+
+    if kind.is_numeric() or kind == pl.Boolean:
+        return pl.col(name).cast(pl.Float64)
+    if kind in (pl.String, pl.Categorical, pl.Enum):
+        return pl.col(name).cast(pl.String)
+    raise ConfigError(
+        f"The feature {name!r} is of type {kind}. Models take numbers, booleans and text: make one "
+        "of it, or list it in 'exclude_columns'."
+    )
 
 
 def check_settings(settings: ModelSettings) -> None:
@@ -69,10 +95,12 @@ def check_settings(settings: ModelSettings) -> None:
     ConfigError
         It has no such parameter, or the parameter is set by the experiment.
     """
-    known = _parameters(settings)
+    what = settings.estimator or settings.kind
+    known = _parameters(settings) - set(_SET_ELSEWHERE)
     for name in settings.params:
+        if name in _SET_ELSEWHERE:
+            raise ConfigError(f"{what}: {name!r} does not go into 'params'. {_SET_ELSEWHERE[name]}")
         if name not in known:
-            what = settings.estimator or settings.kind
             raise ConfigError(
                 f"{what} has no parameter {name!r}. {suggestion(name, known, 'parameter')}"
             )
@@ -87,6 +115,7 @@ def fit(settings: ModelSettings, train: Part, validation: Part, seed: int) -> Pi
         The estimator refuses a parameter's value.
     """
     from sklearn.pipeline import Pipeline
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     preprocessing = _preprocessing(train.inputs, linear=settings.estimator in _LINEAR)
     estimator = _estimator(settings, seed)
@@ -96,7 +125,9 @@ def fit(settings: ModelSettings, train: Part, validation: Part, seed: int) -> Pi
         held_out = preprocessing.transform(validation.inputs)
         extra = {"eval_set": [(held_out, validation.labels)], "verbose": False}
     try:
-        estimator.fit(inputs, train.labels, **extra)
+        # For the parts of scikit-learn and BLAS that have no parameter for their threads.
+        with threadpool_limits(THREADS):
+            estimator.fit(inputs, train.labels, **extra)
     except (TypeError, ValueError) as error:
         what = settings.estimator or settings.kind
         raise ConfigError(f"{what} with {settings.params}: {str(error).splitlines()[0]}") from error
@@ -119,9 +150,8 @@ def _parameters(settings: ModelSettings) -> set[str]:
     if settings.kind == "xgboost":
         from xgboost import XGBClassifier
 
-        return set(XGBClassifier().get_params()) - {"early_stopping_rounds", "random_state"}
-    known = set(inspect.signature(_sklearn_class(settings)).parameters)
-    return known - {"random_state"}
+        return set(XGBClassifier().get_params())
+    return set(inspect.signature(_sklearn_class(settings)).parameters)
 
 
 def _sklearn_class(settings: ModelSettings) -> Any:

@@ -23,7 +23,14 @@ from sololakehouse.models.registry import (
     register,
 )
 from sololakehouse.models.split import Part, split_by_time
-from sololakehouse.models.tracking import LoggedModel, RunReport, connected, log_run, store_exists
+from sololakehouse.models.tracking import (
+    LoggedModel,
+    RunReport,
+    check_store,
+    connected,
+    log_run,
+    store_exists,
+)
 from sololakehouse.models.trainers import check_settings, fit, importances
 from sololakehouse.provenance import Change, fingerprint
 
@@ -46,6 +53,11 @@ class TrainingOutcome:
     training_set: Snapshot
     up_to_date: bool
 
+    @property
+    def staged(self) -> ModelVersion | None:
+        """The one of them that is in staging; None if both have left it."""
+        return next((run for run in self.runs if run.stage == "staging"), None)
+
 
 @dataclass(frozen=True)
 class _Trained:
@@ -66,7 +78,8 @@ def train(
     """Train the baseline and the model of an experiment, unless both are up to date.
 
     The training set is built first. Both models are fitted on its `train` part, logged to MLflow
-    and registered; the better one on the `validation` part becomes staging.
+    and registered; the better one on the `validation` part becomes staging. Models that are up to
+    date stay in the stages that they are in.
 
     Parameters
     ----------
@@ -85,26 +98,48 @@ def train(
         MLflow cannot be reached.
     """
     begin = on_step or (lambda _: None)
-    for settings in (experiment.baseline, experiment.model):
-        check_settings(settings)
+    if not _trained_before(lake, experiment):
+        for settings in (experiment.baseline, experiment.model):
+            check_settings(settings)
     begin("training set")
     training_set, _ = build_training_set(lake, writer, experiment.training_set)
     mark = _fingerprint(experiment, training_set)
     known = [] if force or not store_exists(lake.project) else _registered(lake, experiment, mark)
     if known:
+        if not any(version.stage for version in known):  # a run ended before this step
+            _stage_the_better(lake, writer, experiment, known)
+            known = _registered(lake, experiment, mark)
         return TrainingOutcome(tuple(known), training_set, up_to_date=True)
     parts = _parts(training_set, experiment)
+    check_store(lake.project, experiment.name)
     trained = []
     for role, settings in ((BASELINE, experiment.baseline), (MODEL, experiment.model)):
         begin(f"fitting the {role}")
         trained.append(_fitted(role, settings, parts, experiment))
-    begin("logging to MLflow")
-    rows = _logged(lake, writer, experiment, training_set, mark, trained, parts)
-    begin("registering")
+    logged = []
+    with connected(lake.project) as client:
+        for one in trained:
+            begin(f"logging the {one.role}")
+            report = _report(lake, writer, experiment, training_set, mark, one, parts)
+            logged.append(log_run(client, lake.project, report))
+        begin("registering")
+        numbers = [register(client, experiment.register_as, entry) for entry in logged]
+    rows = [
+        _row(writer, experiment, training_set, mark, *entry)
+        for entry in zip(trained, logged, numbers, strict=True)
+    ]
     _record(writer, rows, training_set, mark)
     registered = _registered(lake, experiment, mark)
     _stage_the_better(lake, writer, experiment, registered)
     return TrainingOutcome(tuple(_registered(lake, experiment, mark)), training_set, False)
+
+
+def _trained_before(lake: Lakehouse, experiment: Experiment) -> bool:
+    """Whether the settings have led to a model; checking them would import the libraries."""
+    newest = lake.newest(experiment.training_set.name)
+    if newest is None:
+        return False
+    return bool(_registered(lake, experiment, _fingerprint(experiment, newest)))
 
 
 def _fingerprint(experiment: Experiment, training_set: Snapshot) -> str:
@@ -154,25 +189,6 @@ def _fitted(
     return _Trained(role, settings, model, metrics)
 
 
-def _logged(
-    lake: Lakehouse,
-    writer: LakeWriter,
-    experiment: Experiment,
-    training_set: Snapshot,
-    mark: str,
-    trained: list[_Trained],
-    parts: Mapping[str, Part],
-) -> list[dict[str, Any]]:
-    rows = []
-    with connected(lake.project) as client:
-        for one in trained:
-            report = _report(lake, writer, experiment, training_set, mark, one, parts)
-            logged = log_run(client, lake.project, report)
-            number = register(client, experiment.register_as, logged)
-            rows.append(_row(writer, experiment, training_set, mark, one, logged, number))
-    return rows
-
-
 def _report(
     lake: Lakehouse,
     writer: LakeWriter,
@@ -193,8 +209,10 @@ def _report(
     if weights:
         figures["importance"] = plots.importance(weights)
     rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
+    rows["outside_rows"] = training_set.rows - sum(rows.values())
     return RunReport(
         experiment=experiment.name,
+        config=experiment.model_dump(mode="json", by_alias=True),
         name=trained.role,
         params=_params(experiment, trained) | rows,
         metrics=trained.metrics,
@@ -278,7 +296,7 @@ def _record(
         operation=OPERATION,
         fingerprint=fingerprint(OPERATION, mark, writer.run.run_id),
         inputs=[training_set.table_version],
-        left_out=("run_id", "mlflow_run_id", "model_uri", "started_at"),
+        left_out=("run_id", "fingerprint", "mlflow_run_id", "model_uri", "started_at"),
     )
     writer.write_frame(RUNS, _runs_frame(rows), change, mode="append")
 

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from sololakehouse.errors import ConfigError, RunError, TrainingError
+from sololakehouse.models.split import split_by_time
+from tests.rain import labels
+
+COLUMNS = ("humid", "wind", "cloud")
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_the_end_of_a_part_is_the_beginning_of_the_next(project):
+    frame = labels()
+    parts = split_by_time(frame, project.experiment(), ("id", *COLUMNS))
+    boundary = frame.filter(pl.col("at") == MARCH)["id"].item()
+    assert parts["train"].inputs["id"].max() == boundary - 1
+    assert parts["validation"].inputs["id"].min() == boundary
+
+
+def test_no_row_is_in_two_parts(project):
+    parts = split_by_time(labels(), project.experiment(), ("id", *COLUMNS))
+    ids = [set(part.inputs["id"]) for part in parts.values()]
+    assert len(set.union(*ids)) == sum(map(len, ids))
+
+
+def test_boolean_labels_are_the_same_as_0_and_1(project):
+    experiment = project.experiment()
+    ints = split_by_time(labels(), experiment, COLUMNS)
+    bools = split_by_time(labels().with_columns(pl.col("wet") == 1), experiment, COLUMNS)
+    assert all((ints[name].labels == bools[name].labels).all() for name in ints)
+
+
+def test_rows_without_a_moment_are_in_no_part(project):
+    frame = labels().with_columns(at=pl.when(pl.col("id") >= 10).then("at"))
+    parts = split_by_time(frame, project.experiment(), ("id", *COLUMNS))
+    assert parts["train"].inputs["id"].min() == 10
+
+
+def test_a_training_set_without_any_moment_says_so(project):
+    frame = labels().with_columns(at=pl.lit(None, pl.Datetime("us", "UTC")))
+    with pytest.raises(TrainingError, match="has 2,160 rows, and none with a at"):
+        split_by_time(frame, project.experiment(), COLUMNS)
+
+
+def test_no_features_are_refused(project):
+    with pytest.raises(TrainingError, match=r"training\.rain has no features"):
+        split_by_time(labels(), project.experiment(), ())
+
+
+@pytest.mark.parametrize("kind", [pl.Float64, pl.String])
+def test_a_feature_without_values_is_named(project, kind):
+    early = pl.col("at") < MARCH
+    frame = labels().with_columns(
+        cloud=pl.when(~early).then(pl.lit(1).cast(kind)), wind=pl.lit(1.0)
+    )
+    with pytest.raises(TrainingError, match=r"from cloud: NULL in all 1,416 rows of the part"):
+        split_by_time(frame, project.experiment(), COLUMNS)
+
+
+def test_infinity_is_refused_with_its_column(project):
+    frame = labels().with_columns(
+        humid=pl.when(pl.col("id") < 3).then(float("inf")).otherwise("humid")
+    )
+    with pytest.raises(RunError, match="'humid' must be finite or NULL, but 3 rows have"):
+        split_by_time(frame, project.experiment(), COLUMNS)
+
+
+@pytest.mark.parametrize("value", [MARCH, MARCH.date(), timedelta(1), [1], b"x"])
+def test_a_type_that_no_model_takes_is_named(project, value):
+    frame = labels().with_columns(odd=pl.lit(value))
+    with pytest.raises(ConfigError, match=r"The feature 'odd' is of type .*exclude_columns"):
+        split_by_time(frame, project.experiment(), (*COLUMNS, "odd"))

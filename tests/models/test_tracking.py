@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import yaml
+
+from sololakehouse.config import MlflowSettings, Project, ProjectSettings
+from sololakehouse.errors import RunError
+from sololakehouse.models.split import split_by_time
+from sololakehouse.models.tracking import TRUSTED_TYPES, check_store, connected
+from sololakehouse.models.trainers import fit
+from tests.rain import ModelProject, labels
+
+from .test_trainers import COLUMNS, KINDS
+
+
+def project_with(folder, uri: str) -> Project:
+    folder.mkdir(exist_ok=True)
+    settings = ProjectSettings(name="x", mlflow=MlflowSettings(tracking_uri=uri))
+    return Project(folder=folder, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("foo://bar", "MLflow at foo://bar failed: Model registry functionality is unavailable"),
+        ("sqlite:////proc/none/mlflow.db", "failed: [Errno 2] No such file or directory"),
+        ("postgresql://me:secret@127.0.0.1:9/x", "MLflow at postgresql://me:***@127.0.0.1:9/x f"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_one_sentence_without_passwords(tmp_path, uri, message):
+    with pytest.raises(RunError) as raised:
+        check_store(project_with(tmp_path, uri), "e")
+    assert message in str(raised.value)
+    assert str(raised.value).endswith(". Check 'mlflow' in lakehouse.yml.")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_damaged_store_is_one_sentence(tmp_path):
+    (tmp_path / "mlflow.db").write_text("no database" * 1000)
+    with pytest.raises(
+        RunError, match=r"file is not a database\. Check 'mlflow' in lakehouse\.yml"
+    ):
+        check_store(project_with(tmp_path, "sqlite:///mlflow.db"), "e")
+
+
+def test_store_and_files_are_in_the_project_whatever_its_folder_is_called(tmp_path):
+    project = project_with(tmp_path / "a b#1 %20 é?x=1", "sqlite:///mlflow.db")
+    check_store(project, "e")
+    assert (project.folder / "mlflow.db").is_file()
+    with connected(project) as client:
+        location = client.get_experiment_by_name("e").artifact_location
+    assert location == (project.folder / "mlartifacts").as_uri()
+
+
+def test_a_copied_project_does_not_write_into_the_original(trained, tmp_path):
+    original = trained[0].folder
+    before = sorted((original / "mlartifacts").rglob("*"))
+    copy = ModelProject(shutil.copytree(original, tmp_path / "copy"))
+    with pytest.raises(RunError, match="the project was moved or copied"):
+        copy.train(force=True)
+    assert sorted((original / "mlartifacts").rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_model_needs_only_types_of_the_list(project, kind):
+    from skops.io import dumps, get_untrusted_types
+
+    parts = split_by_time(labels(), project.experiment(), COLUMNS)
+    model = fit(KINDS[kind], parts["train"], parts["validation"], seed=1)
+    assert set(get_untrusted_types(data=dumps(model))) <= set(TRUSTED_TYPES)
+
+
+def test_the_resolved_experiment_and_the_requirements_are_logged(trained):
+    from mlflow.artifacts import load_text
+
+    project, outcome = trained
+    model = outcome.runs[1]
+    with connected(project.lake.project) as client:
+        run = client.get_run(model.mlflow_run_id)
+        config = yaml.safe_load(load_text(f"{run.info.artifact_uri}/experiment.yml"))
+    assert config["split"]["validation"]["until"] == "2026-03-15T00:00:00Z"
+    assert config["model"]["early_stopping_rounds"] == 5
+    assert run.data.params["outside_rows"] == "0"
+    assert run.data.tags["fingerprint"] == model.fingerprint
+    (requirements,) = {
+        file.read_text() for file in project.folder.glob("mlartifacts/**/requirements.txt")
+    }
+    assert "scikit-learn==" in requirements
+    assert "xgboost-cpu==" in requirements
