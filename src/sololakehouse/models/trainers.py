@@ -115,7 +115,7 @@ def fit(settings: ModelSettings, train: Part, validation: Part, seed: int) -> Pi
         The estimator refuses a parameter's value.
     """
     from sklearn.pipeline import Pipeline
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     preprocessing = _preprocessing(train.inputs, linear=settings.estimator in _LINEAR)
     estimator = _estimator(settings, seed)
