@@ -6,31 +6,32 @@ BIN := .venv/bin
 # the first command as fast as the next.
 HEAVY := matplotlib.figure, mlflow.sklearn, polars, pyarrow.csv, skops.io, sqlglot.optimizer.scope, xgboost
 INSTALLED := .venv/.installed
+TOOLS := .venv/.tools
 
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(INSTALLED) ## Create .venv with the pinned dependencies
+setup: $(TOOLS) ## Create .venv with the pinned dependencies and the tools for developers
 
 demo: $(INSTALLED) ## Run the reference project from raw flights to predictions
 	$(BIN)/slh demo examples/nyc_flights
 
-test: $(INSTALLED) ## Run the tests
+test: $(TOOLS) ## Run the tests
 	$(BIN)/pytest
 
-check: $(INSTALLED) ## Check style, types and the layers of the code
+check: $(TOOLS) ## Check style, types and the layers of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(INSTALLED) ## Format the code
+format: $(TOOLS) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED) ## Run the benchmarks of the demo and the command line
+bench: $(TOOLS) ## Run the benchmarks of the demo and the command line
 	$(BIN)/python benchmarks/demo.py
 
 clean: ## Remove what the demo wrote
@@ -39,8 +40,12 @@ clean: ## Remove what the demo wrote
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[examples]'
 	$(BIN)/python -c 'import $(HEAVY)'
+	@touch $@
+
+$(TOOLS): $(INSTALLED)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 .PHONY: help setup demo test check format bench clean
