@@ -36,8 +36,8 @@ class FeatureEngineeringClient:
 
     Examples
     --------
-    >>> fe = FeatureEngineeringClient()  # doctest: +SKIP
-    >>> training_set = fe.create_training_set(  # doctest: +SKIP
+    >>> fe = FeatureEngineeringClient()
+    >>> training_set = fe.create_training_set(
     ...     df="gold.flight_labels",
     ...     feature_lookups=[
     ...         FeatureLookup(
@@ -48,8 +48,10 @@ class FeatureEngineeringClient:
     ...     ],
     ...     label="is_late",
     ... )
-    >>> training_set.save("flight_delay")  # doctest: +SKIP
-    Snapshot(training.flight_delay@v0)
+    >>> training_set.feature_columns
+    ('origin', 'temp')
+    >>> training_set.save("flight_delay")
+    Snapshot(training.flight_delay@v1)
     """
 
     def __init__(self, lakehouse: Lakehouse | None = None) -> None:

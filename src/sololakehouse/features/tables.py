@@ -19,8 +19,8 @@ class FeatureTable:
 
     Examples
     --------
-    >>> table = FeatureTable.open(Lakehouse.open(), "features.planes")  # doctest: +SKIP
-    >>> table.primary_keys, table.timeseries_columns  # doctest: +SKIP
+    >>> table = FeatureTable.open(Lakehouse.open(), "features.planes")
+    >>> table.primary_keys, table.timeseries_columns
     (('tailnum',), ())
     """
 

@@ -18,8 +18,10 @@ class Lakehouse:
 
     Examples
     --------
-    >>> lake = Lakehouse.open("examples/nyc_flights")  # doctest: +SKIP
-    >>> lake.read("silver.flights", version=3).to_polars()  # doctest: +SKIP
+    >>> lake = Lakehouse.open()
+    >>> planes = lake.read("features.planes", version=1)
+    >>> planes, planes.to_polars()["seats"].to_list()
+    (Snapshot(features.planes@v1), [55])
     """
 
     def __init__(self, project: Project) -> None:

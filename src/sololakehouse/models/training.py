@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version as library_version
 from typing import TYPE_CHECKING, Any
@@ -111,11 +112,14 @@ def train(
             known = _registered(lake, experiment, mark)
         return TrainingOutcome(tuple(known), training_set, up_to_date=True)
     parts = _parts(training_set, experiment)
-    check_store(lake.project, experiment.name)
     trained = []
-    for role, settings in ((BASELINE, experiment.baseline), (MODEL, experiment.model)):
-        begin(f"fitting the {role}")
-        trained.append(_fitted(role, settings, parts, experiment))
+    # Importing MLflow and making its store takes as long as fitting the baseline.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        store = beside.submit(check_store, lake.project, experiment.name)
+        for role, settings in ((BASELINE, experiment.baseline), (MODEL, experiment.model)):
+            begin(f"fitting the {role}")
+            trained.append(_fitted(role, settings, parts, experiment))
+            store.result()
     logged = []
     with connected(lake.project) as client:
         for one in trained:

@@ -1,0 +1,43 @@
+"""The examples in docstrings run in a small project with the tables that they name."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.provenance import Change, Run
+
+NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
+FEATURE_TABLES = {
+    "features.origin_weather": (
+        {"origin": ["EWR"], "feature_ts": [NOON], "temp": [77.0]},
+        {"feature.keys": "origin", "feature.timestamp": "feature_ts"},
+    ),
+    "features.planes": ({"tailnum": ["N10156"], "seats": [55]}, {"feature.keys": "tailnum"}),
+}
+
+
+@pytest.fixture(scope="session")
+def documented_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the project that docstrings speak of."""
+    folder = tmp_path_factory.mktemp("documented")
+    (folder / "lakehouse.yml").write_text("name: documented\n")
+    writer = LakeWriter(Lakehouse.open(folder), Run.start(folder, "embedded"))
+    for name, (columns, properties) in FEATURE_TABLES.items():
+        frame = pl.DataFrame(columns).with_columns(pl.selectors.datetime().dt.cast_time_unit("us"))
+        writer.write_frame(name, frame, Change("EXAMPLE", name), properties=properties)
+    labels = pl.DataFrame({"origin": ["EWR"], "predict_at": [NOON], "is_late": [0]})
+    writer.write_frame("gold.flight_labels", labels, Change("EXAMPLE", "labels"))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _inside_of_the_documented_project(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(request.node, pytest.DoctestItem):
+        monkeypatch.chdir(request.getfixturevalue("documented_project"))
