@@ -69,16 +69,26 @@ class ScoringJob(Settings):
 
 
 class ProjectSettings(Settings):
-    """The content of `lakehouse.yml`."""
+    """The content of `lakehouse.yml`.
+
+    `retention` is how long a version of a table can be read after it was replaced: `forever`, or
+    days as in `365d`.
+    """
 
     name: str = Field(min_length=1)
     warehouse: str = "warehouse"
+    retention: str = Field(default="forever", pattern=r"^(forever|[1-9]\d*d)$")
     engine: Literal["embedded"] = "embedded"
     provider: str | None = None
     sources: dict[str, Source] = {}
     experiments: tuple[str, ...] = ()
     scoring: dict[str, ScoringJob] = {}
     mlflow: MlflowSettings = MlflowSettings()
+
+    @property
+    def retention_days(self) -> int | None:
+        """The retention in days; None if it is forever."""
+        return None if self.retention == "forever" else int(self.retention.removesuffix("d"))
 
 
 class Project(BaseModel):

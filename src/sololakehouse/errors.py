@@ -7,6 +7,7 @@ SoloLakehouseError
 │   ├── DefinitionError        a pipeline source: cycle, two definitions, no DataFrame, bad SQL
 │   └── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
 └── RunError                   a run met data or a condition that it cannot work with: exit code 1
+    ├── BusyError              another process is at work in the project
     ├── IngestError            a landing file that does not fit its source
     ├── StepError              a pipeline step that the engine could not execute
     ├── ExpectationError       rows that violate an `expect_or_fail`
@@ -19,7 +20,7 @@ The command line catches `SoloLakehouseError` once, prints its message and ends 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -74,6 +75,28 @@ class FeatureLookupError(UsageError):
 
 class RunError(SoloLakehouseError):
     """A run met data or a condition that it cannot work with."""
+
+
+class BusyError(RunError):
+    """Another process is at work in the project; nothing was done."""
+
+    @classmethod
+    def of(cls, command: str, holder: Mapping[str, object]) -> BusyError:
+        """Say who holds the lock that `command` needs.
+
+        Examples
+        --------
+        >>> print(BusyError.of("slh run", {"command": "slh ingest", "process": 7, "since": "noon"}))
+        'slh ingest' (process 7, since noon) is at work in this project. Start 'slh run' again \
+when it is done. Nothing was done.
+        """
+        who = "Another command"
+        if holder:
+            who = f"'{holder['command']}' (process {holder['process']}, since {holder['since']})"
+        return cls(
+            f"{who} is at work in this project. Start '{command}' again when it is done. Nothing "
+            "was done."
+        )
 
 
 class IngestError(RunError):

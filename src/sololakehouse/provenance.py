@@ -6,6 +6,7 @@ lineage, so nothing can disagree with the tables.
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import subprocess
@@ -55,6 +56,13 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
 @dataclass(frozen=True)
 class Run:
     """One execution of a command: what all of its commits have in common."""
@@ -63,13 +71,14 @@ class Run:
     engine: str
     code_revision: str | None
     started_at: datetime
+    user: str
 
     @classmethod
     def start(cls, folder: Path, engine: str) -> Run:
         """Begin a run now, with the code revision of the project in `folder`."""
         now = datetime.now(UTC)
         run_id = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
-        return cls(run_id, engine, code_revision(folder), now)
+        return cls(run_id, engine, code_revision(folder), now, _user())
 
 
 class _Record(BaseModel):
@@ -132,6 +141,18 @@ class Manifest(_Record):
                 for name, total in self.columns.items()
             },
             left_out=other.left_out,
+        )
+
+    def __sub__(self, other: Manifest) -> Manifest:
+        """Manifest of the rows that are left when the rows of `other` are removed."""
+        return Manifest(
+            rows=self.rows - other.rows,
+            row_sum=(self.row_sum - other.row_sum) % MODULUS,
+            columns={
+                name: (total - other.columns[name]) % MODULUS
+                for name, total in self.columns.items()
+            },
+            left_out=self.left_out,
         )
 
     def can_add(self, other: Manifest) -> bool:
@@ -242,6 +263,8 @@ class CommitRecord(_Record):
         Hash of everything that decides the content: plan, input versions, policy.
     inputs
         The table versions that were read.
+    user
+        Who ran it: the name of the operating system's account.
     rows_written
         Rows in the files that this commit added.
     manifest
@@ -255,6 +278,7 @@ class CommitRecord(_Record):
     run_id: str
     engine: str
     code_revision: str | None
+    user: str | None = None
     inputs: tuple[TableVersion, ...]
     rows_written: int
     manifest: Manifest

@@ -1,7 +1,9 @@
 """Delta tables: find them, read them at a version, commit to them, ask for their history."""
 
+from deltalake import Transaction
+
 from sololakehouse.lake.catalog import Lakehouse
 from sololakehouse.lake.commit import LakeWriter
 from sololakehouse.lake.table import HistoryEntry, Snapshot
 
-__all__ = ["HistoryEntry", "LakeWriter", "Lakehouse", "Snapshot"]
+__all__ = ["HistoryEntry", "LakeWriter", "Lakehouse", "Snapshot", "Transaction"]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from deltalake import CommitProperties, DeltaTable, Schema
-from deltalake.exceptions import DeltaError
-from deltalake.transaction import AddAction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, RemoveAction
 
 from sololakehouse.errors import RunError
 from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.statistics import file_statistics
 from sololakehouse.lake.table import RECORD_KEY, Snapshot
 from sololakehouse.provenance import Change, CommitRecord, Manifest, Run, content_manifest
@@ -25,8 +26,38 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STAGING = "_staging"
-FOREVER = "interval 36500 days"
-RETENTION = {"delta.logRetentionDuration": FOREVER, "delta.deletedFileRetentionDuration": FOREVER}
+FOREVER_DAYS = 36500
+APPEND_ATTEMPTS = 10
+
+
+def retention_properties(days: int | None) -> dict[str, str]:
+    """Return the Delta properties that let any reader go back for so many days (None: forever).
+
+    Newer readers refuse time travel past `delta.deletedFileRetentionDuration` even if no file is
+    gone. Writers do not clean up the log behind the back of a lease: `slh vacuum` does.
+
+    Examples
+    --------
+    >>> retention_properties(365)["delta.logRetentionDuration"]
+    'interval 365 days'
+    """
+    duration = f"interval {FOREVER_DAYS if days is None else days} days"
+    return {
+        "delta.logRetentionDuration": duration,
+        "delta.deletedFileRetentionDuration": duration,
+        "delta.enableExpiredLogCleanup": "false",
+    }
+
+
+def commit_properties(
+    record: CommitRecord, transaction: Transaction | None = None
+) -> CommitProperties:
+    """Return what Delta stores beside a commit; Delta itself tries only once."""
+    return CommitProperties(
+        custom_metadata={RECORD_KEY: record.model_dump_json()},
+        max_commit_retries=0,
+        app_transactions=[transaction] if transaction else None,
+    )
 
 
 class LakeWriter:
@@ -72,6 +103,8 @@ class LakeWriter:
         *,
         mode: Literal["append", "overwrite"] = "overwrite",
         properties: Mapping[str, str] | None = None,
+        transaction: Transaction | None = None,
+        evolve: bool = False,
     ) -> Snapshot:
         """Make the staged Parquet files a new version of the table.
 
@@ -87,6 +120,11 @@ class LakeWriter:
             `overwrite` replaces rows and schema, `append` adds rows.
         properties
             Table properties to set; with `None` they stay as they are.
+        transaction
+            Delta's identifier of what the commit does. If the table has it already, the staged
+            files are left out and the newest version is returned.
+        evolve
+            Whether an append may add columns; older rows have NULL there.
 
         Raises
         ------
@@ -102,33 +140,61 @@ class LakeWriter:
             raise RunError(f"The engine wrote no file for {table}.")
         schema = _nullable(pq.read_schema(files[0]))
         written = content_manifest(pl.scan_parquet(files), change.left_out)
-        before = self.lake.newest(table) if mode == "append" else None
-        manifest = written if before is None else _manifest_of(before, written) + written
-        record = self._record(change, written.rows, manifest)
-        try:
-            delta = self._open_or_create(table, schema, properties or {})
-            delta.create_write_transaction(
-                [_moved(file, self.lake.path(table), self.run.run_id) for file in files],
-                mode=mode,
-                schema=Schema.from_arrow(schema),
-                commit_properties=CommitProperties(
-                    custom_metadata={RECORD_KEY: record.model_dump_json()}
-                ),
-            )
-        except DeltaError as error:
-            raise RunError(
-                f"{table} could not be committed: {error}. If another run wrote to it at the same "
-                "time, run again."
-            ) from error
-        return Snapshot(table, self.lake.path(table))
+        path = self.lake.path(table)
+        with table_lock(self.lake.project.warehouse, table), _commit_errors(table):
+            newest = self.lake.newest(table)
+            if transaction and newest and newest.has_transaction(transaction):
+                return newest
+            self._prepare(table, schema, properties or {}, evolve=evolve)
+            actions: list[AddAction | RemoveAction] = [
+                _moved(file, path, self.run.run_id) for file in files
+            ]
+            attempts = APPEND_ATTEMPTS if mode == "append" else 1
+            while True:
+                attempts -= 1
+                try:
+                    return self._commit_once(
+                        table, actions, schema, change, written, mode, transaction
+                    )
+                except CommitFailedError:
+                    if not attempts:
+                        _remove(actions, path)
+                        raise
 
-    def _record(self, change: Change, rows_written: int, manifest: Manifest) -> CommitRecord:
+    def _commit_once(
+        self,
+        table: str,
+        actions: list[AddAction | RemoveAction],
+        schema: pa.Schema,
+        change: Change,
+        written: Manifest,
+        mode: Literal["append", "overwrite"],
+        transaction: Transaction | None,
+    ) -> Snapshot:
+        path = self.lake.path(table)
+        delta = DeltaTable(path)
+        manifest = written
+        if mode == "append":
+            manifest = _manifest_of(Snapshot(table, path, delta.version()), written) + written
+        delta.create_write_transaction(
+            actions,
+            mode=mode,
+            schema=Schema.from_arrow(schema),
+            commit_properties=commit_properties(
+                self.record(change, written.rows, manifest), transaction
+            ),
+        )
+        return Snapshot(table, path, delta.version() + 1)
+
+    def record(self, change: Change, rows_written: int, manifest: Manifest) -> CommitRecord:
+        """Return the record of a commit of this run; `manifest` is of the whole table."""
         return CommitRecord(
             operation=change.operation,
             fingerprint=change.fingerprint,
             run_id=self.run.run_id,
             engine=self.run.engine,
             code_revision=self.run.code_revision,
+            user=self.run.user,
             inputs=tuple(change.inputs),
             rows_written=rows_written,
             manifest=manifest,
@@ -136,25 +202,42 @@ class LakeWriter:
             details=change.details,
         )
 
-    def _open_or_create(
-        self, table: str, schema: pa.Schema, properties: Mapping[str, str]
-    ) -> DeltaTable:
+    def _prepare(
+        self, table: str, schema: pa.Schema, properties: Mapping[str, str], *, evolve: bool
+    ) -> None:
         path = self.lake.path(table)
         if not self.lake.exists(table):
             path.mkdir(parents=True, exist_ok=True)
-            return DeltaTable.create(
+            days = self.lake.project.settings.retention_days
+            DeltaTable.create(
                 path,
                 Schema.from_arrow(schema),
-                configuration={**RETENTION, **properties},
+                configuration={**retention_properties(days), **properties},
                 raise_if_key_not_exists=False,
             )
+            return
         delta = DeltaTable(path)
         known = delta.metadata().configuration
         changed = {key: value for key, value in properties.items() if known.get(key) != value}
         if changed:
             delta.alter.set_table_properties(changed, raise_if_not_exists=False)
-            delta = DeltaTable(path)
-        return delta
+        columns = {field.name for field in delta.schema().fields}
+        added = [field for field in Schema.from_arrow(schema).fields if field.name not in columns]
+        if evolve and added:
+            DeltaTable(path).alter.add_columns(added)
+
+
+@contextmanager
+def _commit_errors(table: str) -> Iterator[None]:
+    try:
+        yield
+    except CommitFailedError as error:
+        raise RunError(
+            f"{table} could not be committed, because another program wrote to it at the same "
+            "time. Run again. The table is as the other program left it."
+        ) from error
+    except DeltaError as error:
+        raise RunError(f"{table} could not be committed: {error}.") from error
 
 
 def _manifest_of(before: Snapshot, written: Manifest) -> Manifest:
@@ -190,3 +273,8 @@ def _moved(file: Path, table_folder: Path, run_id: str) -> AddAction:
         data_change=True,
         stats=json.dumps(statistics),
     )
+
+
+def _remove(actions: Iterable[AddAction | RemoveAction], table_folder: Path) -> None:
+    for action in actions:
+        (table_folder / action.path).unlink(missing_ok=True)

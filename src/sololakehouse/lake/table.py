@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 
 from sololakehouse.errors import RunError
@@ -124,6 +124,16 @@ class Snapshot:
     def file_uris(self) -> list[str]:
         """Return the data files of this version."""
         return list(self._delta.file_uris())
+
+    def has_transaction(self, transaction: Transaction) -> bool:
+        """Whether the application's transaction, or a later one, is part of this version."""
+        newest = self.transaction_version(transaction.app_id)
+        return newest is not None and newest >= transaction.version
+
+    def transaction_version(self, app_id: str) -> int | None:
+        """Return an application's newest transaction in this version; None if it has none."""
+        version = self._delta.transaction_version(app_id)
+        return None if version is None else int(version)
 
     def to_polars(self) -> pl.DataFrame:
         """Read the whole version into memory."""
