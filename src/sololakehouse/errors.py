@@ -68,6 +68,24 @@ silver.planes."
 class DefinitionError(UsageError):
     """A pipeline source file defines something that cannot be planned."""
 
+    @classmethod
+    def of(cls, mistakes: Iterable[SoloLakehouseError]) -> DefinitionError:
+        """Say all mistakes at once, each with its place.
+
+        Examples
+        --------
+        >>> found = [DefinitionError("a.py:1: one"), DefinitionError("b.py:2: two")]
+        >>> print(DefinitionError.of(found))
+        The pipeline has 2 mistakes; nothing was run.
+          a.py:1: one
+          b.py:2: two
+        """
+        messages = list(dict.fromkeys(str(mistake) for mistake in mistakes))
+        if len(messages) == 1:
+            return cls(messages[0])
+        listed = "\n  ".join(messages)
+        return cls(f"The pipeline has {len(messages)} mistakes; nothing was run.\n  {listed}")
+
 
 class FeatureLookupError(UsageError):
     """A feature lookup that cannot be joined to the labels."""

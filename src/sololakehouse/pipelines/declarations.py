@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import DefinitionError, SoloLakehouseError
 from sololakehouse.pipelines import sql
+from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
 from sololakehouse.quality import (
     Expectation,
     Query,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 Kind = Literal["materialized view", "temporary view"]
+DETERMINISTIC = "pipelines.deterministic"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Declaration:
     comment: str | None
     properties: Mapping[str, str]
     expectations: tuple[Expectation, ...]
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same inputs must give the same rows; what the table property says."""
+        return self.properties.get(DETERMINISTIC, "true") == "true"
 
 
 class _Collector:
@@ -130,6 +137,12 @@ class _Collector:
         properties: Mapping[str, str],
     ) -> Declaration:
         query = self._flows[name]
+        deterministic = properties.get(DETERMINISTIC, "true")
+        if deterministic not in ("true", "false"):
+            raise DefinitionError(
+                f"{place}: the table property '{DETERMINISTIC}' of {name} is 'true' or 'false', "
+                f"not {deterministic!r}."
+            )
         return Declaration(
             name=name,
             kind=kind,
@@ -187,12 +200,18 @@ def collect(
     from pyspark.pipelines.graph_element_registry import graph_element_registration_context
 
     collector = _Collector(folder, database, session)
+    mistakes = []
     with _in_folder(folder), graph_element_registration_context(_as_registry(collector)):
         for file in files:
-            if file.suffix == ".sql":
-                collector.register_sql(file.read_text("utf-8"), file.relative_to(folder))
-            else:
-                _run_source(file, folder, session)
+            try:
+                if file.suffix == ".sql":
+                    collector.register_sql(file.read_text("utf-8"), file.relative_to(folder))
+                else:
+                    _run_source(file, folder, session)
+            except DefinitionError as error:
+                mistakes.append(error)
+    if mistakes:
+        raise DefinitionError.of(mistakes) from mistakes[0]
     return collector.declarations()
 
 
@@ -203,13 +222,14 @@ def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
     module: Any = importlib.util.module_from_spec(spec)
     module.spark = session
     try:
-        with block_session_mutations():
+        with block_session_mutations(), refused_actions():
             spec.loader.exec_module(module)
     except SoloLakehouseError:
         raise
     except Exception as error:
         place = error_place(error, file, folder)
-        raise DefinitionError(f"{place}: {type(error).__name__}: {first_line(error)}") from error
+        kind = "" if isinstance(error, ActionRefusedError) else f"{type(error).__name__}: "
+        raise DefinitionError(f"{place}: {kind}{first_line(error)}") from error
 
 
 def error_place(error: BaseException, file: Path, folder: Path) -> Place:

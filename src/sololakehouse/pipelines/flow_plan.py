@@ -1,4 +1,4 @@
-"""Reading the unresolved plan of a DataFrame: the tables that it names, and its normal form."""
+"""Reading the unresolved plan of a DataFrame: its tables, its functions, and its normal form."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ from sololakehouse.pipelines import sql
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
 
+# What gives another answer each time, or depends on how rows are spread over files and threads.
+VOLATILE_FUNCTIONS = frozenset(
+    {
+        *("curdate", "current_date", "current_time", "current_timestamp", "localtimestamp", "now"),
+        *("current_user", "session_user", "unix_timestamp", "user"),
+        *("rand", "randn", "random", "randstr", "shuffle", "uniform", "uuid"),
+        *("monotonically_increasing_id", "spark_partition_id"),
+        *("input_file_block_length", "input_file_block_start", "input_file_name"),
+    }
+)
+
 
 @dataclass(frozen=True)
 class FlowPlan:
@@ -21,10 +32,16 @@ class FlowPlan:
 
     The hash does not depend on plan identifiers, source positions, or the comments and spacing of
     SQL text.
+
+    Attributes
+    ----------
+    volatile
+        The functions in it that do not always give the same answer for the same rows.
     """
 
     reads: frozenset[str]
     digest: str
+    volatile: frozenset[str]
 
 
 def read_plan(frame: DataFrame, where: str) -> FlowPlan:
@@ -38,11 +55,13 @@ def read_plan(frame: DataFrame, where: str) -> FlowPlan:
     unnamed: Any = frame
     relation = copy.deepcopy(unnamed._plan.plan(unnamed.sparkSession.client))
     reads: set[str] = set()
+    volatile: set[str] = set()
     for message in _messages(relation):
         reads |= _names(message, where)
+        volatile |= _volatile(message)
     _normalise(relation, {})
     digest = hashlib.blake2b(relation.SerializeToString(deterministic=True), digest_size=16)
-    return FlowPlan(frozenset(reads), digest.hexdigest())
+    return FlowPlan(frozenset(reads), digest.hexdigest(), frozenset(volatile))
 
 
 def _names(message: Any, where: str) -> set[str]:
@@ -58,6 +77,24 @@ def _names(message: Any, where: str) -> set[str]:
             "'sources' in lakehouse.yml, run 'slh ingest', and read the bronze table."
         )
     return set()
+
+
+def _volatile(message: Any) -> set[str]:
+    kind = message.DESCRIPTOR.name
+    if kind == "Sample":
+        return {"sample"}
+    if kind == "CommonInlineUserDefinedFunction":
+        return set() if message.deterministic else {message.function_name}
+    called: set[str] = set()
+    if kind == "UnresolvedFunction":
+        called = {message.function_name.lower()}
+        if message.arguments:
+            called.discard("unix_timestamp")
+    elif kind == "SQL":
+        called = sql.functions_in(message.query)
+    elif kind == "ExpressionString":
+        called = sql.functions_in(message.expression)
+    return called & VOLATILE_FUNCTIONS
 
 
 def _messages(message: Any) -> Iterator[Any]:

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine
 from sololakehouse.errors import DefinitionError, suggestion
-from sololakehouse.pipelines.declarations import Declaration, error_place, first_line
+from sololakehouse.pipelines.declarations import (
+    DETERMINISTIC,
+    Declaration,
+    error_place,
+    first_line,
+)
 from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan
+from sololakehouse.pipelines.refused_actions import refused_actions
 from sololakehouse.provenance import fingerprint
 
 if TYPE_CHECKING:
@@ -89,6 +95,7 @@ class GraphBuilder:
         self._plans: dict[str, FlowPlan] = {}
         self._reads: dict[str, tuple[str, ...]] = {}
         self._analysed: set[str] = set()
+        self._mistakes: dict[str, DefinitionError] = {}
 
     def build(self) -> Graph:
         """Call every flow function and order the declarations.
@@ -96,7 +103,8 @@ class GraphBuilder:
         Raises
         ------
         DefinitionError
-            A cycle, an unknown table, an unknown column, or a function that gives no DataFrame.
+            Cycles, unknown tables or columns, functions that give no DataFrame or compute rows,
+            and functions in queries whose answer changes: all of them at once.
         """
         pending = dict(self._declarations)
         while pending:
@@ -106,11 +114,16 @@ class GraphBuilder:
                 if (failure := self._call(declaration)) is not None
             }
             if len(failures) == len(pending):
-                raise self._error(*next(iter(failures.items())))
+                self._blame(failures)
+                break
             pending = {name: pending[name] for name in failures}
             if pending:
-                self.analyse(self._order(self._reads))
+                self._analyse(self._order(self._reads))
         names = self._order(self._reads)
+        for name in names:
+            self._check_deterministic(name)
+        if self._mistakes:
+            self.analyse(names)
         definitions: dict[str, str] = {}
         return Graph(tuple(self._node(name, definitions) for name in names))
 
@@ -120,32 +133,52 @@ class GraphBuilder:
         Raises
         ------
         DefinitionError
-            A query names a column that its inputs lack, or cannot be resolved otherwise.
+            Queries name columns that their inputs lack, or cannot be resolved otherwise.
         """
+        self._analyse(names)
+        if self._mistakes:
+            raise DefinitionError.of(self._mistakes.values())
+
+    def _analyse(self, names: Iterable[str]) -> None:
         for name in names:
             if name in self._analysed or not self._can_analyse(name):
                 continue
             try:
                 schema: Any = self._frames[name].schema
-            except Exception as error:
-                raise self._error(name, error) from error
+            except Exception as error:  # noqa: BLE001  (engines raise whatever they like)
+                self._mistakes.setdefault(name, self._error(name, error))
+                continue
             if self._declarations[name].kind == "temporary view":
                 self._engine.view(name, self._frames[name])
             else:
                 self._engine.stand_in(name, schema)
             self._analysed.add(name)
 
+    def _blame(self, failures: Mapping[str, Exception]) -> None:
+        """Keep the failures that are not just the echo of another one."""
+        failed = {*failures, *self._mistakes}
+        causes = {
+            name: error for name, error in failures.items() if not _is_echo(error, failed - {name})
+        }
+        for name, error in (causes or ({} if self._mistakes else failures)).items():
+            self._mistakes.setdefault(name, self._error(name, error))
+
     def _can_analyse(self, name: str) -> bool:
         declared = [read for read in self._reads[name] if read in self._declarations]
         return all(read in self._analysed for read in declared)
 
     def _call(self, declaration: Declaration) -> Exception | None:
-        from pyspark.sql.connect.dataframe import DataFrame
-
         try:
-            frame: Any = declaration.query()
+            with refused_actions():
+                frame: Any = declaration.query()
+            self._understand(declaration, frame)
         except Exception as error:  # noqa: BLE001  (a flow function is the person's code)
             return error
+        return None
+
+    def _understand(self, declaration: Declaration, frame: Any) -> None:
+        from pyspark.sql.connect.dataframe import DataFrame
+
         place = f"{declaration.place}: {declaration.name}"
         if not isinstance(frame, DataFrame):
             given = "nothing" if frame is None else f"a {type(frame).__name__}"
@@ -154,12 +187,10 @@ class GraphBuilder:
                 "'return' and the DataFrame."
             )
         plan = read_plan(frame, str(declaration.place))
+        reads = tuple(sorted({self._resolved(name, declaration) for name in plan.reads}))
         self._frames[declaration.name] = frame
         self._plans[declaration.name] = plan
-        self._reads[declaration.name] = tuple(
-            sorted({self._resolved(name, declaration) for name in plan.reads})
-        )
-        return None
+        self._reads[declaration.name] = reads
 
     def _resolved(self, name: str, declaration: Declaration) -> str:
         qualified = name if "." in name else f"{self._database}.{name}"
@@ -193,10 +224,31 @@ class GraphBuilder:
 
     def _cycle(self, path: list[str]) -> DefinitionError:
         places = ", ".join(f"{name} at {self._declarations[name].place}" for name in path[:-1])
-        return DefinitionError(
+        cycle = DefinitionError(
             f"The tables read each other in a circle: {' <- '.join(path)}. Defined: {places}. "
             "Let one of them read something else."
         )
+        return DefinitionError.of([*self._mistakes.values(), cycle])
+
+    def _check_deterministic(self, name: str) -> None:
+        declaration = self._declarations[name]
+        volatile = sorted(self._volatile(name))
+        if self._is_view(name) or not volatile or not declaration.deterministic:
+            return
+        calls = ", ".join(f"{function}()" for function in volatile)
+        self._mistakes.setdefault(
+            name,
+            DefinitionError(
+                f"{declaration.place}: {name} uses {calls}, so the same inputs would not give the "
+                "same table again. Take the value from a table, or declare the table property "
+                f"'{DETERMINISTIC}' as 'false'."
+            ),
+        )
+
+    def _volatile(self, name: str) -> frozenset[str]:
+        views = [read for read in self._reads.get(name, ()) if self._is_view(read)]
+        own = self._plans[name].volatile if name in self._plans else frozenset()
+        return own.union(*(self._volatile(view) for view in views))
 
     def _node(self, name: str, definitions: dict[str, str]) -> Node:
         reads = self._reads[name]
@@ -208,7 +260,7 @@ class GraphBuilder:
         declaration = self._declarations.get(name)
         return declaration is not None and declaration.kind == "temporary view"
 
-    def _error(self, name: str, error: Exception) -> Exception:
+    def _error(self, name: str, error: Exception) -> DefinitionError:
         declaration = self._declarations[name]
         if isinstance(error, DefinitionError):
             return error
@@ -230,3 +282,12 @@ class GraphBuilder:
             for column in self._engine.session.table(read).columns
         }
         return f"no column {columns[-1]!r}. {suggestion(columns[-1], known, 'column')}"
+
+
+def _is_echo(error: Exception, failed: Iterable[str]) -> bool:
+    """Whether an engine only misses a table that could not be defined."""
+    message = first_line(error)
+    if isinstance(error, DefinitionError) or "TABLE_OR_VIEW_NOT_FOUND" not in message:
+        return False
+    words = set(re.findall(r"\w+", message))
+    return any(name.rpartition(".")[2] in words for name in failed)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse import quality
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
@@ -157,9 +157,13 @@ def _check_contract(step: Step, staged: Path) -> None:
         contract.check(pl.scan_parquet(staged / "*.parquet"), step.name)
 
 
-def _details(step: Step) -> dict[str, str]:
+def _details(step: Step) -> dict[str, Any]:
     declaration = step.node.declaration
-    details = {"definition": step.node.definition, "place": str(declaration.place)}
+    details: dict[str, Any] = {
+        "definition": step.node.definition,
+        "place": str(declaration.place),
+        "deterministic": declaration.deterministic,
+    }
     return details | ({"comment": declaration.comment} if declaration.comment else {})
 
 

@@ -15,6 +15,9 @@ _KINDS = {
     "CREATE MATERIALIZED VIEW": "materialized view",
     "CREATE TEMPORARY VIEW": "temporary view",
 }
+_MOMENTS_WITHOUT_PARENTHESES = frozenset(
+    {"current_date", "current_time", "current_timestamp", "localtimestamp"}
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,49 @@ def tables_in(query: str, where: str = "query") -> set[str]:
         for source in scope.sources.values()
         if isinstance(source, exp.Table)
     }
+
+
+def is_query(text: str) -> bool:
+    """Whether a text only asks for rows; a text that cannot be parsed is left to the engine.
+
+    Examples
+    --------
+    >>> is_query("WITH a AS (SELECT 1) SELECT * FROM a"), is_query("DROP TABLE silver.orders")
+    (True, False)
+    """
+    from sqlglot import exp
+
+    try:
+        return isinstance(_parsed(text, "query"), exp.Query | exp.Values)
+    except DefinitionError:
+        return True
+
+
+def functions_in(text: str) -> set[str]:
+    """Return the functions that a query or an expression calls, in lower case.
+
+    `current_date` and its like are functions without parentheses, too. `unix_timestamp` is among
+    them only where it has no argument, which means now.
+
+    Examples
+    --------
+    >>> sorted(functions_in("SELECT rand(), now AS x, t.current_date, current_timestamp FROM t"))
+    ['current_timestamp', 'rand']
+    """
+    tokens = [token.text.lower() for token in _tokens(text, "query")]
+    before = ["", *tokens]
+    after = [*tokens[1:], "", ""]
+    return {
+        name
+        for index, name in enumerate(tokens)
+        if before[index] not in (".", "as") and _is_call(name, after[index], after[index + 1])
+    }
+
+
+def _is_call(name: str, first: str, second: str) -> bool:
+    if name in _MOMENTS_WITHOUT_PARENTHESES:
+        return True
+    return first == "(" and (name != "unix_timestamp" or second == ")")
 
 
 def renamed(query: str, names: Mapping[str, str]) -> str:

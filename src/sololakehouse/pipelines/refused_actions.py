@@ -1,0 +1,72 @@
+"""What a pipeline source may not do: compute rows, or write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn
+
+from sololakehouse.pipelines import sql
+
+ACTIONS = (
+    *("approxQuantile", "checkpoint", "collect", "corr", "count", "cov", "first", "foreach"),
+    *("foreachPartition", "head", "isEmpty", "localCheckpoint", "mergeInto", "show", "tail"),
+    *("take", "toArrow", "toLocalIterator", "toPandas"),
+)
+WRITERS = ("write", "writeStream", "writeTo")
+
+
+class ActionRefusedError(Exception):
+    """A source computes or writes rows where it should only describe them."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(
+            f"{call} computes or writes rows, and a pipeline source only describes them: it may "
+            "run several times, also when nothing is stored. Return the DataFrame, and the "
+            "pipeline runs it."
+        )
+
+
+@contextmanager
+def refused_actions() -> Iterator[None]:
+    """Refuse what runs a query while the sources of a pipeline are loaded and called.
+
+    Spark's own runner blocks changes of the session in the same way.
+    """
+    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.connect.session import SparkSession
+
+    with ExitStack() as stack:
+        for name in ACTIONS:
+            stack.enter_context(_replaced(DataFrame, name, _refusing(f"DataFrame.{name}()")))
+        for name in WRITERS:
+            refused = property(_refusing(f"DataFrame.{name}"))
+            stack.enter_context(_replaced(DataFrame, name, refused))
+        stack.enter_context(_replaced(SparkSession, "sql", _only_queries(SparkSession.sql)))
+        yield
+
+
+@contextmanager
+def _replaced(owner: type, name: str, value: Any) -> Iterator[None]:
+    before = owner.__dict__[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _refusing(call: str) -> Callable[..., NoReturn]:
+    def refused(*_: Any, **__: Any) -> NoReturn:
+        raise ActionRefusedError(call)
+
+    return refused
+
+
+def _only_queries(run: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(session: Any, sqlQuery: str, *args: Any, **kwargs: Any) -> Any:  # noqa: N803
+        if not sql.is_query(sqlQuery):
+            raise ActionRefusedError(f"spark.sql({sqlQuery.split(maxsplit=1)[0].upper()} ...)")
+        return run(session, sqlQuery, *args, **kwargs)
+
+    return checked
