@@ -7,6 +7,8 @@ BIN := .venv/bin
 HEAVY := matplotlib.figure, mlflow.sklearn, polars, pyarrow.csv, skops.io, sqlglot.optimizer.scope, xgboost
 INSTALLED := .venv/.installed
 TOOLS := .venv/.tools
+# Apache Spark brings the module pyspark, which clashes with that of pyspark-client.
+SPARK := .venv-spark/.installed
 
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -18,7 +20,7 @@ setup: $(TOOLS) ## Create .venv with the pinned dependencies and the tools for d
 demo: $(INSTALLED) ## Run the reference project from raw flights to predictions
 	$(BIN)/slh demo examples/nyc_flights
 
-test: $(TOOLS) ## Run the tests
+test: $(TOOLS) $(SPARK) ## Run the tests
 	$(BIN)/pytest
 
 check: $(TOOLS) ## Check style, types and the layers of the code
@@ -46,6 +48,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 $(TOOLS): $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(SPARK): constraints.txt $(INSTALLED)
+	$(PYTHON) -m venv .venv-spark
+	$(BIN)/uv pip install --quiet --python .venv-spark/bin/python --constraint constraints.txt pandas pydantic 'pyspark[pipelines]'
 	@touch $@
 
 .PHONY: help setup demo test check format bench clean

@@ -17,6 +17,7 @@ from sololakehouse.pipelines.run import StepResult, execute, prepare
 from sololakehouse.provenance import Run
 from tests.rain import ModelProject
 from tests.rain import make_project as make_rain_project
+from tests.reference import Demo, fresh_copy, run_demo
 
 SPEC = """\
 name: test
@@ -115,3 +116,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelProject, Tra
     """Give one project with two trained models; tests must not change it."""
     project = make_rain_project(tmp_path_factory.mktemp("trained"))
     return project, project.train()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Give the reference project after its demo; tests must not change it."""
+    return run_demo(fresh_copy(tmp_path_factory.mktemp("one") / "nyc_flights"))

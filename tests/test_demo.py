@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from sololakehouse.lake import Lakehouse
+from tests.reference import SLH, Demo, fresh_copy, run_demo
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "nyc_flights"
-WRITTEN = ("landing", "warehouse", "mlflow.db", "mlartifacts", "__pycache__")
-SLH = str(Path(sys.executable).parent / "slh")
 TABLES = {
     "bronze": {"airlines", "airports", "flights", "planes", "weather"},
     "silver": {"airlines", "airports", "flights", "planes", "weather"},
@@ -34,33 +26,6 @@ TABLES = {
     "monitoring": {"evaluations"},
     "system": {"model_transitions", "training_runs"},
 }
-
-
-@dataclass(frozen=True)
-class Demo:
-    folder: Path
-    summary: dict[str, Any]
-
-    @property
-    def lake(self) -> Lakehouse:
-        return Lakehouse.open(self.folder)
-
-
-def run_demo(folder: Path) -> Demo:
-    done = subprocess.run(
-        [SLH, "demo", str(folder), "--json"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return Demo(folder, json.loads(done.stdout))
-
-
-def fresh_copy(folder: Path) -> Path:
-    return Path(shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(*WRITTEN)))
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> Demo:
-    return run_demo(fresh_copy(tmp_path_factory.mktemp("one") / "nyc_flights"))
 
 
 @pytest.fixture(scope="module")
