@@ -181,6 +181,32 @@ def checked():
     assert found == {"amount is known": ("warn", 2, 0), "is north": ("drop", 3, 1)}
 
 
+CONSTRAINED = """\
+CREATE MATERIALIZED VIEW gold.x (
+  CONSTRAINT is_north EXPECT (shop = 'north'),
+  CONSTRAINT has_amount EXPECT (amount IS NOT NULL) ON VIOLATION DROP ROW,
+  CONSTRAINT is_early EXPECT (id < {limit}) ON VIOLATION FAIL UPDATE
+) AS SELECT * FROM bronze.sales
+"""
+
+
+def test_constraints_in_sql_keep_drop_and_fail(pipeline):
+    define(pipeline, CONSTRAINED.format(limit=4), "x.sql")
+    pipeline.run()
+    table = pipeline.lake.read("gold.x")
+    assert sorted(table.to_polars()["id"]) == [1, 3]
+    results = {e.name: (e.action, e.rows, e.violations) for e in table.record.expectations}
+    assert results == {
+        "is_north": ("warn", 2, 0),
+        "has_amount": ("drop", 3, 1),
+        "is_early": ("fail", 2, 0),
+    }
+    define(pipeline, CONSTRAINED.format(limit=3), "x.sql")
+    with pytest.raises(ExpectationError, match="'is_early'"):
+        pipeline.run()
+    assert pipeline.versions()["gold.x"] == 1
+
+
 def test_null_counts_as_violated(pipeline):
     define(
         pipeline,

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sololakehouse.errors import DefinitionError
-from sololakehouse.pipelines.sql import definitions, normal_form, tables_in
+from sololakehouse.pipelines.sql import Constraint, definitions, normal_form, tables_in
 
 FILE = """\
 -- A comment; with a semicolon.
@@ -24,6 +26,40 @@ def test_statements_are_read_with_their_text_lines_and_properties():
     assert first.query.startswith("WITH c AS")
     assert first.query.endswith("USING (k)")
     assert (second.kind, second.name, second.query) == ("temporary view", "v", "SELECT 1.5D AS x")
+
+
+def test_constraints_are_read_with_what_happens_on_violation():
+    (found,) = definitions(
+        """CREATE MATERIALIZED VIEW silver.x (
+          CONSTRAINT has_shop EXPECT (shop IS NOT NULL AND amount IN (1, 2)),
+          CONSTRAINT `is positive` EXPECT (amount > 0) ON VIOLATION DROP ROW, -- why
+          CONSTRAINT small EXPECT (coalesce(amount, 0) < 5) ON VIOLATION FAIL UPDATE
+        ) COMMENT 'a (b)' TBLPROPERTIES ('k' = 'v') AS SELECT * FROM bronze.sales""",
+        "x.sql",
+    )
+    assert found.constraints == (
+        Constraint("has_shop", "shop IS NOT NULL AND amount IN (1, 2)", ""),
+        Constraint("is positive", "amount > 0", "DROP ROW"),
+        Constraint("small", "coalesce(amount, 0) < 5", "FAIL UPDATE"),
+    )
+    assert (found.name, found.comment, found.properties) == ("silver.x", "a (b)", {"k": "v"})
+    assert found.query == "SELECT * FROM bronze.sales"
+
+
+@pytest.mark.parametrize(
+    ("inside", "message"),
+    [
+        ("a, b", "only CONSTRAINT ... EXPECT may stand in the parentheses before AS, not 'A'"),
+        ("", "only CONSTRAINT"),
+        ("CONSTRAINT", "cannot be read. Write CONSTRAINT name EXPECT"),
+        ("CONSTRAINT a CHECK (x)", "'CONSTRAINT A CHECK ...' cannot be read"),
+        ("CONSTRAINT a EXPECT ()", "cannot be read"),
+        ("CONSTRAINT a EXPECT (x) ON VIOLATION IGNORE", "cannot be read"),
+    ],
+)
+def test_what_is_no_constraint_is_refused(inside, message):
+    with pytest.raises(DefinitionError, match=re.escape(message)):
+        list(definitions(f"CREATE MATERIALIZED VIEW y ({inside}) AS SELECT 1", "x.sql"))
 
 
 def test_tables_of_a_query_leave_out_its_own_names():

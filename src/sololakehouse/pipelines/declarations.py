@@ -17,6 +17,9 @@ from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_
 from sololakehouse.quality import (
     Expectation,
     Query,
+    expect,
+    expect_or_drop,
+    expect_or_fail,
     expectations_in,
     expectations_of,
     unfiltered,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["materialized view", "temporary view"]
 DETERMINISTIC = "pipelines.deterministic"
+_DECORATORS = {"": expect, "DROP ROW": expect_or_drop, "FAIL UPDATE": expect_or_fail}
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class _Collector:
             place = Place(str(file_path), found.line)
             kind: Kind = "materialized view" if materialized else "temporary view"
             self._add(name, kind, place, found.comment, found.properties)
-            self._flows[name] = self._sql_query(found.query)
+            self._flows[name] = self._sql_query(found)
 
     def declarations(self) -> dict[str, Declaration]:
         return {
@@ -154,11 +158,15 @@ class _Collector:
             expectations=(*expectations_of(query), *expectations_in(properties, str(place))),
         )
 
-    def _sql_query(self, query: str) -> Query:
+    def _sql_query(self, found: sql.SqlDefinition) -> Query:
         def frame() -> Any:
-            return self._session.sql(query)
+            return self._session.sql(found.query)
 
-        return frame
+        query: Query = frame
+        for constraint in reversed(found.constraints):
+            decorate = _DECORATORS[constraint.action]
+            query = decorate(constraint.name, constraint.condition)(query)
+        return query
 
     def _add(
         self,

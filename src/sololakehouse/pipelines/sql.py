@@ -21,6 +21,18 @@ _MOMENTS_WITHOUT_PARENTHESES = frozenset(
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """A `CONSTRAINT name EXPECT (condition) [ON VIOLATION action]`, as Databricks has it.
+
+    `action` is `DROP ROW`, `FAIL UPDATE`, or empty to keep the rows.
+    """
+
+    name: str
+    condition: str
+    action: str
+
+
+@dataclass(frozen=True)
 class SqlDefinition:
     """A `CREATE ... AS SELECT` of a source file; `line` is where it begins, from 1."""
 
@@ -30,6 +42,7 @@ class SqlDefinition:
     line: int
     comment: str | None
     properties: dict[str, str]
+    constraints: tuple[Constraint, ...]
 
 
 def definitions(text: str, where: str) -> Iterator[SqlDefinition]:
@@ -207,7 +220,14 @@ def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
         )
     start = _query_start(tokens, place)
     query = text[tokens[start].start : tokens[-1].end + 1]
-    header = _parsed(text[tokens[0].start : tokens[start].start] + "SELECT 1", place)
+    head = tokens[: start - 1]
+    first, last = _parenthesis(head)
+    listed = _split(head[first + 1 : last]) if first else ()
+    constraints = tuple(_constraint(text, part, place) for part in listed)
+    kept = [*head[:first], *head[last + 1 :]] if constraints else head
+    header = _parsed(
+        " ".join([*(_token_text(text, token) for token in kept), "AS SELECT 1"]), place
+    )
     if not isinstance(header, exp.Create):
         raise DefinitionError(f"{place}: the head of this {kind} cannot be read.")
     comment = header.find(exp.SchemaCommentProperty)
@@ -220,7 +240,61 @@ def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
         line=tokens[0].line,
         comment=_string(comment) if comment else None,
         properties=_properties(header),
+        constraints=constraints,
     )
+
+
+def _parenthesis(head: list[Token]) -> tuple[int, int]:
+    """Return where the parenthesis after the name opens and closes; twice 0 if there is none."""
+    from sqlglot.tokens import TokenType
+
+    depth, first = 0, 0
+    for index, token in enumerate(head):
+        if token.token_type is TokenType.L_PAREN:
+            first = first or index
+            depth += 1
+        elif token.token_type is TokenType.R_PAREN:
+            depth -= 1
+            if depth == 0:
+                return first, index
+        elif depth == 0 and token.text.upper() in ("COMMENT", "TBLPROPERTIES"):
+            break
+    return 0, 0
+
+
+def _split(tokens: list[Token]) -> Iterator[list[Token]]:
+    """Give what commas separate, outside of parentheses."""
+    from sqlglot.tokens import TokenType
+
+    depth = 0
+    part: list[Token] = []
+    for token in tokens:
+        depth += (token.token_type is TokenType.L_PAREN) - (token.token_type is TokenType.R_PAREN)
+        if depth == 0 and token.token_type is TokenType.COMMA:
+            yield part
+            part = []
+        else:
+            part.append(token)
+    yield part
+
+
+def _constraint(text: str, tokens: list[Token], place: str) -> Constraint:
+    words = [token.text.upper() for token in tokens]
+    if words[:1] != ["CONSTRAINT"]:
+        raise DefinitionError(
+            f"{place}: only CONSTRAINT ... EXPECT may stand in the parentheses before AS, not "
+            f"'{' '.join(words[:3])}'. Name columns in the query."
+        )
+    first, last = _parenthesis(tokens)
+    action = " ".join(words[last + 1 :])
+    known = {"": "", "ON VIOLATION DROP ROW": "DROP ROW", "ON VIOLATION FAIL UPDATE": "FAIL UPDATE"}
+    if words[2:3] != ["EXPECT"] or first != 3 or last < 5 or action not in known:
+        raise DefinitionError(
+            f"{place}: '{' '.join(words[:3])} ...' cannot be read. Write CONSTRAINT name EXPECT "
+            "(condition), then nothing, ON VIOLATION DROP ROW, or ON VIOLATION FAIL UPDATE."
+        )
+    condition = text[tokens[first + 1].start : tokens[last - 1].end + 1]
+    return Constraint(tokens[1].text, condition, known[action])
 
 
 def _query_start(tokens: list[Token], place: str) -> int:
