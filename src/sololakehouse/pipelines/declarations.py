@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from sololakehouse.errors import DefinitionError, SoloLakehouseError
+from sololakehouse.errors import DefinitionError, SoloLakehouseError, suggestion
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
+from sololakehouse.pipelines.streams import Flow, FlowUnion
 from sololakehouse.quality import (
     Expectation,
     Query,
@@ -27,12 +28,12 @@ from sololakehouse.quality import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.pipelines.flow import AutoCdcFlow, Flow
+    from pyspark.pipelines.flow import AutoCdcFlow
+    from pyspark.pipelines.flow import Flow as SparkFlow
     from pyspark.pipelines.graph_element_registry import GraphElementRegistry
     from pyspark.pipelines.output import Output
     from pyspark.sql.connect.session import SparkSession
 
-Kind = Literal["materialized view", "temporary view"]
 DETERMINISTIC = "pipelines.deterministic"
 _DECORATORS = {"": expect, "DROP ROW": expect_or_drop, "FAIL UPDATE": expect_or_fail}
 
@@ -53,16 +54,23 @@ class Declaration:
     """A table or view that a source file declares, and the function that gives its rows.
 
     `query` gives the rows as they are stored, `unfiltered` the rows before `expect_or_drop`.
+    `flows` are the queries that it consists of: one, but for a streaming table.
     """
 
     name: str
-    kind: Kind
+    kind: sql.Kind
     place: Place
     query: Query
     unfiltered: Query
+    flows: tuple[Flow, ...]
     comment: str | None
     properties: Mapping[str, str]
     expectations: tuple[Expectation, ...]
+
+    @property
+    def streams(self) -> dict[str, str]:
+        """What the flows read as streams: alias to table, complete once `query` was called."""
+        return {alias: table for flow in self.flows for alias, table in flow.streams.items()}
 
     @property
     def deterministic(self) -> bool:
@@ -77,20 +85,21 @@ class _Collector:
         self._folder = folder
         self._database = database
         self._session = session
-        self._outputs: dict[str, tuple[Kind, Place, str | None, Mapping[str, str]]] = {}
-        self._flows: dict[str, Query] = {}
+        self._outputs: dict[str, tuple[sql.Kind, Place, str | None, Mapping[str, str]]] = {}
+        self._flows: dict[str, list[tuple[Flow, Query, Place]]] = {}
 
     def register_output(self, output: Output) -> None:
-        from pyspark.pipelines.output import MaterializedView, TemporaryView
+        from pyspark.pipelines.output import MaterializedView, StreamingTable, TemporaryView
 
         place = self._place(output.source_code_location)
         if isinstance(output, TemporaryView):
             self._add(output.name, "temporary view", place, output.comment, {})
-        elif isinstance(output, MaterializedView):
+        elif isinstance(output, MaterializedView | StreamingTable):
             _refuse_layout(output, place)
+            streaming = isinstance(output, StreamingTable)
             self._add(
                 self._qualified(output.name),
-                "materialized view",
+                "streaming table" if streaming else "materialized view",
                 place,
                 output.comment,
                 dict(output.table_properties),
@@ -98,19 +107,17 @@ class _Collector:
         else:
             raise DefinitionError(
                 f"{place}: {output.name} is a {_words(type(output).__name__)}, which is not "
-                "supported. Supported: @dp.materialized_view and @dp.temporary_view."
+                "supported. Supported: @dp.materialized_view, @dp.table, dp.create_streaming_table "
+                "and @dp.temporary_view."
             )
 
-    def register_flow(self, flow: Flow) -> None:
+    def register_flow(self, flow: SparkFlow) -> None:
         name = flow.target if flow.target in self._outputs else self._qualified(flow.target)
         place = self._place(flow.source_code_location)
-        if name not in self._outputs:
-            raise DefinitionError(f"{place}: the flow's target {flow.target!r} is not defined.")
-        if name in self._flows:
-            raise DefinitionError(f"{place}: {name} has a second flow; a view has exactly one.")
         if flow.spark_conf:
             raise DefinitionError(f"{place}: 'spark_conf' is not supported for {name}.")
-        self._flows[name] = flow.func
+        stream = Flow(flow.name)
+        self._add_flow(name, stream, stream.reading(flow.func), place)
 
     def register_auto_cdc_flow(self, flow: AutoCdcFlow) -> None:
         place = self._place(flow.source_code_location)
@@ -118,60 +125,84 @@ class _Collector:
 
     def register_sql(self, sql_text: str, file_path: Path) -> None:
         for found in sql.definitions(sql_text, str(file_path)):
-            materialized = found.kind == "materialized view"
-            name = self._qualified(found.name) if materialized else found.name
             place = Place(str(file_path), found.line)
-            kind: Kind = "materialized view" if materialized else "temporary view"
-            self._add(name, kind, place, found.comment, found.properties)
-            self._flows[name] = self._sql_query(found)
+            flow = Flow(found.name)
+            if isinstance(found, sql.SqlFlow):
+                query = self._sql_query(found.query, flow)
+                self._add_flow(self._qualified(found.target), flow, query, place)
+                continue
+            name = found.name if found.kind == "temporary view" else self._qualified(found.name)
+            self._add(name, found.kind, place, found.comment, found.properties)
+            if found.query is not None:
+                query = self._sql_query(found.query, flow)
+                self._add_flow(name, flow, _constrained(query, found.constraints), place)
 
     def declarations(self) -> dict[str, Declaration]:
+        for target, flows in self._flows.items():
+            if target not in self._outputs:
+                place = flows[0][2]
+                hint = suggestion(target, self._outputs, "table")
+                raise DefinitionError(
+                    f"{place}: the flow's target {target!r} is not defined. {hint}"
+                )
         return {
             name: self._declaration(name, *output)
             for name, output in self._outputs.items()
             if name in self._flows
         }
 
+    def _add_flow(self, target: str, flow: Flow, query: Query, place: Place) -> None:
+        self._flows.setdefault(target, []).append((flow, query, place))
+
     def _declaration(
         self,
         name: str,
-        kind: Kind,
+        kind: sql.Kind,
         place: Place,
         comment: str | None,
         properties: Mapping[str, str],
     ) -> Declaration:
-        query = self._flows[name]
-        deterministic = properties.get(DETERMINISTIC, "true")
-        if deterministic not in ("true", "false"):
-            raise DefinitionError(
-                f"{place}: the table property '{DETERMINISTIC}' of {name} is 'true' or 'false', "
-                f"not {deterministic!r}."
-            )
+        flows = self._flows[name]
+        self._refuse_flows(name, kind, flows)
+        _refuse_undecided(name, place, properties)
+        union = FlowUnion(tuple((flow, query) for flow, query, _ in flows))
+        found = [found for _, query, _ in flows for found in expectations_of(query)]
         return Declaration(
             name=name,
             kind=kind,
             place=place,
-            query=query,
-            unfiltered=unfiltered(query),
+            query=union,
+            unfiltered=union.over(unfiltered),
+            flows=union.flows,
             comment=comment,
             properties=without_expectations(properties),
-            expectations=(*expectations_of(query), *expectations_in(properties, str(place))),
+            expectations=(*dict.fromkeys(found), *expectations_in(properties, str(place))),
         )
 
-    def _sql_query(self, found: sql.SqlDefinition) -> Query:
-        def frame() -> Any:
-            return self._session.sql(found.query)
+    def _refuse_flows(
+        self, name: str, kind: sql.Kind, flows: Sequence[tuple[Flow, Query, Place]]
+    ) -> None:
+        if kind != "streaming table" and len(flows) > 1:
+            raise DefinitionError(
+                f"{flows[1][2]}: {name} has a second flow; a {kind} has exactly one."
+            )
+        names = [flow.name for flow, _, _ in flows]
+        for flow, _, place in flows:
+            if names.count(flow.name) > 1:
+                raise DefinitionError(
+                    f"{place}: {name} has two flows of the name {flow.name!r}. Rename one."
+                )
 
-        query: Query = frame
-        for constraint in reversed(found.constraints):
-            decorate = _DECORATORS[constraint.action]
-            query = decorate(constraint.name, constraint.condition)(query)
-        return query
+    def _sql_query(self, text: str, flow: Flow) -> Query:
+        def frame() -> Any:
+            return self._session.sql(sql.streams_renamed(text, flow.alias))
+
+        return frame
 
     def _add(
         self,
         name: str,
-        kind: Kind,
+        kind: sql.Kind,
         place: Place,
         comment: str | None,
         properties: Mapping[str, str],
@@ -280,6 +311,22 @@ def _as_registry(collector: _Collector) -> GraphElementRegistry:
     GraphElementRegistry.register(type(collector))
     registry: Any = collector
     return registry  # type: ignore[no-any-return]
+
+
+def _constrained(query: Query, constraints: Sequence[sql.Constraint]) -> Query:
+    for constraint in reversed(constraints):
+        decorate = _DECORATORS[constraint.action]
+        query = decorate(constraint.name, constraint.condition)(query)
+    return query
+
+
+def _refuse_undecided(name: str, place: Place, properties: Mapping[str, str]) -> None:
+    deterministic = properties.get(DETERMINISTIC, "true")
+    if deterministic not in ("true", "false"):
+        raise DefinitionError(
+            f"{place}: the table property '{DETERMINISTIC}' of {name} is 'true' or 'false', "
+            f"not {deterministic!r}."
+        )
 
 
 def _refuse_layout(output: Any, place: Place) -> None:

@@ -36,12 +36,15 @@ class Node:
         Names of the declared views and tables and of the lakehouse's tables that it reads.
     definition
         Hash of the plan and of the plans of the views that it reads.
+    streams
+        Names in the plan that stand for the new rows of a table, with the table.
     """
 
     declaration: Declaration
     frame: DataFrame
     reads: tuple[str, ...]
     definition: str
+    streams: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -52,6 +55,11 @@ class Node:
     def is_view(self) -> bool:
         """Whether this is a temporary view, which is computed where it is read."""
         return self.declaration.kind == "temporary view"
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether new rows are appended to the table that is there."""
+        return self.declaration.kind == "streaming table"
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ class GraphBuilder:
         self._frames: dict[str, DataFrame] = {}
         self._plans: dict[str, FlowPlan] = {}
         self._reads: dict[str, tuple[str, ...]] = {}
+        self._streams: dict[str, dict[str, str]] = {}
         self._analysed: set[str] = set()
         self._mistakes: dict[str, DefinitionError] = {}
 
@@ -143,6 +152,7 @@ class GraphBuilder:
         for name in names:
             if name in self._analysed or not self._can_analyse(name):
                 continue
+            self._stand_in_streams(self._declarations[name])
             try:
                 schema: Any = self._frames[name].schema
             except Exception as error:  # noqa: BLE001  (engines raise whatever they like)
@@ -169,6 +179,7 @@ class GraphBuilder:
 
     def _call(self, declaration: Declaration) -> Exception | None:
         try:
+            self._stand_in_streams(declaration)
             with refused_actions():
                 frame: Any = declaration.query()
             self._understand(declaration, frame)
@@ -187,10 +198,34 @@ class GraphBuilder:
                 "'return' and the DataFrame."
             )
         plan = read_plan(frame, str(declaration.place))
-        reads = tuple(sorted({self._resolved(name, declaration) for name in plan.reads}))
+        streams = {
+            alias: self._streamed(table, declaration)
+            for alias, table in declaration.streams.items()
+        }
+        _refuse_kind(declaration, streams)
+        named = plan.reads - streams.keys()
+        reads = {self._resolved(name, declaration) for name in named} | set(streams.values())
         self._frames[declaration.name] = frame
         self._plans[declaration.name] = plan
-        self._reads[declaration.name] = reads
+        self._reads[declaration.name] = tuple(sorted(reads))
+        self._streams[declaration.name] = streams
+
+    def _stand_in_streams(self, declaration: Declaration) -> None:
+        """Let the names of streams mean the tables themselves, to resolve queries."""
+        for alias, table in declaration.streams.items():
+            source = self._streamed(table, declaration)
+            if source in self._stored or source in self._analysed:
+                rows: Any = self._engine.session.table(source)
+                self._engine.view(alias, rows)
+
+    def _streamed(self, table: str, declaration: Declaration) -> str:
+        source = self._resolved(table, declaration)
+        if self._is_view(source):
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} streams from the temporary view "
+                f"{source!r}. Stream from a table."
+            )
+        return source
 
     def _resolved(self, name: str, declaration: Declaration) -> str:
         qualified = name if "." in name else f"{self._database}.{name}"
@@ -254,7 +289,13 @@ class GraphBuilder:
         reads = self._reads[name]
         views = {read: definitions[read] for read in reads if self._is_view(read)}
         definitions[name] = fingerprint(self._plans[name].digest, views)
-        return Node(self._declarations[name], self._frames[name], reads, definitions[name])
+        return Node(
+            self._declarations[name],
+            self._frames[name],
+            reads,
+            definitions[name],
+            self._streams[name],
+        )
 
     def _is_view(self, name: str) -> bool:
         declaration = self._declarations.get(name)
@@ -282,6 +323,22 @@ class GraphBuilder:
             for column in self._engine.session.table(read).columns
         }
         return f"no column {columns[-1]!r}. {suggestion(columns[-1], known, 'column')}"
+
+
+def _refuse_kind(declaration: Declaration, streams: Mapping[str, str]) -> None:
+    streaming = declaration.kind == "streaming table"
+    idle = [flow.name for flow in declaration.flows if not flow.streams]
+    if streaming and idle:
+        raise DefinitionError(
+            f"{declaration.place}: the flow {idle[0]!r} of the streaming table {declaration.name} "
+            "reads no stream. Read one with spark.readStream.table(...) or STREAM(...), or "
+            "declare a materialized view."
+        )
+    if streams and not streaming:
+        raise DefinitionError(
+            f"{declaration.place}: {declaration.name} is a {declaration.kind} and reads a stream. "
+            "Read the table itself, or declare a streaming table (@dp.table)."
+        )
 
 
 def _is_echo(error: Exception, failed: Iterable[str]) -> bool:

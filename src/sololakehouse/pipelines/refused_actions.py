@@ -38,16 +38,17 @@ def refused_actions() -> Iterator[None]:
 
     with ExitStack() as stack:
         for name in ACTIONS:
-            stack.enter_context(_replaced(DataFrame, name, _refusing(f"DataFrame.{name}()")))
+            stack.enter_context(replaced(DataFrame, name, _refusing(f"DataFrame.{name}()")))
         for name in WRITERS:
             refused = property(_refusing(f"DataFrame.{name}"))
-            stack.enter_context(_replaced(DataFrame, name, refused))
-        stack.enter_context(_replaced(SparkSession, "sql", _only_queries(SparkSession.sql)))
+            stack.enter_context(replaced(DataFrame, name, refused))
+        stack.enter_context(replaced(SparkSession, "sql", _only_queries(SparkSession.sql)))
         yield
 
 
 @contextmanager
-def _replaced(owner: type, name: str, value: Any) -> Iterator[None]:
+def replaced(owner: type, name: str, value: Any) -> Iterator[None]:
+    """Give an attribute of a class another value for a while."""
     before = owner.__dict__[name]
     setattr(owner, name, value)
     try:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import DefinitionError, UsageError
 
 if TYPE_CHECKING:
     from sqlglot.tokens import Token
 
-_KINDS = {
+Kind = Literal["materialized view", "streaming table", "temporary view"]
+_KINDS: Mapping[str, Kind] = {
     "CREATE MATERIALIZED VIEW": "materialized view",
+    "CREATE STREAMING TABLE": "streaming table",
     "CREATE TEMPORARY VIEW": "temporary view",
 }
 _MOMENTS_WITHOUT_PARENTHESES = frozenset(
@@ -33,19 +35,32 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class SqlDefinition:
-    """A `CREATE ... AS SELECT` of a source file; `line` is where it begins, from 1."""
+class SqlFlow:
+    """A `CREATE FLOW ... AS INSERT INTO ... BY NAME SELECT ...`; `line` is where it begins."""
 
-    kind: str
     name: str
+    target: str
     query: str
+    line: int
+
+
+@dataclass(frozen=True)
+class SqlDefinition:
+    """A `CREATE ... AS SELECT` of a source file; `line` is where it begins, from 1.
+
+    `query` is None for a streaming table that only flows fill.
+    """
+
+    kind: Kind
+    name: str
+    query: str | None
     line: int
     comment: str | None
     properties: dict[str, str]
     constraints: tuple[Constraint, ...]
 
 
-def definitions(text: str, where: str) -> Iterator[SqlDefinition]:
+def definitions(text: str, where: str) -> Iterator[SqlDefinition | SqlFlow]:
     """Give the definitions of a SQL file in their order.
 
     Raises
@@ -54,7 +69,9 @@ def definitions(text: str, where: str) -> Iterator[SqlDefinition]:
         A statement cannot be parsed or defines something that is not supported.
     """
     for statement in _statements(_tokens(text, where)):
-        yield _definition(text, statement, where)
+        words = [token.text.upper() for token in statement[:2]]
+        read = _flow if words == ["CREATE", "FLOW"] else _definition
+        yield read(text, statement, where)
 
 
 def normal_form(query: str) -> str:
@@ -218,21 +235,23 @@ def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
             f"{place}: '{' '.join(words[:3])}' is not supported in a pipeline source. "
             f"Supported: {supported}."
         )
-    start = _query_start(tokens, place)
-    query = text[tokens[start].start : tokens[-1].end + 1]
-    head = tokens[: start - 1]
+    start = _query_start(tokens, place, required=kind != "streaming table")
+    query = text[tokens[start].start : tokens[-1].end + 1] if start else None
+    head = tokens[: start - 1] if start else tokens
     first, last = _parenthesis(head)
     listed = _split(head[first + 1 : last]) if first else ()
     constraints = tuple(_constraint(text, part, place) for part in listed)
     kept = [*head[:first], *head[last + 1 :]] if constraints else head
-    header = _parsed(
-        " ".join([*(_token_text(text, token) for token in kept), "AS SELECT 1"]), place
-    )
+    written = [_token_text(text, token) for token in kept]
+    if kind == "streaming table":
+        written[1:3] = ["MATERIALIZED", "VIEW"]
+    header = _parsed(" ".join([*written, "AS SELECT 1"]), place)
     if not isinstance(header, exp.Create):
         raise DefinitionError(f"{place}: the head of this {kind} cannot be read.")
     comment = header.find(exp.SchemaCommentProperty)
     name = header.find(exp.Table)
-    _parsed(query, place)
+    if query is not None:
+        _parsed(streams_renamed(query, lambda table: table), place)
     return SqlDefinition(
         kind=kind,
         name=".".join(part.name for part in name.parts) if name else "",
@@ -297,7 +316,67 @@ def _constraint(text: str, tokens: list[Token], place: str) -> Constraint:
     return Constraint(tokens[1].text, condition, known[action])
 
 
-def _query_start(tokens: list[Token], place: str) -> int:
+def _flow(text: str, tokens: list[Token], where: str) -> SqlFlow:
+    place = f"{where}:{tokens[0].line}"
+    words = [token.text.upper() for token in tokens]
+    insert = words.index("INSERT") if "INSERT" in words else 0
+    start = next((i for i, word in enumerate(words) if word in ("SELECT", "WITH", "FROM")), 0)
+    target = [word for word in words[insert + 2 : start] if word not in ("BY", "NAME")]
+    if words[3:6] != ["AS", "INSERT", "INTO"] or not start or not target:
+        raise DefinitionError(
+            f"{place}: this flow cannot be read. Write CREATE FLOW name AS INSERT INTO table BY "
+            "NAME SELECT ... FROM STREAM(table)."
+        )
+    if words[start - 2 : start] != ["BY", "NAME"]:
+        raise DefinitionError(
+            f"{place}: a flow inserts by the names of the columns. Write INSERT INTO "
+            "table BY NAME SELECT ..."
+        )
+    query = text[tokens[start].start : tokens[-1].end + 1]
+    _parsed(streams_renamed(query, lambda table: table), place)
+    named = "".join(token.text for token in tokens[insert + 2 : start - 2])
+    return SqlFlow(tokens[2].text, named, query, tokens[0].line)
+
+
+def streams_renamed(query: str, rename: Callable[[str], str]) -> str:
+    """Replace `STREAM(table)` and `STREAM table` by another name for the table.
+
+    Examples
+    --------
+    >>> streams_renamed("SELECT * FROM STREAM(silver.a) JOIN b", str.upper)
+    'SELECT * FROM SILVER.A JOIN b'
+    """
+    tokens = _tokens(query, "query")
+    text, position, index = [], 0, 0
+    while index < len(tokens):
+        found = _stream_at(tokens, index)
+        if found is None:
+            index += 1
+            continue
+        table, last = found
+        text += [query[position : tokens[index].start], rename(table)]
+        position = tokens[last].end + 1
+        index = last + 1
+    return "".join([*text, query[position:]])
+
+
+def _stream_at(tokens: list[Token], index: int) -> tuple[str, int] | None:
+    before = tokens[index - 1].text.upper() if index else ""
+    if tokens[index].text.upper() != "STREAM" or before not in ("FROM", "JOIN", ","):
+        return None
+    first = index + 1
+    inside = first < len(tokens) and tokens[first].text == "("
+    first += inside
+    last = first
+    while last + 2 < len(tokens) and tokens[last + 1].text == ".":
+        last += 2
+    if last >= len(tokens) or (inside and last + 1 >= len(tokens)):
+        return None
+    table = "".join(token.text for token in tokens[first : last + 1])
+    return table, last + inside
+
+
+def _query_start(tokens: list[Token], place: str, *, required: bool) -> int:
     from sqlglot.tokens import TokenType
 
     depth = 0
@@ -305,6 +384,8 @@ def _query_start(tokens: list[Token], place: str) -> int:
         depth += (token.token_type is TokenType.L_PAREN) - (token.token_type is TokenType.R_PAREN)
         if depth == 0 and token.token_type is TokenType.ALIAS:
             return index + 1
+    if not required:
+        return 0
     raise DefinitionError(f"{place}: a view needs 'AS SELECT ...'.")
 
 
