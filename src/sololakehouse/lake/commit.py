@@ -93,7 +93,10 @@ class LakeWriter:
         """Write a frame as one Parquet file, in the order of its rows, and commit it."""
         with self.staging() as folder:
             frame.write_parquet(folder / "part-0.parquet", compression="zstd")
-            return self.commit(table, folder, change, mode=mode, properties=properties)
+            manifest = content_manifest(frame.lazy(), change.left_out)
+            return self.commit(
+                table, folder, change, mode=mode, properties=properties, manifest=manifest
+            )
 
     def commit(
         self,
@@ -105,6 +108,7 @@ class LakeWriter:
         properties: Mapping[str, str] | None = None,
         transaction: Transaction | None = None,
         evolve: bool = False,
+        manifest: Manifest | None = None,
     ) -> Snapshot:
         """Make the staged Parquet files a new version of the table.
 
@@ -125,6 +129,8 @@ class LakeWriter:
             files are left out and the newest version is returned.
         evolve
             Whether an append may add columns; older rows have NULL there.
+        manifest
+            Of the staged rows, from a writer that has them in memory; None: the files are read.
 
         Raises
         ------
@@ -139,7 +145,7 @@ class LakeWriter:
         if not files:
             raise RunError(f"The engine wrote no file for {table}.")
         schema = _nullable(pq.read_schema(files[0]))
-        written = content_manifest(pl.scan_parquet(files), change.left_out)
+        written = manifest or content_manifest(pl.scan_parquet(files), change.left_out)
         path = self.lake.path(table)
         with table_lock(self.lake.project.warehouse, table), _commit_errors(table):
             newest = self.lake.newest(table)
