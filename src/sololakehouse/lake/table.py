@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,13 +28,15 @@ RECORD_KEY = "sololakehouse"
 class HistoryEntry:
     """One commit of a table, newest first in a history.
 
-    `timestamp` is in UTC; `record` is None for a commit that another writer made.
+    `timestamp` is in UTC; `record` is None for a commit that another writer made. `changes_data` is
+    False if the commit says that it changed no row and no schema: it only arranged files.
     """
 
     version: int
     timestamp: datetime
     operation: str
     record: CommitRecord | None
+    changes_data: bool = True
 
 
 class Snapshot:
@@ -57,7 +60,18 @@ class Snapshot:
     @property
     def table_version(self) -> TableVersion:
         """The identity that a commit record keeps of its inputs."""
-        return TableVersion(table=self.name, version=self.version, table_id=self.table_id)
+        older = self.data_version if self.data_version != self.version else None
+        return TableVersion(
+            table=self.name, version=self.version, table_id=self.table_id, data_version=older
+        )
+
+    @property
+    def data_version(self) -> int:
+        """The version that wrote the rows; older if later commits only arranged the files."""
+        record = self.record
+        if record is not None and record.data_version is not None:
+            return record.data_version
+        return self._data_commit.version
 
     @cached_property
     def table_id(self) -> str:
@@ -82,8 +96,21 @@ class Snapshot:
 
     @cached_property
     def record(self) -> CommitRecord | None:
-        """The record of this version's own commit, None if another writer made it."""
-        return self.commit.record
+        """The record of the commit that made this version, None if another writer made it.
+
+        Commits of other writers that only arranged files do not hide the record of the rows.
+        """
+        return self._data_commit.record
+
+    @cached_property
+    def _data_commit(self) -> HistoryEntry:
+        commit = self.commit
+        while commit.record is None and not commit.changes_data:
+            before = self._entry(commit.version - 1)
+            if before is None:
+                break
+            commit = before
+        return commit
 
     @cached_property
     def commit(self) -> HistoryEntry:
@@ -95,7 +122,7 @@ class Snapshot:
         log = self.path / "_delta_log" / f"{version:020}.json"
         if not log.is_file():
             return None
-        actions = (json.loads(line) for line in log.read_text("utf-8").splitlines() if line)
+        actions = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line]
         infos = (action["commitInfo"] for action in actions if "commitInfo" in action)
         about: dict[str, Any] = next(infos, {})
         written = about.get(RECORD_KEY)
@@ -104,6 +131,7 @@ class Snapshot:
             timestamp=datetime.fromtimestamp(about.get("timestamp", 0) / 1000, UTC),
             operation=str(about.get("operation", "UNKNOWN")),
             record=CommitRecord.model_validate_json(written) if written else None,
+            changes_data=changes_data(actions),
         )
 
     def history(self, limit: int | None = None) -> list[HistoryEntry]:
@@ -152,6 +180,23 @@ class Snapshot:
     def to_pandas(self) -> pd.DataFrame:
         """Read the whole version into memory as a pandas frame."""
         return self.to_polars().to_pandas()
+
+
+def changes_data(actions: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a commit of these actions changed rows or schema, by what Delta's actions say.
+
+    Examples
+    --------
+    >>> changes_data([{"commitInfo": {}}, {"add": {"path": "a.parquet", "dataChange": False}}])
+    False
+    """
+    for action in actions:
+        if action.keys() & {"metaData", "protocol"}:
+            return True
+        for kind in ("add", "remove"):
+            if action.get(kind, {"dataChange": False}).get("dataChange", True):
+                return True
+    return False
 
 
 def _type_name(delta_type: Any) -> str:

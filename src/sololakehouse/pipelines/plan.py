@@ -51,7 +51,7 @@ def step_fingerprint(node: Node, inputs: Mapping[str, TableVersion]) -> str:
     declaration = node.declaration
     return fingerprint(
         node.definition,
-        {name: (source.table_id, source.version) for name, source in inputs.items()},
+        {name: source.content for name, source in inputs.items()},
         [[e.name, e.condition, e.action] for e in declaration.expectations],
         dict(declaration.properties),
     )
@@ -73,6 +73,6 @@ def _decide(
     inputs = {name: versions[name].table_version for name in tables}
     if newest.record.fingerprint == step_fingerprint(node, inputs):
         return "up to date", f"v{newest.version}"
-    before = {source.table: source for source in newest.record.inputs}
-    moved = [name for name in tables if before.get(name) != inputs[name]]
+    before = {source.table: source.content for source in newest.record.inputs}
+    moved = [name for name in tables if before.get(name) != inputs[name].content]
     return "run", f"{moved[0]} has a new version" if moved else "its definition changed"
