@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import SoloLakehouseError
 from sololakehouse.lake import Lakehouse
+from sololakehouse.lake.catalog import healthy_and_damaged
 from sololakehouse.lineage.trace import trace
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def create_app(lake: Lakehouse) -> Starlette:
         return templates.TemplateResponse(request, name, about, status_code=status)
 
     def tables(request: Request) -> Response:
-        snapshots = [lake.read(name) for name in lake.table_names()]
-        return page(request, "tables.html", tables=snapshots)
+        healthy, damaged = healthy_and_damaged(lake)
+        return page(request, "tables.html", tables=healthy, damaged=damaged)
 
     def table(request: Request) -> Response:
         snapshot = lake.read(request.path_params["name"])
