@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.errors import SoloLakehouseError
+from sololakehouse.errors import SoloLakehouseError, UsageError
 from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.catalog import healthy_and_damaged
 from sololakehouse.lineage.trace import trace
@@ -43,7 +43,8 @@ def create_app(lake: Lakehouse) -> Starlette:
         return page(request, "table.html", table=snapshot, sample=sample, trace=lines)
 
     def mistake(request: Request, error: Exception) -> Response:
-        return page(request, "mistake.html", status=404, message=str(error))
+        status = 404 if isinstance(error, UsageError) else 500
+        return page(request, "mistake.html", status=status, message=str(error))
 
     return Starlette(
         routes=[Route("/", tables), Route("/tables/{name}", table)],

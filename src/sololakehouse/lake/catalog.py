@@ -93,12 +93,14 @@ class Lakehouse:
 
 
 def healthy_and_damaged(lake: Lakehouse) -> tuple[list[Snapshot], dict[str, RunError]]:
-    """Return the newest version of every table, and apart why the others cannot be opened."""
+    """Return the newest version of every table, and apart why the others cannot be read."""
     healthy: list[Snapshot] = []
     damaged: dict[str, RunError] = {}
     for name in lake.table_names():
         try:
-            healthy.append(lake.read(name))
+            snapshot = lake.read(name)
+            snapshot.verify()
+            healthy.append(snapshot)
         except RunError as error:
             damaged[name] = error
     return healthy, damaged

@@ -91,12 +91,11 @@ def refuse_damaged_files(
     RunError
         Names the first damaged file and how many there are.
     """
-    import polars as pl
-
-    files = pl.DataFrame(delta.get_add_actions()).select("path", "size_bytes", "num_records")
+    files = delta.get_add_actions()
+    sizes = zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), strict=True)
     damaged = [
         (file, how)
-        for path, size, _ in files.iter_rows()
+        for path, size in sizes
         if (how := _file_damage(file := _located(table_folder, path), size))
     ]
     if damaged:
@@ -106,8 +105,9 @@ def refuse_damaged_files(
             f"{table}@v{delta.version()}: the data file {file} {how}.{others} {_BACKUP} Versions "
             "that do not use it can still be read ('slh history' lists them)."
         )
-    if record and not files["num_records"].has_nulls():
-        _refuse_lost_rows(delta, table_folder, table, int(files["num_records"].sum()), record)
+    rows = files["num_records"].to_pylist()
+    if record and None not in rows:
+        _refuse_lost_rows(delta, table_folder, table, sum(rows), record)
 
 
 def _refuse_lost_rows(
