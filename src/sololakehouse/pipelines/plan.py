@@ -34,7 +34,9 @@ def plan_steps(graph: Graph, lake: Lakehouse) -> list[Step]:
     A table is up to date if its newest version carries a commit record with the fingerprint that
     a run would give it now.
     """
-    versions = {name: newest for name in lake.table_names() if (newest := lake.newest(name))}
+    named = {node.name for node in graph.nodes if not node.is_view}
+    named |= {table for node in graph.nodes for table in graph.tables_read(node)}
+    versions = {name: newest for name in sorted(named) if (newest := lake.newest(name))}
     steps: list[Step] = []
     running: set[str] = set()
     for node in graph.nodes:
