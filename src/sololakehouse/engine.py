@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -93,6 +93,15 @@ class Engine:
     def view(self, name: str, frame: DataFrame) -> None:
         """Make a DataFrame known under a one-part name."""
         frame.createOrReplaceTempView(name)
+
+    def stream(self, name: str, table: str, files: Iterable[Path]) -> None:
+        """Let a one-part name mean the rows of some of a table's files, with its columns."""
+        schema = self.session.table(quoted(table)).schema
+        paths = [str(file) for file in files]
+        rows: Any = self.session.createDataFrame([], schema)
+        if paths:
+            rows = self.session.read.schema(schema).parquet(*paths)
+        self.view(name, rows)
 
     def write_parquet(self, frame: DataFrame, folder: Path) -> None:
         """Compute a DataFrame into Parquet files in an existing, empty folder.

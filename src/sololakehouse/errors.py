@@ -9,6 +9,7 @@ SoloLakehouseError
 └── RunError                   a run met data or a condition that it cannot work with: exit code 1
     ├── BusyError              another process is at work in the project
     ├── IngestError            a landing file that does not fit its source
+    ├── RewrittenError         a stream whose table did not only grow
     ├── StepError              a pipeline step that the engine could not execute
     ├── ExpectationError       rows that violate an `expect_or_fail`
     ├── FeatureTableError      a feature table whose keys are not unique or not set
@@ -119,6 +120,10 @@ when it is done. Nothing was done.
 
 class IngestError(RunError):
     """A landing file that does not fit its source; the bronze table is as it was."""
+
+
+class RewrittenError(RunError):
+    """A table that is read as a stream did more than grow since it was read."""
 
 
 class StepError(RunError):

@@ -330,15 +330,32 @@ DEFINITION_MISTAKES = {
     ),
     "an exception in a file": ("\nimport nothing_of_that_name\n", "x.py", "transformations/x.py:6"),
     "syntax error": ("\ndef (:\n", "x.py", "transformations/x.py:6: SyntaxError"),
-    "streaming table": (
-        "CREATE STREAMING TABLE gold.x AS SELECT 1",
+    "no stream": (
+        "CREATE STREAMING TABLE gold.x AS SELECT * FROM bronze.sales",
         "x.sql",
-        "transformations/x.sql:1: 'CREATE STREAMING TABLE' is not supported",
+        "transformations/x.sql:1: the flow 'gold.x' of the streaming table gold.x reads no stream.",
     ),
-    "streaming table in Python": (
-        '\n@dp.table(name="gold.x")\ndef x():\n    return spark.table("bronze.sales")\n',
+    "a stream in a view": (
+        "CREATE MATERIALIZED VIEW gold.x AS SELECT * FROM STREAM(bronze.sales)",
+        "x.sql",
+        "transformations/x.sql:1: gold.x is a materialized view and reads a stream.",
+    ),
+    "a flow without target": (
+        "CREATE FLOW f AS INSERT INTO silver.claen BY NAME SELECT * FROM STREAM(bronze.sales)",
+        "x.sql",
+        "transformations/x.sql:1: the flow's target 'silver.claen' is not defined. Did you mean "
+        "'silver.clean'?",
+    ),
+    "a stream of files": (
+        '\n@dp.table(name="gold.x")\ndef x():\n'
+        '    return spark.readStream.format("csv").load("landing")\n',
         "x.py",
-        "transformations/x.py:6: gold.x is a streaming table, which is not supported.",
+        "spark.readStream.format is not supported",
+    ),
+    "a sink": (
+        '\ndp.create_sink("s", "console")\n',
+        "x.py",
+        "transformations/x.py:6: s is a sink, which is not supported.",
     ),
     "bad SQL": (
         "CREATE MATERIALIZED VIEW gold.x AS SELECT FROM WHERE",

@@ -23,6 +23,7 @@ from sololakehouse.cli.pipelines import ingest_sources, open_writer, run_pipelin
 from sololakehouse.cli.render import print_line, print_table
 from sololakehouse.errors import ConfigError, RunError
 from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.pipelines.selection import EVERYTHING
 
 T = TypeVar("T")
 _FURTHEST = ("inference", "training", "features", "gold", "silver", "bronze")
@@ -77,7 +78,7 @@ class _Demo:
 
     def run(self) -> tuple[None, str, bool]:
         """Run the pipeline."""
-        results = run_pipeline(self._lake, self._writer, quiet=self._quiet)
+        results = run_pipeline(self._lake, self._writer, EVERYTHING, quiet=self._quiet)
         tables = [result for result in results if result.step.state != "view"]
         computed = sum(result.step.state == "run" for result in tables)
         if not computed:

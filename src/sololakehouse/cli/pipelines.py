@@ -13,13 +13,23 @@ if TYPE_CHECKING:
     from sololakehouse.pipelines.ingest import IngestResult
     from sololakehouse.pipelines.plan import Step
     from sololakehouse.pipelines.run import StepResult
+    from sololakehouse.pipelines.selection import Selection
 
 
 def open_writer(lake: Lakehouse) -> LakeWriter:
-    """Begin a run on a lakehouse."""
+    """Begin a run on a lakehouse; the command holds the project's lock until it ends.
+
+    Raises
+    ------
+    BusyError
+        Another command is writing to the project.
+    """
     from sololakehouse.lake import LakeWriter
+    from sololakehouse.lake.lock import project_lock
     from sololakehouse.provenance import Run
 
+    context = click.get_current_context()
+    context.with_resource(project_lock(lake.project.warehouse, f"slh {context.info_name}"))
     return LakeWriter(lake, Run.start(lake.project.folder, lake.project.settings.engine))
 
 
@@ -86,27 +96,49 @@ def _ingest_row(result: IngestResult) -> dict[str, Any]:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Show what a run would do, and check every query.")
+@click.option("--refresh", "--select", multiple=True, help="Only this table, or pattern.")
+@click.option("--full-refresh", multiple=True, help="Only this table, anew from all rows.")
+@click.option("--full-refresh-all", is_flag=True, help="Every table, anew from all rows.")
+@click.option("--downstream", is_flag=True, help="Also what reads the named tables.")
 @as_json
-def run(dry_run: bool, json_wanted: bool) -> None:
+def run(
+    dry_run: bool,
+    refresh: tuple[str, ...],
+    full_refresh: tuple[str, ...],
+    full_refresh_all: bool,
+    downstream: bool,
+    json_wanted: bool,
+) -> None:
     """Compute the tables of the pipeline in spark-pipeline.yml.
 
     A table whose query, input versions, expectations and properties are those of its last commit
-    is up to date and left alone.
+    is up to date and left alone. A streaming table gets the rows that its sources have gained.
+    Options that name tables may be given several times, and take patterns.
 
     \b
     Examples:
       slh run
       slh run --dry-run
+      slh run --select 'features.*' --downstream
+      slh run --full-refresh silver.events
     """
     from sololakehouse.lake import Lakehouse
+    from sololakehouse.pipelines.selection import Selection
 
+    selection = Selection(
+        refresh=_listed(refresh),
+        full_refresh=_listed(full_refresh),
+        full_refresh_all=full_refresh_all,
+        downstream=downstream,
+    )
     lake = Lakehouse.open()
     if dry_run:
-        rows = planned(lake)
+        rows = planned(lake, selection)
         columns = ["table", "state", "reason", "reads"]
     else:
-        results = run_pipeline(lake, open_writer(lake), quiet=json_wanted)
-        rows = [_run_row(result) for result in results if result.step.state != "view"]
+        results = run_pipeline(lake, open_writer(lake), selection, quiet=json_wanted)
+        shown = [result for result in results if result.step.state in ("run", "up to date")]
+        rows = [_run_row(result) for result in shown]
         columns = ["table", "state", "reason", "version", "rows", "violations", "seconds"]
     if json_wanted:
         print_json(rows)
@@ -114,19 +146,28 @@ def run(dry_run: bool, json_wanted: bool) -> None:
         print_table(rows, columns)
 
 
-def planned(lake: Lakehouse) -> list[dict[str, Any]]:
+def _listed(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part.strip() for name in names for part in name.split(",") if part.strip())
+
+
+def planned(lake: Lakehouse, selection: Selection) -> list[dict[str, Any]]:
     """Plan the pipeline and describe its steps."""
     from sololakehouse.pipelines.run import prepare
 
-    with prepare(lake) as pipeline:
+    with prepare(lake, selection) as pipeline:
         return [_step_row(step) for step in pipeline.steps]
 
 
-def run_pipeline(lake: Lakehouse, writer: LakeWriter, *, quiet: bool) -> list[StepResult]:
+def run_pipeline(
+    lake: Lakehouse, writer: LakeWriter, selection: Selection, *, quiet: bool
+) -> list[StepResult]:
     """Run the pipeline with a progress bar, and point out violated expectations."""
     from sololakehouse.pipelines.run import execute, prepare
 
-    with prepare(lake) as pipeline, progress(len(pipeline.steps), quiet=quiet) as begin:
+    with (
+        prepare(lake, selection) as pipeline,
+        progress(len(pipeline.steps), quiet=quiet) as begin,
+    ):
         results = execute(pipeline, writer, on_start=lambda step: begin(step.name))
     if not quiet:
         for result in results:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine
-from sololakehouse.errors import DefinitionError, suggestion
+from sololakehouse.errors import DefinitionError, RunError, suggestion
 from sololakehouse.pipelines.declarations import (
     DETERMINISTIC,
     Declaration,
@@ -83,20 +83,21 @@ class GraphBuilder:
 
     A flow function that asks for the columns of its inputs can only be called once these are
     known: each round calls what is left, then gives the engine an empty stand-in for each new
-    table whose schema can be told.
+    table whose schema can be told. `stored` has the tables of the lakehouse, with what is wrong
+    with those that cannot be opened.
     """
 
     def __init__(
         self,
         engine: Engine,
         declarations: Mapping[str, Declaration],
-        stored: Iterable[str],
+        stored: Mapping[str, RunError | None],
         database: str,
         folder: Path,
     ) -> None:
         self._engine = engine
         self._declarations = declarations
-        self._stored = frozenset(stored)
+        self._stored = stored
         self._database = database
         self._folder = folder
         self._frames: dict[str, DataFrame] = {}
@@ -149,8 +150,9 @@ class GraphBuilder:
             raise DefinitionError.of(self._mistakes.values())
 
     def _analyse(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name in self._analysed or not self._can_analyse(name):
+        ordered = list(names)
+        for name in ordered:
+            if name in self._analysed or not self._can_analyse(name, ordered):
                 continue
             self._stand_in_streams(self._declarations[name])
             try:
@@ -173,9 +175,13 @@ class GraphBuilder:
         for name, error in (causes or ({} if self._mistakes else failures)).items():
             self._mistakes.setdefault(name, self._error(name, error))
 
-    def _can_analyse(self, name: str) -> bool:
-        declared = [read for read in self._reads[name] if read in self._declarations]
-        return all(read in self._analysed for read in declared)
+    def _can_analyse(self, name: str, pending: Collection[str]) -> bool:
+        return all(
+            read in self._analysed
+            or read not in self._declarations
+            or (read in self._stored and read in self._reads and read not in pending)
+            for read in self._reads[name]
+        )
 
     def _call(self, declaration: Declaration) -> Exception | None:
         try:
@@ -230,7 +236,12 @@ class GraphBuilder:
     def _resolved(self, name: str, declaration: Declaration) -> str:
         qualified = name if "." in name else f"{self._database}.{name}"
         for candidate in (name, qualified):
-            if candidate in self._declarations or candidate in self._stored:
+            if candidate in self._declarations:
+                return candidate
+            if candidate in self._stored:
+                damage = self._stored[candidate]
+                if damage is not None:
+                    raise damage
                 return candidate
         known = {*self._declarations, *self._stored}
         raise DefinitionError(

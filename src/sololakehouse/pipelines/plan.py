@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+from sololakehouse.errors import RewrittenError, UsageError
 from sololakehouse.lake import Lakehouse, Snapshot
+from sololakehouse.lake.appended import appended_files
 from sololakehouse.pipelines.graph import Graph, Node
+from sololakehouse.pipelines.selection import Selection
 from sololakehouse.provenance import TableVersion, fingerprint
 
-State = Literal["run", "up to date", "view"]
+State = Literal["run", "up to date", "view", "not selected"]
+STREAMS = "streams"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node of the graph and whether it runs, with the reason in a few words."""
+    """One node of the graph and whether it runs, with the reason in a few words.
+
+    `anew`: all rows are computed again, also those of a streaming table.
+    """
 
     node: Node
     state: State
     reason: str
     tables: tuple[str, ...]
+    anew: bool = False
 
     @property
     def name(self) -> str:
@@ -28,22 +37,76 @@ class Step:
         return self.node.name
 
 
-def plan_steps(graph: Graph, lake: Lakehouse) -> list[Step]:
+def plan_steps(graph: Graph, lake: Lakehouse, selection: Selection) -> list[Step]:
     """Decide for each node whether its table is up to date, in the order of the graph.
 
     A table is up to date if its newest version carries a commit record with the fingerprint that
-    a run would give it now.
+    a run would give it now; a streaming table, if no row was added to what it streams from.
+
+    Raises
+    ------
+    NotFoundError
+        The selection names a table that the pipeline does not have.
+    UsageError
+        A selected table reads one that does not exist and is not selected.
     """
-    versions = {name: newest for name in lake.table_names() if (newest := lake.newest(name))}
+    selected = selection.names(graph)
+    named = {node.name for node in graph.nodes if not node.is_view}
+    named |= {table for node in graph.nodes for table in graph.tables_read(node)}
+    versions = {name: newest for name in sorted(named) if (newest := lake.newest(name))}
     steps: list[Step] = []
     running: set[str] = set()
     for node in graph.nodes:
         tables = tuple(graph.tables_read(node))
+        if node.name not in selected:
+            steps.append(Step(node, "not selected", "not named", tables))
+            continue
+        _refuse_missing(node, tables, versions, running)
+        anew = selection.is_anew(node.name)
         state, reason = _decide(node, tables, versions, running)
+        if anew and not node.is_view:
+            state, reason = "run", "full refresh"
         if state == "run":
             running.add(node.name)
-        steps.append(Step(node, state, reason, tables))
+        steps.append(Step(node, state, reason, tables, anew))
     return steps
+
+
+def stream_offsets(table: Snapshot | None) -> dict[str, dict[str, Any]]:
+    """Return how far a streaming table has read: for each stream, the source and its version."""
+    record = table.record if table else None
+    return dict(record.details.get(STREAMS, {})) if record else {}
+
+
+def unread_files(
+    streams: Mapping[str, str], target: Snapshot | None, sources: Mapping[str, Snapshot]
+) -> dict[str, list[Path]]:
+    """Return the files whose rows a streaming table has not read yet, for each of its streams.
+
+    Raises
+    ------
+    RewrittenError
+        A source did more than grow since it was read.
+    """
+    offsets = stream_offsets(target)
+    return {alias: _unread(sources[table], offsets.get(alias)) for alias, table in streams.items()}
+
+
+def _unread(source: Snapshot, offset: Mapping[str, Any] | None) -> list[Path]:
+    if offset is not None and offset["table_id"] != source.table_id:
+        raise RewrittenError(f"{source.name} was dropped and made anew")
+    return appended_files(source, offset["version"] if offset else None)
+
+
+def _refuse_missing(
+    node: Node, tables: tuple[str, ...], versions: Mapping[str, Snapshot], running: set[str]
+) -> None:
+    for table in tables:
+        if not node.is_view and table not in versions and table not in running:
+            raise UsageError(
+                f"{node.name} reads {table}, which does not exist yet and is not selected. Select "
+                "it as well."
+            )
 
 
 def step_fingerprint(node: Node, inputs: Mapping[str, TableVersion]) -> str:
@@ -51,7 +114,7 @@ def step_fingerprint(node: Node, inputs: Mapping[str, TableVersion]) -> str:
     declaration = node.declaration
     return fingerprint(
         node.definition,
-        {name: (source.table_id, source.version) for name, source in inputs.items()},
+        {name: source.content for name, source in inputs.items()},
         [[e.name, e.condition, e.action] for e in declaration.expectations],
         dict(declaration.properties),
     )
@@ -70,9 +133,24 @@ def _decide(
         return "run", f"{changed[0]} is computed again"
     if newest.record is None:
         return "run", "its last commit is not ours"
+    if node.is_stream:
+        return _decide_stream(node, newest, versions)
     inputs = {name: versions[name].table_version for name in tables}
     if newest.record.fingerprint == step_fingerprint(node, inputs):
         return "up to date", f"v{newest.version}"
-    before = {source.table: source for source in newest.record.inputs}
-    moved = [name for name in tables if before.get(name) != inputs[name]]
+    before = {source.table: source.content for source in newest.record.inputs}
+    moved = [name for name in tables if before.get(name) != inputs[name].content]
     return "run", f"{moved[0]} has a new version" if moved else "its definition changed"
+
+
+def _decide_stream(
+    node: Node, newest: Snapshot, versions: Mapping[str, Snapshot]
+) -> tuple[State, str]:
+    try:
+        unread = unread_files(node.streams, newest, versions)
+    except RewrittenError as error:
+        return "run", str(error)
+    for alias, files in unread.items():
+        if files:
+            return "run", f"{node.streams[alias]} has new rows"
+    return "up to date", f"v{newest.version}"

@@ -5,25 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse import quality
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
-from sololakehouse.errors import SoloLakehouseError, StepError
+from sololakehouse.errors import RewrittenError, RunError, SoloLakehouseError, StepError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.pipelines.declarations import collect, first_line
 from sololakehouse.pipelines.graph import GraphBuilder
-from sololakehouse.pipelines.plan import Step, plan_steps, step_fingerprint
+from sololakehouse.pipelines.plan import (
+    STREAMS,
+    Step,
+    plan_steps,
+    step_fingerprint,
+    stream_offsets,
+    unread_files,
+)
+from sololakehouse.pipelines.selection import EVERYTHING, Selection
 from sololakehouse.pipelines.spec import find_spec, source_files
-from sololakehouse.provenance import Change, ExpectationResult
+from sololakehouse.provenance import Change, ExpectationResult, TableVersion, fingerprint
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
 
 OPERATION = "MATERIALIZED VIEW"
+STREAM_OPERATION = "STREAMING TABLE"
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class PreparedPipeline:
 
 
 @contextmanager
-def prepare(lake: Lakehouse) -> Iterator[PreparedPipeline]:
+def prepare(lake: Lakehouse, selection: Selection = EVERYTHING) -> Iterator[PreparedPipeline]:
     """Load the project's pipeline and plan it; nothing is computed or written.
 
     Every table of the lakehouse is pinned to its newest version: that is the snapshot which the
@@ -55,24 +64,39 @@ def prepare(lake: Lakehouse) -> Iterator[PreparedPipeline]:
     ------
     ConfigError
         There is no valid spec.
+    NotFoundError, UsageError
+        The selection names a table that the pipeline does not have, or cannot be computed alone.
     DefinitionError
         A source file declares something that cannot be planned.
+    RunError
+        A table that the pipeline reads or writes cannot be opened; other tables do not matter.
     """
     spec_path, spec = find_spec(lake.project)
     folder = spec_path.parent
     with Engine.start() as engine:
         engine.use(spec.database)
-        stored = [name for name in lake.table_names() if not name.startswith(SYSTEM_PREFIX)]
-        for name in stored:
-            newest = lake.read(name)
-            engine.pin(name, newest.path, newest.version)
+        stored = _pinned(lake, engine)
         files = source_files(folder, spec)
         declarations = collect(folder, files, spec.database, engine.session)
         builder = GraphBuilder(engine, declarations, stored, spec.database, folder)
         graph = builder.build()
-        steps = plan_steps(graph, lake)
-        builder.analyse(step.name for step in steps if step.state != "up to date")
+        steps = plan_steps(graph, lake, selection)
+        builder.analyse(step.name for step in steps if step.state in ("run", "view"))
         yield PreparedPipeline(engine, tuple(steps))
+
+
+def _pinned(lake: Lakehouse, engine: Engine) -> dict[str, RunError | None]:
+    stored: dict[str, RunError | None] = {}
+    for name in lake.table_names():
+        if name.startswith(SYSTEM_PREFIX):
+            continue
+        try:
+            newest = lake.read(name)
+            engine.pin(name, newest.path, newest.version)
+            stored[name] = None
+        except RunError as error:
+            stored[name] = error
+    return stored
 
 
 def execute(
@@ -97,8 +121,9 @@ def execute(
         if on_start:
             on_start(step)
         began = time.perf_counter()
-        snapshot, expectations = _executed(step, pipeline.engine, writer)
-        result = StepResult(step, snapshot, time.perf_counter() - began, tuple(expectations))
+        executed, snapshot, expectations = _executed(step, pipeline.engine, writer)
+        seconds = time.perf_counter() - began
+        result = StepResult(executed, snapshot, seconds, tuple(expectations))
         if on_result:
             on_result(result)
         results.append(result)
@@ -107,54 +132,127 @@ def execute(
 
 def _executed(
     step: Step, engine: Engine, writer: LakeWriter
-) -> tuple[Snapshot | None, Sequence[ExpectationResult]]:
-    if step.state == "up to date":
-        return writer.lake.newest(step.name), ()
+) -> tuple[Step, Snapshot | None, Sequence[ExpectationResult]]:
+    if step.state in ("up to date", "not selected"):
+        return step, writer.lake.newest(step.name), ()
     with _step_errors(step):
         if step.state == "view":
             engine.view(step.name, step.node.frame)
-            return None, ()
-        return _materialize(step, engine, writer)
+            return step, None, ()
+        made = (_append if step.node.is_stream else _materialize)(step, engine, writer)
+        if made is None:
+            idle = replace(step, state="up to date", reason="its inputs have the same rows")
+            return idle, writer.lake.newest(step.name), ()
+        snapshot, expectations = made
+        engine.pin(step.name, snapshot.path, snapshot.version)
+        return step, snapshot, expectations
 
 
 def _materialize(
     step: Step, engine: Engine, writer: LakeWriter
-) -> tuple[Snapshot, Sequence[ExpectationResult]]:
-    inputs = {name: writer.lake.read(name).table_version for name in step.tables}
+) -> tuple[Snapshot, Sequence[ExpectationResult]] | None:
+    inputs = _inputs(step, writer)
+    mark = step_fingerprint(step.node, inputs)
+    newest = writer.lake.newest(step.name)
+    known = newest.record.fingerprint if newest and newest.record else None
+    if known == mark and not step.anew:
+        return None
     with writer.staging() as staged:
         engine.write_parquet(step.node.frame, staged)
         expectations = _check(step, engine, staged)
         change = Change(
             operation=OPERATION,
-            fingerprint=step_fingerprint(step.node, inputs),
+            fingerprint=mark,
             inputs=tuple(inputs.values()),
             expectations=expectations,
             details=_details(step),
         )
         properties = step.node.declaration.properties
-        snapshot = writer.commit(step.name, staged, change, properties=properties)
-    engine.pin(step.name, snapshot.path, snapshot.version)
+        return writer.commit(step.name, staged, change, properties=properties), expectations
+
+
+def _append(
+    step: Step, engine: Engine, writer: LakeWriter
+) -> tuple[Snapshot, Sequence[ExpectationResult]] | None:
+    """Append what the streams have added; how far they were read is part of the commit."""
+    inputs = _inputs(step, writer)
+    newest = writer.lake.newest(step.name)
+    _refuse_other_kind(step, newest)
+    before = None if step.anew else newest
+    sources = {table: writer.lake.read(table) for table in step.node.streams.values()}
+    try:
+        unread = unread_files(step.node.streams, before, sources)
+    except RewrittenError as error:
+        raise RewrittenError(
+            f"{step.name} cannot go on where it was: {error}. Compute it again from all rows with "
+            f"'slh run --full-refresh {step.name}'. The table is as it was."
+        ) from error
+    if before is not None and not any(unread.values()):
+        return None
+    for alias, table in step.node.streams.items():
+        engine.stream(alias, table, unread[alias])
+    offsets = stream_offsets(before) | {
+        alias: sources[table].table_version.model_dump(exclude={"data_version"})
+        for alias, table in step.node.streams.items()
+    }
+    with writer.staging() as staged:
+        engine.write_parquet(step.node.frame, staged)
+        expectations = _check(step, engine, staged, before)
+        change = Change(
+            operation=STREAM_OPERATION,
+            fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
+            inputs=tuple(inputs.values()),
+            expectations=expectations,
+            details=_details(step) | {STREAMS: offsets},
+        )
+        snapshot = writer.commit(
+            step.name,
+            staged,
+            change,
+            mode="overwrite" if step.anew else "append",
+            properties=step.node.declaration.properties,
+        )
     return snapshot, expectations
 
 
-def _check(step: Step, engine: Engine, staged: Path) -> list[ExpectationResult]:
+def _inputs(step: Step, writer: LakeWriter) -> dict[str, TableVersion]:
+    read = [writer.lake.read(name) for name in step.tables]
+    for source in read:
+        source.verify()
+    return {source.name: source.table_version for source in read}
+
+
+def _refuse_other_kind(step: Step, newest: Snapshot | None) -> None:
+    if newest is None or newest.rows == 0 or step.anew:
+        return
+    if newest.record is None or STREAMS not in newest.record.details:
+        raise RunError(
+            f"{step.name} is declared as a streaming table, but its rows were not written by one. "
+            f"Compute it again from all rows with 'slh run --full-refresh {step.name}'."
+        )
+
+
+def _check(
+    step: Step, engine: Engine, staged: Path, before: Snapshot | None = None
+) -> list[ExpectationResult]:
     declaration = step.node.declaration
     stored: DataFrame = engine.session.read.parquet(str(staged))
     dropping = [e for e in declaration.expectations if e.action == "drop"]
     keeping = [e for e in declaration.expectations if e.action != "drop"]
     kept = quality.evaluate(stored, keeping)
     quality.refuse_failures(step.name, stored, kept)
-    _check_contract(step, staged)
+    _check_contract(step, staged, before)
     dropped = quality.evaluate(declaration.unfiltered(), dropping) if dropping else []
     return [*kept, *dropped]
 
 
-def _check_contract(step: Step, staged: Path) -> None:
+def _check_contract(step: Step, staged: Path, before: Snapshot | None) -> None:
     import polars as pl
 
     contract = FeatureContract.from_properties(step.node.declaration.properties)
     if contract is not None:
-        contract.check(pl.scan_parquet(staged / "*.parquet"), step.name)
+        parts = [pl.scan_parquet(staged / "*.parquet"), *([before.scan()] if before else [])]
+        contract.check(pl.concat(parts, how="vertical_relaxed"), step.name)
 
 
 def _details(step: Step) -> dict[str, Any]:

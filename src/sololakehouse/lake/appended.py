@@ -1,0 +1,56 @@
+"""What was appended to a table since one of its versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from sololakehouse.errors import RewrittenError
+from sololakehouse.lake.damage import LOG
+from sololakehouse.lake.table import Snapshot
+
+
+def appended_files(table: Snapshot, since: int | None) -> list[Path]:
+    """Return the data files that hold the rows appended after a version.
+
+    Commits that only arranged files do not count.
+
+    Parameters
+    ----------
+    since
+        Version whose rows were read already; None if no row was.
+
+    Raises
+    ------
+    RewrittenError
+        Rows were changed or removed meanwhile, or the log or a file is not there any more.
+    """
+    if since is None:
+        return [Path(unquote(uri.removeprefix("file://"))) for uri in table.file_uris()]
+    if since > table.version:
+        raise RewrittenError(f"{table} is older than version {since}, which was read before")
+    files = []
+    for version in range(since + 1, table.version + 1):
+        for kind, action in _data_actions(table, version):
+            if kind == "remove":
+                raise RewrittenError(f"{table.name}@v{version} changed or removed rows")
+            files.append(table.path / unquote(action["path"]))
+    gone = next((file for file in files if not file.exists()), None)
+    if gone is not None:
+        raise RewrittenError(f"{gone} was removed after its rows were moved to another file")
+    return files
+
+
+def _data_actions(table: Snapshot, version: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    entry = table.path / LOG / f"{version:020}.json"
+    try:
+        lines = entry.read_text("utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise RewrittenError(f"the log entry of {table.name}@v{version} was cleaned up") from error
+    for line in filter(None, lines):
+        for kind, action in json.loads(line).items():
+            if kind in ("add", "remove") and action.get("dataChange", True):
+                yield kind, action
