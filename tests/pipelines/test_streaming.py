@@ -190,6 +190,37 @@ def test_a_stream_may_be_joined_with_a_table(sales):
         "bronze.sales@v2",
         "silver.names@v1",
     ]
+    (file,) = sales.folder.glob("transformations/named.sql")
+    file.write_text(file.read_text("utf-8").replace("'E'", "'Z'"), "utf-8")
+    assert sales.plan() == {"silver.names": "run", "silver.named": "up to date"}
+
+
+def test_a_flow_that_comes_back_goes_on_where_it_was(sales):
+    define(sales, "CREATE STREAMING TABLE silver.events", "events.sql")
+    flow = (
+        "CREATE FLOW {0} AS INSERT INTO silver.events BY NAME SELECT id FROM STREAM(bronze.sales)"
+    )
+    define(sales, flow.format("a"), "a.sql")
+    define(sales, flow.format("b"), "b.sql")
+    sales.run()
+    (sales.folder / "transformations/b.sql").unlink()
+    deliver(sales, "2026-02", 4)
+    sales.run()
+    define(sales, flow.format("b"), "b.sql")
+    sales.run()
+    assert ids(sales) == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_files_that_were_only_arranged_anew_are_not_read_again(stream):
+    from deltalake import DeltaTable
+
+    deliver(stream, "2026-02", 4)
+    stream.run()
+    deliver(stream, "2026-03", 5)
+    DeltaTable(stream.lake.path("bronze.sales")).optimize.compact()
+    stream.run()
+    assert ids(stream) == [1, 2, 3, 4, 5]
+    assert stream.plan() == {"silver.events": "up to date"}
 
 
 def test_a_rewritten_source_asks_for_a_full_refresh(stream):

@@ -128,7 +128,8 @@ def _decide(
     newest = versions.get(node.name)
     if newest is None:
         return "run", "new table"
-    changed = [table for table in tables if table in running]
+    followed = node.streams.values() if node.is_stream else tables
+    changed = [table for table in followed if table in running]
     if changed:
         return "run", f"{changed[0]} is computed again"
     if newest.record is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +121,8 @@ def execute(
         if on_start:
             on_start(step)
         began = time.perf_counter()
-        executed, snapshot, expectations = _executed(step, pipeline.engine, writer)
-        seconds = time.perf_counter() - began
-        result = StepResult(executed, snapshot, seconds, tuple(expectations))
+        snapshot, expectations = _executed(step, pipeline.engine, writer)
+        result = StepResult(step, snapshot, time.perf_counter() - began, tuple(expectations))
         if on_result:
             on_result(result)
         results.append(result)
@@ -132,37 +131,29 @@ def execute(
 
 def _executed(
     step: Step, engine: Engine, writer: LakeWriter
-) -> tuple[Step, Snapshot | None, Sequence[ExpectationResult]]:
+) -> tuple[Snapshot | None, Sequence[ExpectationResult]]:
     if step.state in ("up to date", "not selected"):
-        return step, writer.lake.newest(step.name), ()
+        return writer.lake.newest(step.name), ()
     with _step_errors(step):
         if step.state == "view":
             engine.view(step.name, step.node.frame)
-            return step, None, ()
-        made = (_append if step.node.is_stream else _materialize)(step, engine, writer)
-        if made is None:
-            idle = replace(step, state="up to date", reason="its inputs have the same rows")
-            return idle, writer.lake.newest(step.name), ()
-        snapshot, expectations = made
+            return None, ()
+        make = _append if step.node.is_stream else _materialize
+        snapshot, expectations = make(step, engine, writer)
         engine.pin(step.name, snapshot.path, snapshot.version)
-        return step, snapshot, expectations
+        return snapshot, expectations
 
 
 def _materialize(
     step: Step, engine: Engine, writer: LakeWriter
-) -> tuple[Snapshot, Sequence[ExpectationResult]] | None:
+) -> tuple[Snapshot, Sequence[ExpectationResult]]:
     inputs = _inputs(step, writer)
-    mark = step_fingerprint(step.node, inputs)
-    newest = writer.lake.newest(step.name)
-    known = newest.record.fingerprint if newest and newest.record else None
-    if known == mark and not step.anew:
-        return None
     with writer.staging() as staged:
         engine.write_parquet(step.node.frame, staged)
         expectations = _check(step, engine, staged)
         change = Change(
             operation=OPERATION,
-            fingerprint=mark,
+            fingerprint=step_fingerprint(step.node, inputs),
             inputs=tuple(inputs.values()),
             expectations=expectations,
             details=_details(step),
@@ -173,7 +164,7 @@ def _materialize(
 
 def _append(
     step: Step, engine: Engine, writer: LakeWriter
-) -> tuple[Snapshot, Sequence[ExpectationResult]] | None:
+) -> tuple[Snapshot, Sequence[ExpectationResult]]:
     """Append what the streams have added; how far they were read is part of the commit."""
     inputs = _inputs(step, writer)
     newest = writer.lake.newest(step.name)
@@ -187,8 +178,6 @@ def _append(
             f"{step.name} cannot go on where it was: {error}. Compute it again from all rows with "
             f"'slh run --full-refresh {step.name}'. The table is as it was."
         ) from error
-    if before is not None and not any(unread.values()):
-        return None
     for alias, table in step.node.streams.items():
         engine.stream(alias, table, unread[alias])
     offsets = stream_offsets(before) | {
