@@ -58,6 +58,10 @@ class SparkServer:
         """Make tables of Parquet files, after the databases."""
         self._tables("put", {"tables": tables, "databases": databases})
 
+    def append(self, tables: Mapping[str, Sequence[str]]) -> None:
+        """Append the rows of Parquet files to tables."""
+        self._tables("append", {"tables": tables})
+
     def take(self, folders: Mapping[str, str]) -> None:
         """Write tables to folders of Parquet files."""
         self._tables("take", {"folders": folders})

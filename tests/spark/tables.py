@@ -1,8 +1,6 @@
 """Runs in the environment of Apache Spark: puts tables into a server, and takes tables out.
 
-Usage: tables.py put|take ADDRESS < JSON
-
-`put` takes `{table: [Parquet files]}`, `take` takes `{table: folder}`.
+Usage: tables.py put|append|take ADDRESS < JSON
 """
 
 from __future__ import annotations
@@ -16,8 +14,12 @@ from pyspark.sql import SparkSession
 def put(session: SparkSession, tables: dict[str, list[str]], databases: list[str]) -> None:
     for database in databases:
         session.sql(f"CREATE DATABASE IF NOT EXISTS {database}")
+    append(session, tables)
+
+
+def append(session: SparkSession, tables: dict[str, list[str]]) -> None:
     for table, files in tables.items():
-        session.read.parquet(*files).write.saveAsTable(table)
+        session.read.parquet(*files).write.mode("append").saveAsTable(table)
 
 
 def take(session: SparkSession, folders: dict[str, str]) -> None:
@@ -29,10 +31,7 @@ def main() -> None:
     verb, address = sys.argv[1:]
     asked = json.load(sys.stdin)
     session = SparkSession.builder.remote(address).getOrCreate()
-    if verb == "put":
-        put(session, asked["tables"], asked["databases"])
-    else:
-        take(session, asked["folders"])
+    {"put": put, "append": append, "take": take}[verb](session, **asked)
 
 
 if __name__ == "__main__":

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import polars as pl
-import pytest
 
 from sololakehouse.provenance import content_manifest
 from tests.reference import fresh_copy
-from tests.spark import server
 
 COMPUTED = ("silver", "gold", "features")
-
-
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory):
-    reason = server.missing()
-    if reason:
-        pytest.skip(reason)
-    with server.started(tmp_path_factory.mktemp("spark")) as running:
-        yield running
 
 
 def test_spark_pipelines_makes_the_same_tables_from_the_same_sources(spark, demo, tmp_path):
