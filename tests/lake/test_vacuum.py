@@ -135,7 +135,7 @@ def test_the_archive_keeps_its_own_log(shop):
     vacuum(shop.writer(), now=MONTHS_LATER)
     vacuum(shop.writer(), now=MONTHS_LATER)
     assert shop.log_names(ARCHIVE)[0] == f"{0:020}.json"
-    assert {row for row in shop.lake.read(ARCHIVE).to_polars()["version"]} >= {0, 1, 2, 3, 4}
+    assert set(shop.lake.read(ARCHIVE).to_polars()["version"]) >= {0, 1, 2, 3, 4}
 
 
 def test_transactions_outlive_the_clean_up_of_the_log(shop):
@@ -245,9 +245,8 @@ def test_partitions_of_other_writers_keep_their_files(shop):
     for n in range(3):
         frame = pl.DataFrame({"id": [n, n], "shop": ["up town", "a/b=c"]})
         write_deltalake(path, frame.to_arrow(), mode="overwrite", partition_by=["shop"])
-    before = len(list(path.rglob("*.parquet")))
     vacuum(shop.writer(), ["silver.parts"], now=MONTHS_LATER)
-    assert before - len(list(path.rglob("*.parquet"))) - 1 == 4 - 2  # and two checkpoints' worth
+    assert len(list(path.glob("shop=*/*.parquet"))) == 2
     assert DeltaTable(path).to_pyarrow_table().column("id").to_pylist() == [2, 2]
     shop.lake.read("silver.parts").verify()
 
@@ -319,12 +318,18 @@ vacuum(writer, now=datetime.now(UTC) + timedelta(days=100))
 """
 
 
+MOMENTS = {
+    "records are archived": lambda shop: shop.lake.exists(ARCHIVE),
+    "data files go": lambda shop: len(shop.files()) < 39,
+    "log entries go": lambda shop: f"{0:020}.json" not in shop.log_names(),
+}
+
+
 def test_a_vacuum_that_is_killed_leaves_every_kept_version_and_is_finished_by_the_next(shop):
-    for n in range(1, 60):
+    for n in range(1, 40):
         shop.write([n])
-    add_lease(shop.writer(), f"{TABLE}@v40", "report")
-    left = []
-    for delay in (0.015, 0.025, 0.035, 0.05):
+    add_lease(shop.writer(), f"{TABLE}@v25", "report")
+    for reached in MOMENTS.values():
         process = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(shop.folder)],
             stdin=subprocess.PIPE,
@@ -334,17 +339,17 @@ def test_a_vacuum_that_is_killed_leaves_every_kept_version_and_is_finished_by_th
         assert process.stdout.readline() == "go\n"
         process.stdin.write("\n")
         process.stdin.flush()
-        time.sleep(delay)
+        while process.poll() is None and not reached(shop):
+            pass
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        left.append(len(shop.log_names()) + len(shop.files()))
-        assert (shop.ids(40), shop.ids(59)) == ([40], [59])
+        assert (shop.ids(25), shop.ids(39)) == ([25], [39])
     vacuum(shop.writer(), now=MONTHS_LATER)
-    assert read_log(shop.lake.path(TABLE), TABLE).readable() == [40, 59]
-    assert (len(shop.files()), shop.log_names()[0][:20]) == (2, f"{40:020}")
+    assert read_log(shop.lake.path(TABLE), TABLE).readable() == [25, 39]
+    assert (len(shop.files()), shop.log_names()[0][:20]) == (2, f"{25:020}")
     table_id = shop.lake.read(TABLE).table_id
     archived = [entry.version for entry in archived_commits(shop.lake, TABLE, table_id)]
-    assert archived == list(range(39, -1, -1))
+    assert archived == list(range(24, -1, -1))
 
 
 def test_a_vacuum_stopped_after_any_log_file_leaves_what_is_kept(shop):
@@ -376,7 +381,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(ACTIONS)
 def test_after_any_vacuum_all_that_is_promised_reads_as_before(actions):
     with TemporaryDirectory() as folder:
