@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -8,11 +9,14 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sololakehouse.config import ScoringJob
 from sololakehouse.errors import NotFoundError, RunError, UsageError
+from sololakehouse.inference.batch import score
 from sololakehouse.lake import optimize as module
 from sololakehouse.lake.leases import Holder, active_leases, lease_inputs
 from sololakehouse.lake.optimize import optimize
 from sololakehouse.lake.vacuum import vacuum
+from sololakehouse.monitoring import evaluate_job
 from sololakehouse.provenance import Change, content_manifest
 from tests.lake.keeping import MONTHS_LATER, TABLE, Shop
 
@@ -196,18 +200,26 @@ def test_a_run_is_up_to_date_after_an_optimize(make_project):
     assert project.plan() == {"silver.shops": "run"}
 
 
-def test_training_is_up_to_date_after_an_optimize(tmp_path, trained):
-    import shutil
-
+def test_training_scoring_and_evaluation_are_up_to_date_after_an_optimize(tmp_path, trained):
     source, _ = trained
     shutil.copytree(source.folder, tmp_path / "copy")
     project = type(source)(tmp_path / "copy")
-    for table in ("gold.labels", "features.sky"):
+    job = ScoringJob(
+        model="rain@staging",
+        input="gold.labels",
+        output="inference.rain",
+        labels="gold.labels",
+        keys=("id",),
+    )
+    score(project.lake, project.writer(), job)
+    months = evaluate_job(project.lake, project.writer(), job).months
+    for table in ("gold.labels", "features.sky", "inference.rain"):
         assert optimize(project.writer(), table, ["place"]).changed
-    before = project.lake.read("training.rain").version
-    outcome = project.train()
-    assert outcome.up_to_date
-    assert project.lake.read("training.rain").version == before
+    assert project.train().up_to_date
+    assert project.lake.read("training.rain").version == 1
+    assert score(project.lake, project.writer(), job).up_to_date
+    again = evaluate_job(project.lake, project.writer(), job)
+    assert (again.up_to_date, again.months) == (True, months)
 
 
 VALUES = st.fixed_dictionaries(
