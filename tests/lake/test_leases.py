@@ -94,7 +94,7 @@ def test_inputs_are_leased_down_to_bronze(shop):
     bronze = shop.write([1], "bronze.t")
     shop.write([2], "bronze.t")
     silver = shop.write([1], "silver.from_bronze", inputs=[bronze.table_version])
-    gold = shop.write([1], "gold.t", inputs=[silver.table_version, bronze.table_version])
+    gold = shop.write([1], "gold.t", inputs=[silver.table_version])
     needed = needed_versions(shop.lake, gold.table_version)
     assert {str(v) for v in needed} == {"bronze.t@v1", "silver.from_bronze@v1", "gold.t@v1"}
     lease_inputs(shop.writer(), Holder("model", "m@1"), gold.table_version, "Building m again.")
