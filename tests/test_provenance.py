@@ -71,6 +71,9 @@ def test_zero_has_one_sign_and_nan_one_form():
 def test_the_width_of_a_number_does_not_matter_but_its_kind_does():
     wide = manifest_of(x=pl.Series([1], dtype=pl.Int64))
     assert manifest_of(x=pl.Series([1], dtype=pl.Int32)) == wide
+    signed = manifest_of(x=pl.Series([-1, 127], dtype=pl.Int64))
+    for narrow in (pl.Int8, pl.Int16, pl.Int32):
+        assert manifest_of(x=pl.Series([-1, 127], dtype=narrow)) == signed
     assert manifest_of(x=[1.0]) != wide
     assert manifest_of(x=["1"]) != wide
 
