@@ -66,6 +66,8 @@ def manifest_of(**columns) -> Manifest:
 def test_zero_has_one_sign_and_nan_one_form():
     negative_nan = -float("nan")
     assert manifest_of(x=[0.0, float("nan")]) == manifest_of(x=[-0.0, negative_nan])
+    numbers = [float(n) for n in range(100)]
+    assert manifest_of(x=numbers) == manifest_of(x=[-0.0, *numbers[1:]])
 
 
 def test_the_width_of_a_number_does_not_matter_but_its_kind_does():
