@@ -66,11 +66,16 @@ def manifest_of(**columns) -> Manifest:
 def test_zero_has_one_sign_and_nan_one_form():
     negative_nan = -float("nan")
     assert manifest_of(x=[0.0, float("nan")]) == manifest_of(x=[-0.0, negative_nan])
+    numbers = [float(n) for n in range(100)]
+    assert manifest_of(x=numbers) == manifest_of(x=[-0.0, *numbers[1:]])
 
 
 def test_the_width_of_a_number_does_not_matter_but_its_kind_does():
     wide = manifest_of(x=pl.Series([1], dtype=pl.Int64))
     assert manifest_of(x=pl.Series([1], dtype=pl.Int32)) == wide
+    signed = manifest_of(x=pl.Series([-1, 127], dtype=pl.Int64))
+    for narrow in (pl.Int8, pl.Int16, pl.Int32):
+        assert manifest_of(x=pl.Series([-1, 127], dtype=narrow)) == signed
     assert manifest_of(x=[1.0]) != wide
     assert manifest_of(x=["1"]) != wide
 
@@ -139,3 +144,58 @@ def test_code_revision_names_the_commit_and_a_dirty_tree(tmp_path):
     assert len(clean) == 40
     (tmp_path / "a").write_text("2")
     assert code_revision(tmp_path) == clean + "+dirty"
+
+
+def test_null_is_no_value_of_any_type():
+    for values in ([0, None], [0.0, None], ["", None], [b"", None], [False, None], [[], None]):
+        only, null = manifest_of(x=values[:1]), manifest_of(x=pl.Series(values)[1:])
+        assert only.columns != null.columns, values
+    texts = manifest_of(x=["null", "None"])
+    assert texts.columns != manifest_of(x=pl.Series([None, None], dtype=pl.String)).columns
+
+
+def test_a_decimal_is_its_digits_and_scale():
+    def of(text, scale):
+        return manifest_of(x=pl.Series([Decimal(text)], dtype=pl.Decimal(20, scale)))
+
+    assert of("1.10", 2) == manifest_of(x=pl.Series([Decimal("1.10")], dtype=pl.Decimal(38, 2)))
+    assert of("1.10", 2) != of("1.11", 2)
+    assert of("1.1", 1) != of("1.10", 2)
+
+
+def test_a_timestamp_with_and_without_a_zone_is_its_microseconds():
+    moment = datetime(2013, 7, 1, 12, 0, 0, 123456)
+    naive = manifest_of(x=pl.Series([moment], dtype=pl.Datetime("us")))
+    aware = manifest_of(x=pl.Series([moment.replace(tzinfo=UTC)], dtype=pl.Datetime("us", "UTC")))
+    assert naive == aware
+    cut = manifest_of(x=pl.Series([moment], dtype=pl.Datetime("ms")))
+    assert cut == manifest_of(x=[moment.replace(microsecond=123000)])
+
+
+def test_nested_values_tell_null_empty_and_order_apart():
+    forms = [[1, 2], [2, 1], [1, 2, None], [None], [], None]
+    lists = [pl.Series([form], dtype=pl.List(pl.Int64)) for form in forms]
+    structs = [{"a": 1, "b": None}, {"a": None, "b": 1}, {"a": None, "b": None}]
+    digests = {manifest_of(x=column).digest for column in lists}
+    digests |= {manifest_of(x=pl.Series([form])).digest for form in structs}
+    assert len(digests) == len(forms) + len(structs)
+
+
+def test_a_negative_zero_and_a_nan_in_a_list_are_what_their_text_says():
+    assert manifest_of(x=[[0.0]]) != manifest_of(x=[[-0.0]])
+
+
+@pytest.mark.parametrize("rows", [1, 32_767, 32_768, 32_769, 100_000])
+def test_blocks_and_chunks_of_rows_do_not_matter(rows):
+    frame = pl.DataFrame({"n": range(rows), "f": [None, 0.5] * (rows // 2) + [1.0] * (rows % 2)})
+    half = rows // 2
+    parts = [frame[:half], frame[half:]]
+    whole = content_manifest(frame.lazy())
+    assert content_manifest(pl.concat(parts, rechunk=False).lazy()) == whole
+    assert content_manifest(parts[0].lazy()) + content_manifest(parts[1].lazy()) == whole
+
+
+def test_no_rows_and_no_columns_have_a_manifest():
+    empty = content_manifest(pl.LazyFrame(schema={"a": pl.Int64}))
+    assert (empty.rows, empty.row_sum, empty.columns) == (0, 0, {"a": 0})
+    assert content_manifest(pl.LazyFrame({"at": [1]}), left_out=["at"]).columns == {}

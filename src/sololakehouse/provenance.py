@@ -234,13 +234,14 @@ def _canonical(name: str, dtype: pl.DataType) -> tuple[str, pl.Expr]:
     import polars as pl
 
     column = pl.col(name)
+    if dtype in (pl.Int8, pl.Int16, pl.Int32, pl.Int64):
+        return "integer", column
     if dtype.is_integer() or dtype == pl.Boolean or dtype in (pl.Date, pl.Time):
-        return "integer", column.cast(pl.Int64).reinterpret(signed=False)
+        return "integer", column.cast(pl.Int64)
     if dtype.is_float():
         return "float", column.cast(pl.Float64)
     if dtype.is_temporal():
-        moment = column.dt.cast_time_unit("us").cast(pl.Int64)
-        return "instant", moment.reinterpret(signed=False)
+        return "instant", column.dt.cast_time_unit("us").cast(pl.Int64)
     return "text", _text_hash(column, dtype)
 
 
@@ -269,7 +270,10 @@ def _hash_sums(words: pl.DataFrame, seeds: Sequence[int]) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class _Words:
-    """Some values of a column as 64-bit words; `nulls` marks the NULLs, None if there is none."""
+    """Some values of a column, as signed integers, doubles or words of 64 bits.
+
+    `nulls` marks the NULLs; it is None if there is none.
+    """
 
     values: np.ndarray[Any, Any]
     nulls: np.ndarray[Any, Any] | None
@@ -291,7 +295,8 @@ class _Words:
                 np.copyto(numbers, np.nan, where=unknown)
             np.bitwise_xor(words, np.uint64(self.seed), out=words)
         else:
-            np.bitwise_xor(self.values[block], np.uint64(self.seed), out=words)
+            np.copyto(words, self.values[block], casting="unsafe")
+            np.bitwise_xor(words, np.uint64(self.seed), out=words)
         if self.nulls is not None:
             null = np.uint64((self.seed + _GOLDEN_RATIO) % MODULUS)
             np.copyto(words, null, where=self.nulls[block])

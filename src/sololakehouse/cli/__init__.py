@@ -7,7 +7,7 @@ import sys
 import click
 
 from sololakehouse import __version__
-from sololakehouse.cli import lake, models, pipelines, project
+from sololakehouse.cli import keep, lake, models, pipelines, project
 from sololakehouse.errors import SoloLakehouseError
 
 _INTERRUPTED = 130
@@ -45,6 +45,10 @@ for _command in (
     lake.query,
     lake.trace,
     models.models,
+    keep.lease,
+    keep.vacuum,
+    keep.optimize,
+    keep.doctor,
     project.console,
     project.demo,
 ):

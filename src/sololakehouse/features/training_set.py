@@ -22,6 +22,7 @@ from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import counted, described_row
+from sololakehouse.lake.leases import Holder, lease_inputs
 from sololakehouse.provenance import Change, Run, TableVersion, content_manifest, fingerprint
 
 if TYPE_CHECKING:
@@ -191,6 +192,9 @@ class TrainingSet:
     def save(self, name: str) -> Snapshot:
         """Save as the table `training.<name>`; nothing is done if it is up to date.
 
+        The version, and all versions that it was made from, are leased until a person drops the
+        leases: `slh vacuum` keeps them.
+
         Raises
         ------
         UsageError
@@ -198,7 +202,10 @@ class TrainingSet:
         """
         project = self._lake.project
         writer = LakeWriter(self._lake, Run.start(project.folder, project.settings.engine))
-        return self.commit(writer, training_table(name))[0]
+        saved = self.commit(writer, training_table(name))[0].table_version
+        holder = Holder("training_set", str(saved))
+        lease_inputs(writer, holder, saved, f"Building {saved} again.")
+        return self._lake.read(saved.table, saved.version)
 
     def commit(self, writer: LakeWriter, table: str) -> tuple[Snapshot, bool]:
         """Commit on behalf of a run; return the version and whether it was there already."""

@@ -22,7 +22,7 @@ WRITABLE = frozenset(
         "timestampNtz",
     }
 )
-_RENAMED = "columnMapping"
+RENAMED = "columnMapping"
 _UNKNOWN = re.compile(r"Feature '([^']+)' is not supported")
 _COLUMN_RULES = {
     "delta.generationExpression": "generatedColumns",
@@ -42,7 +42,7 @@ def refuse_unreadable(delta: DeltaTable, table: str) -> None:
     protocol = delta.protocol()
     features = set(protocol.reader_features or ())
     if protocol.min_reader_version == 2:
-        features.add(_RENAMED)
+        features.add(RENAMED)
     unknown = sorted(features - READABLE)
     if unknown:
         raise unreadable(table, unknown)

@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 from sololakehouse.config import Project
 from sololakehouse.errors import NotFoundError, RunError, UsageError, shortened
 from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.lake.leases import Holder, lease_inputs
 from sololakehouse.models.metrics import metric
 from sololakehouse.models.tracking import (
     MODEL_FILE,
@@ -25,7 +26,7 @@ from sololakehouse.models.tracking import (
     connected,
     require_store,
 )
-from sololakehouse.provenance import Change, fingerprint
+from sololakehouse.provenance import Change, TableVersion, fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
@@ -191,6 +192,16 @@ def move(
         "MODEL TRANSITION", mark, details={"model": version.name}, left_out=("run_id", "at")
     )
     writer.write_frame(TRANSITIONS, _transitions_frame(rows), change, mode="append")
+
+
+def lease_model(writer: LakeWriter, version: ModelVersion, training_set: TableVersion) -> None:
+    """Lease what building a version again needs: its training set and all that that was made from.
+
+    The leases outlive the version's stage: also an archived version can be built again, until a
+    person drops them. If the version has, or had, leases, nothing is done.
+    """
+    holder = Holder("model", f"{version.name}@{version.version}")
+    lease_inputs(writer, holder, training_set, f"Building {version} again.")
 
 
 def register(client: MlflowClient, name: str, logged: LoggedModel) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version as library_version
@@ -19,6 +19,7 @@ from sololakehouse.models.registry import (
     BASELINE,
     RUNS,
     ModelVersion,
+    lease_model,
     model_versions,
     move,
     register,
@@ -110,6 +111,7 @@ def train(
         if not any(version.stage for version in known):  # a run ended before this step
             _stage_the_better(lake, writer, experiment, known)
             known = _registered(lake, experiment, mark)
+        _lease(writer, known, training_set)
         return TrainingOutcome(tuple(known), training_set, up_to_date=True)
     parts = _parts(training_set, experiment)
     trained = []
@@ -134,8 +136,14 @@ def train(
     ]
     _record(writer, rows, training_set, mark)
     registered = _registered(lake, experiment, mark)
+    _lease(writer, registered, training_set)
     _stage_the_better(lake, writer, experiment, registered)
     return TrainingOutcome(tuple(_registered(lake, experiment, mark)), training_set, False)
+
+
+def _lease(writer: LakeWriter, versions: Sequence[ModelVersion], training_set: Snapshot) -> None:
+    for version in versions:
+        lease_model(writer, version, training_set.table_version)
 
 
 def _trained_before(lake: Lakehouse, experiment: Experiment) -> bool:

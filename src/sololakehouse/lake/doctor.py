@@ -1,0 +1,313 @@
+"""Doctor: what is wrong, or soon will be, with the tables of a lakehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlparse
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from sololakehouse.errors import RunError, SoloLakehouseError, shortened
+from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.commit import LakeWriter, commit_properties, retention_properties
+from sololakehouse.lake.failures import one_line
+from sololakehouse.lake.leases import Lease, active_leases, made_from, ranges
+from sololakehouse.lake.lock import table_lock
+from sololakehouse.lake.optimize import arranged_record
+from sololakehouse.lake.protocol import RENAMED
+from sololakehouse.lake.staging import dead_folders
+from sololakehouse.lake.table import Snapshot
+from sololakehouse.lake.vacuum import TableState, table_state
+from sololakehouse.provenance import TableVersion, content_manifest
+
+Severity = Literal["error", "warning", "info"]
+SET_RETENTION = "SET RETENTION"
+# A table is worth an optimize when it has this many files that are smaller than this.
+SMALL_FILES = 20
+SMALL_BYTES = 16 * 2**20
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to look at; `table` is None for what concerns the whole lakehouse.
+
+    `error`: rows or versions that somebody counts on cannot be read. `warning`: a promise of the
+    project is not kept yet, or space is wasted. `info`: worth knowing.
+    """
+
+    table: str | None
+    severity: Severity
+    check: str
+    what: str
+    advice: str
+
+
+def diagnose(lake: Lakehouse, *, now: datetime | None = None) -> list[Finding]:
+    """Check all tables; nothing is changed.
+
+    Parameters
+    ----------
+    now
+        The moment from which retention is counted back, with a time zone; default: now.
+
+    Returns
+    -------
+    The findings, table by table; none if all is well.
+    """
+    moment = now or datetime.now(UTC)
+    findings: list[Finding] = []
+    states: dict[str, TableState] = {}
+    for table in lake.table_names():
+        try:
+            snapshot, states[table] = lake.read(table), table_state(lake, table)
+        except SoloLakehouseError as error:
+            findings.append(_unreadable(table, error))
+            continue
+        findings += _of_table(lake, snapshot, states[table], moment)
+    findings += _of_leases(lake, states)
+    return findings + list(_of_staging(lake))
+
+
+def set_retention(writer: LakeWriter) -> list[str]:
+    """Give every table the retention of the project; return the names of those that changed.
+
+    The commit's record is that of the rows, so nothing is computed again.
+
+    Raises
+    ------
+    RunError
+        A table cannot be read or written.
+    """
+    lake = writer.lake
+    wanted = retention_properties(lake.project.settings.retention_days)
+    changed = []
+    for table in lake.table_names():
+        with table_lock(lake.project.warehouse, table):
+            before = lake.read(table)
+            differing = _differing(before, wanted)
+            if differing:
+                _set_properties(writer, before, differing)
+                changed.append(table)
+    return changed
+
+
+def _of_table(
+    lake: Lakehouse, snapshot: Snapshot, state: TableState, now: datetime
+) -> Iterator[Finding]:
+    yield from _damaged_files(snapshot, state)
+    yield from _retention(lake, snapshot)
+    yield from _orphans(state, now)
+    yield from _small_files(snapshot)
+    yield from _features(snapshot)
+
+
+def _unreadable(table: str, error: SoloLakehouseError) -> Finding:
+    return Finding(table, "error", "log", _sentence(error), "Put the named file back.")
+
+
+def _damaged_files(snapshot: Snapshot, state: TableState) -> Iterator[Finding]:
+    try:
+        snapshot.verify()
+    except RunError as error:
+        advice = "Put the file back from a backup, or restore an older version of the table."
+        yield Finding(snapshot.name, "error", "data files", _sentence(error), advice)
+        return
+    for file in _files(snapshot):
+        how = _footer_damage(file)
+        if how:
+            yield Finding(
+                snapshot.name,
+                "error",
+                "data files",
+                f"The data file {file} is no readable Parquet file: {how}.",
+                "Put the file back from a backup, or restore an older version of the table.",
+            )
+    lost = sorted(set(state.log.versions) - set(state.log.readable()))
+    if lost:
+        yield Finding(
+            snapshot.name,
+            "info",
+            "versions",
+            f"The data files of the versions {ranges(lost)} are gone.",
+            "This is what 'slh vacuum' does to versions that nobody leases.",
+        )
+
+
+def _retention(lake: Lakehouse, snapshot: Snapshot) -> Iterator[Finding]:
+    wanted = retention_properties(lake.project.settings.retention_days)
+    differing = _differing(snapshot, wanted)
+    if differing:
+        has = ", ".join(
+            f"{key} is {snapshot.properties.get(key, 'not set')} instead of {value}"
+            for key, value in differing.items()
+        )
+        yield Finding(
+            snapshot.name,
+            "warning",
+            "retention",
+            f"Its properties do not say the project's retention: {has}.",
+            "Set them with 'slh doctor --fix'.",
+        )
+
+
+def _differing(snapshot: Snapshot, wanted: dict[str, str]) -> dict[str, str]:
+    has = snapshot.properties
+    return {key: value for key, value in wanted.items() if has.get(key) != value}
+
+
+def _set_properties(writer: LakeWriter, before: Snapshot, properties: dict[str, str]) -> None:
+    known = before.record
+    manifest = known.manifest if known else content_manifest(before.scan())
+    record = arranged_record(writer, before, SET_RETENTION, {}, 0, manifest)
+    try:
+        DeltaTable(before.path).alter.set_table_properties(
+            properties, raise_if_not_exists=False, commit_properties=commit_properties(record)
+        )
+    except DeltaError as error:
+        raise RunError(
+            f"{before.name}: the retention could not be set: {one_line(error)}. Try again."
+        ) from error
+
+
+def _orphans(state: TableState, now: datetime) -> Iterator[Finding]:
+    orphans = state.orphans(now)
+    if orphans:
+        size = sum(file.bytes for file in orphans)
+        names = shortened([file.path for file in orphans], _SHOWN)
+        yield Finding(
+            state.table,
+            "warning",
+            "orphan files",
+            f"{len(orphans)} files with {size:,} bytes are part of no version: {names}.",
+            f"Remove them with 'slh vacuum {state.table}'.",
+        )
+
+
+def _small_files(snapshot: Snapshot) -> Iterator[Finding]:
+    sizes = [file.stat().st_size for file in _files(snapshot) if file.is_file()]
+    small = [size for size in sizes if size < SMALL_BYTES]
+    if len(small) >= SMALL_FILES:
+        yield Finding(
+            snapshot.name,
+            "info",
+            "small files",
+            f"{len(small)} of its {len(sizes)} files are smaller than {SMALL_BYTES:,} bytes.",
+            f"Put them together with 'slh optimize {snapshot.name}'.",
+        )
+
+
+def _features(snapshot: Snapshot) -> Iterator[Finding]:
+    protocol = DeltaTable(snapshot.path).protocol()
+    features = set(protocol.reader_features or ()) | set(protocol.writer_features or ())
+    if protocol.min_reader_version == 2:
+        features.add(RENAMED)
+    if features:
+        yield Finding(
+            snapshot.name,
+            "info",
+            "protocol",
+            f"It uses the Delta features {', '.join(sorted(features))}, which not every reader "
+            "and writer has.",
+            "Check the programs that read it, or write a copy without them.",
+        )
+
+
+def _of_leases(lake: Lakehouse, states: dict[str, TableState]) -> Iterator[Finding]:
+    leases = active_leases(lake)
+    readable = {name: set(state.log.readable()) for name, state in states.items()}
+    held: dict[str, set[tuple[str, int]]] = {}
+    for lease in leases:
+        held.setdefault(lease.holder, set()).add((lease.table_id, lease.version))
+        state = states.get(lease.table)
+        there = state is not None and state.table_id == lease.table_id
+        if not there or not _intact(lake, lease, readable[lease.table]):
+            yield _broken(lease)
+    for holder, missing in _unleased_inputs(lake, leases, held).items():
+        yield Finding(
+            missing[0].table,
+            "warning",
+            "leases",
+            f"{holder} was made from {shortened([str(version) for version in missing])}, which it "
+            "does not lease: the version was gone already.",
+            "It can be built again from the versions that it leases, but not from the beginning.",
+        )
+
+
+def _intact(lake: Lakehouse, lease: Lease, readable: set[int]) -> bool:
+    if lease.version not in readable:
+        return False
+    try:
+        lake.read(lease.table, lease.version).verify()
+    except SoloLakehouseError:
+        return False
+    return True
+
+
+def _broken(lease: Lease) -> Finding:
+    return Finding(
+        lease.table,
+        "error",
+        "leases",
+        f"{lease.holder} leases {lease.reference}, which cannot be read any more.",
+        f"Bring its files back from a backup, or give up with 'slh lease drop {lease.lease_id}'.",
+    )
+
+
+def _unleased_inputs(
+    lake: Lakehouse, leases: Iterable[Lease], held: dict[str, set[tuple[str, int]]]
+) -> dict[str, list[TableVersion]]:
+    inputs: dict[tuple[str, int], Sequence[TableVersion]] = {}
+    missing: dict[str, dict[TableVersion, None]] = {}
+    for lease in leases:
+        if lease.holder_kind == "person":
+            continue
+        key = (lease.table_id, lease.version)
+        if key not in inputs:
+            version = TableVersion(
+                table=lease.table, version=lease.version, table_id=lease.table_id
+            )
+            inputs[key] = made_from(lake, version)
+        for source in inputs[key]:
+            if (source.table_id, source.version) not in held[lease.holder]:
+                missing.setdefault(lease.holder, {})[source] = None
+    return {holder: list(versions) for holder, versions in missing.items()}
+
+
+def _of_staging(lake: Lakehouse) -> Iterator[Finding]:
+    folders = dead_folders(lake.project.warehouse)
+    if folders:
+        yield Finding(
+            None,
+            "warning",
+            "staging",
+            f"{len(folders)} staging folders are left of processes that were killed: "
+            f"{shortened([str(folder) for folder in folders], _SHOWN)}.",
+            "Remove them with 'slh vacuum'.",
+        )
+
+
+def _files(snapshot: Snapshot) -> Iterator[Path]:
+    for uri in snapshot.file_uris():
+        parsed = urlparse(uri)
+        yield Path(unquote(parsed.path)) if parsed.scheme else Path(uri)
+
+
+def _footer_damage(file: Path) -> str | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.read_metadata(file)
+    except (OSError, pa.ArrowException) as error:
+        return one_line(error)
+    return None
+
+
+def _sentence(error: SoloLakehouseError) -> str:
+    return str(error)
