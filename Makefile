@@ -21,6 +21,9 @@ demo: $(INSTALLED) ## Run the reference project from raw flights to predictions
 test: $(TOOLS) ## Run the tests
 	$(BIN)/pytest
 
+test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of tests/faults
+	$(BIN)/pytest tests/faults tests/lake/test_interoperability.py --faults-kills 100 --faults-appends 50
+
 check: $(TOOLS) ## Check style, types and the layers of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +51,4 @@ $(TOOLS): $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test test-faults check format bench clean
