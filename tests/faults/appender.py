@@ -1,8 +1,7 @@
 """A process that appends: `python -m tests.faults.appender FOLDER NUMBER COUNT HOW`.
 
 It appends to `silver.log`. HOW is `ours` (LakeWriter) or `foreign` (deltalake alone, which knows no
-lock of ours). Each append
-is of ten rows with the process's number and the number of the append.
+lock of ours). Each append is of ten rows with the process's number and the number of the append.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
     folder.mkdir()
     _mounted("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder))
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -60,7 +61,25 @@ def read_only() -> Iterator[Callable[[Path], None]]:
 
     yield protect
     for folder in reversed(mounted):
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def unchangeable() -> Iterator[Callable[[Path], None]]:
+    """Give a function that lets nobody, root too, add to or take from a folder."""
+    folders: list[Path] = []
+
+    def protect(folder: Path) -> None:
+        done = subprocess.run(["chattr", "+i", str(folder)], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("needs chattr, and the right to use it")
+        folders.append(folder)
+
+    if shutil.which("chattr") is None:
+        pytest.skip("needs chattr")
+    yield protect
+    for folder in folders:
+        subprocess.run(["chattr", "-i", str(folder)], check=True)
 
 
 def _mounted(*arguments: str) -> None:
