@@ -11,6 +11,8 @@ import pytest
 from deltalake import DeltaTable
 
 from tests.faults.shop import Shop
+from tests.rain import EXPERIMENT
+from tests.rain import make_project as make_rain_project
 
 NEWEST = 3
 
@@ -201,6 +203,30 @@ def test_garbled_rows_are_an_error_without_a_traceback(old_shop, slh):
     assert said.code != 0
     assert "Traceback" not in said.err
     assert old_shop.lake.read("silver.sales", 2).to_polars().height == 80
+
+
+@pytest.mark.parametrize("how", [cut, gone])
+@pytest.mark.parametrize("table", ["gold.labels", "features.sky"])
+def test_training_names_the_damaged_file(tmp_path, slh, table, how):
+    project = make_rain_project(tmp_path)
+    (tmp_path / "rain.yml").write_text(EXPERIMENT)
+    file = how(Path(project.lake.read(table).file_uris()[0]))
+    said = slh("train", "rain.yml", folder=tmp_path)
+    assert (said.code, said.out) == (1, "")
+    assert f"Error: {table}@v1: the data file {file} " in said.err
+    assert not project.lake.exists("training.rain")
+
+
+def test_garbled_rows_stop_a_training_in_one_sentence(tmp_path, slh):
+    project = make_rain_project(tmp_path)
+    (tmp_path / "rain.yml").write_text(EXPERIMENT)
+    file = Path(project.lake.read("gold.labels").file_uris()[0])
+    content = bytearray(file.read_bytes())
+    content[8:400] = b"\xff" * 392
+    file.write_bytes(bytes(content))
+    said = slh("train", "rain.yml", folder=tmp_path)
+    assert said.code == 1
+    assert said.err.startswith("Error: Rows of a table cannot be read: parquet")
 
 
 def test_a_table_of_a_crashed_creation_is_no_table(shop, slh):
