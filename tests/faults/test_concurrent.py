@@ -49,11 +49,12 @@ def append_all(folder: Path, count: int, how: list[str]) -> int:
     reader = start("reader", folder)
     writers = [start("appender", folder, number, count, kind) for number, kind in enumerate(how)]
     try:
-        for writer in writers:
-            ended(writer)
+        said = [(writer.communicate()[1], writer.returncode) for writer in writers]
     finally:
         (folder / "stop").touch()
-    return int(ended(reader))
+        reads = ended(reader)
+    assert [code for _, code in said] == [0] * len(how), said
+    return int(reads)
 
 
 def check_log(project, count: int) -> None:

@@ -16,6 +16,8 @@ from sololakehouse.lake.staging import dead_folders, staging_folder
 from sololakehouse.provenance import Change, Run
 from tests.conftest import ProjectFolder
 from tests.faults.shop import Shop, check_every_table, orphans
+from tests.rain import EXPERIMENT
+from tests.rain import make_project as make_rain_project
 
 CHANGE = Change("TEST", "f")
 FRAME = pl.DataFrame({"id": range(3000)})
@@ -108,6 +110,20 @@ def test_a_command_on_a_full_disk_says_so_and_is_finished_later(small_disk, slh,
     assert slh("ingest", folder=shop.folder).code == 0
     assert slh("run", folder=shop.folder).code == 0
     shop.check_all()
+
+
+@pytest.mark.faults
+def test_a_training_on_a_full_disk_says_so_and_is_finished_later(small_disk, slh):
+    make_rain_project(small_disk)
+    (small_disk / "rain.yml").write_text(EXPERIMENT)
+    for leave in (0, 16 * PAGE, 64 * PAGE):
+        fill(small_disk, leave)
+        said = slh("train", "rain.yml", folder=small_disk)
+        empty(small_disk)
+        assert (said.code, said.out) == (1, "")
+        assert "the disk is full" in said.err
+        check_every_table(Lakehouse.open(small_disk))
+    assert slh("train", "rain.yml", folder=small_disk).code == 0
 
 
 def test_a_checkpoint_that_fails_after_the_commit_does_not_undo_it(project):

@@ -142,6 +142,30 @@ def test_killed_right_when(shop, slh, moment, command):
     assert list((shop.warehouse / "_staging").iterdir()) == []
 
 
+@pytest.mark.parametrize("moment", ["a file is staged", "a file is moved"])
+def test_stopped_with_ctrl_c_it_takes_its_files_back(shop, slh, moment):
+    shop.deliver()
+    finish(shop, slh, "ingest")
+    seen = appears(shop.warehouse, MOMENTS[moment])
+    process = shop.start("run")
+    while process.poll() is None and not seen():
+        pass
+    process.send_signal(signal.SIGINT)
+    try:
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, said.strip()) == (
+        130,
+        "Stopped. Every table is as its last commit left it.",
+    )
+    check_every_table(shop.lake)
+    assert orphans(shop.lake) == set()
+    assert list((shop.warehouse / "_staging").iterdir()) == []
+    finish(shop, slh, "run")
+    shop.check_all()
+
+
 def test_what_a_kill_leaves_behind_is_named_by_no_version(shop, slh):
     shop.deliver()
     finish(shop, slh, "ingest", "run")
