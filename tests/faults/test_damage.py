@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
+from tests.conftest import SPEC, ProjectFolder
 from tests.faults.shop import Shop
 from tests.rain import EXPERIMENT
 from tests.rain import make_project as make_rain_project
@@ -17,13 +19,27 @@ from tests.rain import make_project as make_rain_project
 NEWEST = 3
 
 
-@pytest.fixture
-def old_shop(shop, slh) -> Shop:
-    """Give a shop with three commits to each table."""
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory) -> Path:
+    """Make a shop with three commits to each table; tests get copies of it."""
+    project = ProjectFolder(tmp_path_factory.mktemp("grown"))
+    project.write("lakehouse.yml", Shop.CONFIG)
+    project.write("spark-pipeline.yml", SPEC)
+    for name, text in Shop.PIPELINE.items():
+        project.write(name, text)
+    shop = Shop(project)
     for _ in range(NEWEST):
         shop.deliver()
-        assert slh("ingest", folder=shop.folder).code == 0
-        assert slh("run", folder=shop.folder).code == 0
+        project.ingest()
+        project.run()
+    return project.folder
+
+
+@pytest.fixture
+def old_shop(grown, tmp_path) -> Shop:
+    """Give a shop with three commits to each table."""
+    shop = Shop(ProjectFolder(Path(shutil.copytree(grown, tmp_path / "shop"))))
+    shop.files = NEWEST
     return shop
 
 

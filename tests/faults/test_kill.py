@@ -129,7 +129,8 @@ def undisturbed(shop: Shop, slh, folder: Path) -> dict[str, str]:
     return other.manifests()
 
 
-@pytest.mark.parametrize("command", ["ingest", pytest.param("run", marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("command", ["ingest", "run"])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_right_when(shop, slh, moment, command):
     shop.deliver()
@@ -142,7 +143,9 @@ def test_killed_right_when(shop, slh, moment, command):
     assert list((shop.warehouse / "_staging").iterdir()) == []
 
 
-@pytest.mark.parametrize("moment", ["a file is staged", "a file is moved"])
+@pytest.mark.parametrize(
+    "moment", ["a file is staged", pytest.param("a file is moved", marks=pytest.mark.faults)]
+)
 def test_stopped_with_ctrl_c_it_takes_its_files_back(shop, slh, moment):
     shop.deliver()
     finish(shop, slh, "ingest")
@@ -166,6 +169,7 @@ def test_stopped_with_ctrl_c_it_takes_its_files_back(shop, slh, moment):
     shop.check_all()
 
 
+@pytest.mark.faults
 def test_what_a_kill_leaves_behind_is_named_by_no_version(shop, slh):
     shop.deliver()
     finish(shop, slh, "ingest", "run")
