@@ -23,6 +23,9 @@ demo: $(INSTALLED) ## Run the reference project from raw flights to predictions
 test: $(TOOLS) $(SPARK) ## Run the tests
 	$(BIN)/pytest
 
+test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of tests/faults
+	$(BIN)/pytest tests/faults tests/lake/test_interoperability.py --faults-kills 100 --faults-appends 50
+
 check: $(TOOLS) ## Check style, types and the layers of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -55,4 +58,4 @@ $(SPARK): constraints.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-spark/bin/python --constraint constraints.txt pandas pydantic 'pyspark[pipelines]'
 	@touch $@
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test test-faults check format bench clean

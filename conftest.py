@@ -21,6 +21,24 @@ FEATURE_TABLES = {
 }
 
 
+_KILLS_OF_THE_LONG_TESTS = 100
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make test-faults` choose how often each fault is tried."""
+    faults = parser.getgroup("faults")
+    faults.addoption("--faults-kills", type=int, default=2, help="How often to kill a command.")
+    faults.addoption("--faults-appends", type=int, default=5, help="Appends of each process.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long fault tests to `make test-faults`."""
+    if config.getoption("--faults-kills") < _KILLS_OF_THE_LONG_TESTS:
+        long = [item for item in items if item.get_closest_marker("faults")]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
+
+
 @pytest.fixture(scope="session")
 def documented_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the project that docstrings speak of."""

@@ -51,10 +51,20 @@ class Engine:
         host, port = server.listening_address
         session: Any = SparkSession.builder.remote(f"sc://{host}:{port}").create()
         session.conf.set("spark.sql.session.timeZone", "UTC")
+        # Ctrl-C ends the embedded server at once. With its usual patience the client would then ask
+        # it for ten minutes to interrupt the query, to release the session and to clean up.
+        session.client.set_retry_policies([])
+        session.client.interrupt_operation = _granted
+        interrupted = False
         try:
             yield cls(session)
+        except KeyboardInterrupt:
+            interrupted = True
+            session.client.close()
+            raise
         finally:
-            session.stop()
+            if not interrupted:
+                session.stop()
 
     def register(self, table: str, path: Path) -> None:
         """Make a Delta table known under its name, with all of its versions."""
@@ -118,6 +128,10 @@ class Engine:
         if database not in self._databases:
             self.session.sql(f"CREATE DATABASE IF NOT EXISTS `{database}`")
             self._databases.add(database)
+
+
+def _granted(operation: str) -> list[str]:
+    return [operation]
 
 
 def quoted(table: str) -> str:

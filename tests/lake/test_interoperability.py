@@ -225,6 +225,8 @@ UNWRITABLE = {
     },
     "identityColumns": {"writer": 6, "fields": {"id": {"metadata": {"delta.identity.start": 1}}}},
     "rowTracking": {"writer": 7, "writer_features": ["rowTracking", "domainMetadata"]},
+    "clustering": {"writer": 7, "writer_features": ["clustering", "domainMetadata"]},
+    "inCommitTimestamp": {"writer": 7, "writer_features": ["inCommitTimestamp"]},
     "icebergCompatV2": {"writer": 7, "writer_features": ["icebergCompatV2"]},
     "NOT NULL columns (id)": {"fields": {"id": {"nullable": False}}},
 }
@@ -259,6 +261,20 @@ def test_a_table_for_appends_only_takes_appends_only(project):
     with pytest.raises(RunError, match=r"appendOnly, with which it cannot be written here"):
         project.writer().write_frame("silver.log", FRAME, CHANGE)
     assert project.lake.read("silver.log").rows == 6
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_table_with_a_change_data_feed_is_written_rightly(project, mode):
+    delta_log.table_with(
+        project.lake.path("silver.t"),
+        writer=4,
+        configuration={"delta.enableChangeDataFeed": "true"},
+    )
+    snapshot = project.writer().write_frame("silver.t", FRAME, CHANGE, mode=mode)
+    assert snapshot.to_polars().height == {"append": 6, "overwrite": 3}[mode]
+    changes = DeltaTable(snapshot.path).load_cdf(starting_version=1).read_all()
+    kinds = pl.DataFrame(changes)["_change_type"].to_list()
+    assert sorted(kinds) == ["delete"] * (3 if mode == "overwrite" else 0) + ["insert"] * 3
 
 
 def test_overwriting_a_table_with_not_null_columns_lifts_them(project):

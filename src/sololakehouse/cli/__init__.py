@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -70,23 +71,26 @@ def _exit_code() -> int:
     except BrokenPipeError:
         sys.stdout = None
         return 0
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        click.echo(f"Error: {error.strerror or error}{where}", err=True)
-        return SoloLakehouseError.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except _unreadable_rows() as error:
-        said = str(error).strip().splitlines()[0]
-        click.echo(f"Error: Rows cannot be read: {said}. Its file is damaged.", err=True)
-        return SoloLakehouseError.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. Every table is as its last commit left it.", err=True)
         return _INTERRUPTED
+    except Exception as error:
+        said = _said_of_the_machine(error)
+        if said is None:
+            raise
+        click.echo(f"Error: {said}", err=True)
+        return SoloLakehouseError.exit_code
     return code if isinstance(code, int) else 0
 
 
-def _unreadable_rows() -> tuple[type[BaseException], ...]:
-    polars = sys.modules.get("polars")
-    return (polars.exceptions.ComputeError,) if polars else ()
+def _said_of_the_machine(error: Exception) -> str | None:
+    from sololakehouse.lake.failures import disk_error, one_line, unreadable_rows
+
+    said = disk_error(error, Path.cwd()) or unreadable_rows(error)
+    if said is None and isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or one_line(error)}{where}"
+    return str(said) if said else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FOREVER_DAYS = 36500
-APPEND_ATTEMPTS = 10
+APPEND_SECONDS = 60
 
 
 def retention_properties(days: int | None) -> dict[str, str]:
@@ -174,7 +175,7 @@ class LakeWriter:
                         mode,
                         transaction,
                     ),
-                    attempts=APPEND_ATTEMPTS if mode == "append" else 1,
+                    seconds=APPEND_SECONDS if mode == "append" else 0,
                 )
             except BaseException as error:
                 committed = staged_files.committed()
@@ -348,8 +349,9 @@ def _manifest_of(before: Snapshot, written: Manifest) -> Manifest:
     return known
 
 
-def _attempted(attempt: Callable[[], Snapshot], attempts: int) -> Snapshot:
-    for _ in range(attempts - 1):
+def _attempted(attempt: Callable[[], Snapshot], seconds: float) -> Snapshot:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
         with suppress(CommitFailedError):
             return attempt()
     return attempt()

@@ -78,13 +78,8 @@ def log_damage(table_folder: Path, table: str, version: int | None = None) -> Ru
     return _first_entry_missing(table_folder, table, set(checkpoints))
 
 
-def refuse_damaged_files(
-    delta: DeltaTable, table_folder: Path, table: str, record: CommitRecord | None
-) -> None:
+def refuse_damaged_files(delta: DeltaTable, table_folder: Path, table: str) -> None:
     """Refuse a version one of whose data files is missing, or not as long as when it was written.
-
-    If the version has a commit record, the log must name files of as many rows as the record: an
-    entry that lost whole lines is noticed.
 
     Raises
     ------
@@ -105,20 +100,29 @@ def refuse_damaged_files(
             f"{table}@v{delta.version()}: the data file {file} {how}.{others} {_BACKUP} Versions "
             "that do not use it can still be read ('slh history' lists them)."
         )
-    rows = files["num_records"].to_pylist()
-    if record and None not in rows:
-        _refuse_lost_rows(delta, table_folder, table, sum(rows), record)
 
 
-def _refuse_lost_rows(
-    delta: DeltaTable, table_folder: Path, table: str, rows: int, record: CommitRecord
+def refuse_lost_lines(
+    delta: DeltaTable, table_folder: Path, table: str, record: CommitRecord | None
 ) -> None:
-    if "deletionVectors" in (delta.protocol().reader_features or ()):
+    """Refuse a version whose log names files of fewer or more rows than its commit wrote.
+
+    An entry that was cut between two lines is still one for every Delta reader.
+
+    Raises
+    ------
+    RunError
+        Names the log.
+    """
+    rows = delta.get_add_actions()["num_records"].to_pylist()
+    features = delta.protocol().reader_features or ()
+    if record is None or None in rows or "deletionVectors" in features:
         return
-    if rows != record.manifest.rows:
+    if sum(rows) != record.manifest.rows:
         raise RunError(
-            f"{table}@v{delta.version()}: the log in {table_folder / LOG} names files of {rows:,} "
-            f"rows, the commit wrote {record.manifest.rows:,}: an entry has lost lines. {_BACKUP}"
+            f"{table}@v{delta.version()}: the log in {table_folder / LOG} names files of "
+            f"{sum(rows):,} rows, the commit wrote {record.manifest.rows:,}: an entry has lost "
+            f"lines. {_BACKUP}"
         )
 
 

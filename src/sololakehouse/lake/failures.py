@@ -20,6 +20,11 @@ _CAUSES = {
     errno.EPERM: ("permission is denied", _ALLOW),
     errno.EIO: ("the disk reports an error", "Check the disk before you run again."),
 }
+# SQLite, in which MLflow keeps its runs, gives no number.
+_TEXTS = {
+    "database or disk is full": errno.ENOSPC,
+    "attempt to write a readonly database": errno.EROFS,
+}
 _CODE = re.compile(r"\(os error (\d+)\)")
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|↳")
 _BACKTRACE = re.compile(r"^\s*(\d+: |at \.?/|stack backtrace)")
@@ -65,13 +70,29 @@ left it.
     """
     code = error.errno if isinstance(error, OSError) else None
     if code is None:
-        written = _CODE.search(str(error))
-        code = int(written[1]) if written else None
+        code = _code_in(str(error))
     if code not in _CAUSES:
         return None
     cause, advice = _CAUSES[code]
     named = getattr(error, "filename", None) or place
     return RunError(f"{named}: {cause}. {advice} Every table is as its last commit left it.")
+
+
+def _code_in(text: str) -> int | None:
+    written = _CODE.search(text)
+    if written:
+        return int(written[1])
+    return next((code for words, code in _TEXTS.items() if words in text), None)
+
+
+def unreadable_rows(error: BaseException) -> RunError | None:
+    """Say that a data file holds what is no row; None if the error tells of something else."""
+    if type(error).__module__ != "polars.exceptions" or "parquet" not in str(error).lower():
+        return None
+    return RunError(
+        f"Rows of a table cannot be read: {one_line(error)}. A data file of it is damaged: put "
+        "it back from a backup, or read an older version."
+    )
 
 
 def one_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from sololakehouse.lake.damage import (
     log_damage,
     refuse_damaged_files,
     refuse_empty_entries,
+    refuse_lost_lines,
 )
 from sololakehouse.lake.failures import disk_error, one_line
 from sololakehouse.lake.protocol import refuse_unreadable, unknown_feature, unreadable
@@ -205,7 +206,18 @@ class Snapshot:
         RunError
             Names the file.
         """
-        refuse_damaged_files(self._delta, self.path, self.name, self.record)
+        self.verify_log()
+        refuse_damaged_files(self._delta, self.path, self.name)
+
+    def verify_log(self) -> None:
+        """Check that the log names as many rows as the version's commit record.
+
+        Raises
+        ------
+        RunError
+            Names the log.
+        """
+        refuse_lost_lines(self._delta, self.path, self.name, self.record)
 
     def to_arrow(self) -> pa.Table:
         """Read the whole version into memory as an Arrow table."""

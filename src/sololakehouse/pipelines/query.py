@@ -39,7 +39,9 @@ def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
         for name in sorted(names):
             if not lake.exists(name):
                 raise NotFoundError.of("table", name, lake.table_names())
-            engine.register(_engine_name(name), lake.read(name).path)
+            newest = lake.read(name)
+            newest.verify_log()
+            engine.register(_engine_name(name), newest.path)
         query = sql.renamed(text, {name: _engine_name(name) for name in names})
         try:
             frame = engine.session.sql(query.rstrip().rstrip(";"))
