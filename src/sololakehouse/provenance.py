@@ -285,6 +285,18 @@ class CommitRecord(_Record):
     expectations: tuple[ExpectationResult, ...] = ()
     details: dict[str, Any] = {}
 
+    @property
+    def restored_version(self) -> int | None:
+        """The version whose content a restore brought back; None for any other commit."""
+        restored = self.details.get("restored")
+        return int(restored["version"]) if restored else None
+
+    @property
+    def content_operation(self) -> str:
+        """What made the content: for a restore the operation of the version it brought back."""
+        restored = self.details.get("restored")
+        return str(restored["operation"]) if restored else self.operation
+
 
 @dataclass(frozen=True)
 class Change:

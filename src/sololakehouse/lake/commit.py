@@ -16,9 +16,10 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from sololakehouse.errors import RunError
 from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.history import RECORD_KEY
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.statistics import file_statistics
-from sololakehouse.lake.table import RECORD_KEY, Snapshot
+from sololakehouse.lake.table import Snapshot
 from sololakehouse.provenance import Change, CommitRecord, Manifest, Run, content_manifest
 
 if TYPE_CHECKING:
