@@ -7,7 +7,7 @@ import sys
 import click
 
 from sololakehouse import __version__
-from sololakehouse.cli import lake, models, pipelines, project
+from sololakehouse.cli import asking, lake, models, pipelines, project
 from sololakehouse.errors import SoloLakehouseError
 
 _INTERRUPTED = 130
@@ -41,9 +41,13 @@ for _command in (
     models.promote,
     models.score,
     lake.tables,
+    lake.describe,
     lake.history,
-    lake.query,
+    asking.show,
+    asking.diff,
+    asking.query,
     lake.trace,
+    lake.restore,
     models.models,
     project.console,
     project.demo,

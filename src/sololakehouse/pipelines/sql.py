@@ -37,7 +37,7 @@ def definitions(text: str, where: str) -> Iterator[SqlDefinition]:
     DefinitionError
         A statement cannot be parsed or defines something that is not supported.
     """
-    for statement in _statements(_tokens(text, where)):
+    for statement in _statements(tokens_of(text, where)):
         yield _definition(text, statement, where)
 
 
@@ -53,7 +53,7 @@ def normal_form(query: str) -> str:
 
     return " ".join(
         _token_text(query, token) if token.token_type in _literal_types() else _upper(token)
-        for token in _tokens(query, "query")
+        for token in tokens_of(query, "query")
         if token.token_type is not TokenType.SEMICOLON
     )
 
@@ -69,7 +69,7 @@ def tables_in(query: str, where: str = "query") -> set[str]:
     from sqlglot import exp
     from sqlglot.optimizer.scope import traverse_scope
 
-    tree = _parsed(query, where)
+    tree = parse(query, where)
     return {
         ".".join(part.name for part in source.parts)
         for scope in traverse_scope(tree)
@@ -86,7 +86,7 @@ def renamed(query: str, names: Mapping[str, str]) -> str:
     >>> renamed("SELECT 'system.runs' FROM system.runs", {"system.runs": "other.runs"})
     "SELECT 'system.runs' FROM other.runs"
     """
-    tokens = _tokens(query, "query")
+    tokens = tokens_of(query, "query")
     text, position = [], 0
     for schema, dot, table in zip(tokens, tokens[1:], tokens[2:], strict=False):
         name = f"{schema.text}.{table.text}"
@@ -107,10 +107,10 @@ def tables_in_query(text: str) -> set[str]:
     from sqlglot import exp
 
     try:
-        statements = len(list(_statements(_tokens(text, "query"))))
+        statements = len(list(_statements(tokens_of(text, "query"))))
         if statements != 1:
             raise UsageError(f"Ask one query at a time; this text holds {statements} statements.")
-        tree = _parsed(text.rstrip().rstrip(";"), "query")
+        tree = parse(text.rstrip().rstrip(";"), "query")
     except DefinitionError as error:
         raise UsageError(f"{error}.") from error
     if not isinstance(tree, exp.Query):
@@ -121,7 +121,14 @@ def tables_in_query(text: str) -> set[str]:
     return tables_in(text)
 
 
-def _tokens(text: str, where: str) -> list[Token]:
+def tokens_of(text: str, where: str) -> list[Token]:
+    """Split Spark SQL into tokens; `where` is for the message.
+
+    Raises
+    ------
+    DefinitionError
+        The text is no SQL.
+    """
     from sqlglot import errors
     from sqlglot.dialects import Spark
 
@@ -161,12 +168,12 @@ def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
         )
     start = _query_start(tokens, place)
     query = text[tokens[start].start : tokens[-1].end + 1]
-    header = _parsed(text[tokens[0].start : tokens[start].start] + "SELECT 1", place)
+    header = parse(text[tokens[0].start : tokens[start].start] + "SELECT 1", place)
     if not isinstance(header, exp.Create):
         raise DefinitionError(f"{place}: the head of this {kind} cannot be read.")
     comment = header.find(exp.SchemaCommentProperty)
     name = header.find(exp.Table)
-    _parsed(query, place)
+    parse(query, place)
     return SqlDefinition(
         kind=kind,
         name=".".join(part.name for part in name.parts) if name else "",
@@ -204,7 +211,14 @@ def _string(node: Any) -> str:
     return "".join(literal.name for literal in node.find_all(exp.Literal))
 
 
-def _parsed(text: str, place: str) -> Any:
+def parse(text: str, place: str) -> Any:
+    """Parse one statement of Spark SQL; `place` is for the message.
+
+    Raises
+    ------
+    DefinitionError
+        The text cannot be parsed.
+    """
     import sqlglot
     from sqlglot import errors
 
