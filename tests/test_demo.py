@@ -32,7 +32,7 @@ TABLES = {
     "training": {"flight_delay"},
     "inference": {"flight_delay"},
     "monitoring": {"evaluations"},
-    "system": {"model_transitions", "training_runs"},
+    "system": {"model_transitions", "runs", "steps", "training_runs"},
 }
 
 

@@ -152,7 +152,7 @@ def restore(table: str, to: str, json_wanted: bool) -> None:
       slh restore silver.flights --to 3
       slh restore bronze.flights --to 2026-01-31T00:00:00Z
     """
-    from sololakehouse.cli.pipelines import open_writer
+    from sololakehouse.cli.recording import recorded
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.lock import project_lock
     from sololakehouse.lake.reference import parse_version
@@ -160,8 +160,13 @@ def restore(table: str, to: str, json_wanted: bool) -> None:
 
     wanted = parse_version(to)
     lake = Lakehouse.open()
-    with project_lock(lake.project.warehouse, "slh restore"):
-        restored = restore_version(open_writer(lake), table, wanted)
+    with (
+        recorded(lake, "restore", table, "--to", to) as log,
+        project_lock(lake.project.warehouse, "slh restore"),
+    ):
+        log.begin(table, table)
+        restored = restore_version(log.writer, table, wanted)
+        log.end(restored, f"to {to}")
     record = restored.record
     content = record.restored_version if record else None
     if json_wanted:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import as_json, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
     from sololakehouse.lake import Lakehouse, LakeWriter
+    from sololakehouse.lake.run_log import RunLog
     from sololakehouse.pipelines.ingest import IngestResult
     from sololakehouse.pipelines.plan import Step
     from sololakehouse.pipelines.run import StepResult
@@ -40,7 +42,8 @@ def ingest(sources: tuple[str, ...], json_wanted: bool) -> None:
     from sololakehouse.lake import Lakehouse
 
     lake = Lakehouse.open()
-    results = ingest_sources(lake, open_writer(lake), sources, quiet=json_wanted)
+    with recorded(lake, "ingest", *sources) as log:
+        results = ingest_sources(lake, log, sources, quiet=json_wanted)
     rows = [_ingest_row(result) for result in results]
     if json_wanted:
         print_json(rows)
@@ -49,7 +52,7 @@ def ingest(sources: tuple[str, ...], json_wanted: bool) -> None:
 
 
 def ingest_sources(
-    lake: Lakehouse, writer: LakeWriter, names: tuple[str, ...], *, quiet: bool
+    lake: Lakehouse, log: RunLog, names: tuple[str, ...], *, quiet: bool
 ) -> list[IngestResult]:
     """Ingest the named sources, or all of them, with a progress bar."""
     from sololakehouse.errors import ConfigError, NotFoundError
@@ -69,7 +72,9 @@ def ingest_sources(
         results = []
         for name in wanted:
             begin(name)
-            results.append(ingest_source(lake, writer, name, on_file=None))
+            log.begin(name, declared[name].table)
+            results.append(ingest_source(lake, log.writer, name, on_file=None))
+            log.end(results[-1].snapshot)
     return results
 
 
@@ -105,7 +110,8 @@ def run(dry_run: bool, json_wanted: bool) -> None:
         rows = planned(lake)
         columns = ["table", "state", "reason", "reads"]
     else:
-        results = run_pipeline(lake, open_writer(lake), quiet=json_wanted)
+        with recorded(lake, "run") as log:
+            results = run_pipeline(lake, log, quiet=json_wanted)
         rows = [_run_row(result) for result in results if result.step.state != "view"]
         columns = ["table", "state", "reason", "version", "rows", "violations", "seconds"]
     if json_wanted:
@@ -122,12 +128,23 @@ def planned(lake: Lakehouse) -> list[dict[str, Any]]:
         return [_step_row(step) for step in pipeline.steps]
 
 
-def run_pipeline(lake: Lakehouse, writer: LakeWriter, *, quiet: bool) -> list[StepResult]:
+def run_pipeline(lake: Lakehouse, log: RunLog, *, quiet: bool) -> list[StepResult]:
     """Run the pipeline with a progress bar, and point out violated expectations."""
     from sololakehouse.pipelines.run import execute, prepare
 
     with prepare(lake) as pipeline, progress(len(pipeline.steps), quiet=quiet) as begin:
-        results = execute(pipeline, writer, on_start=lambda step: begin(step.name))
+
+        def started(step: Step) -> None:
+            begin(step.name)
+            if step.state != "view":
+                log.begin(step.name, step.name)
+
+        results = execute(
+            pipeline,
+            log.writer,
+            on_start=started,
+            on_result=lambda result: log.end(result.snapshot, result.step.reason),
+        )
     if not quiet:
         for result in results:
             _print_violations(result)

@@ -62,6 +62,8 @@ def print_rows(
     ----------
     numeric
         Which columns are right-aligned.
+    names
+        The header; empty texts for none.
     file
         A file that takes the table instead of standard output.
     """
@@ -70,7 +72,7 @@ def print_rows(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, show_header=any(names))
     for name, right in zip(names, numeric, strict=True):
         table.add_column(Text(name), justify="right" if right else "left", no_wrap=True)
     for row in zip(*columns, strict=True):

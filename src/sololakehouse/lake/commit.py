@@ -62,7 +62,7 @@ def commit_properties(
 
 
 class LakeWriter:
-    """Writes tables of a lakehouse on behalf of one run.
+    """Writes tables of a lakehouse on behalf of one run; `committed` is what it made so far.
 
     A commit is all or nothing: until it succeeds, readers see the table as it was, and files of a
     failed write are never part of a version.
@@ -71,6 +71,7 @@ class LakeWriter:
     def __init__(self, lake: Lakehouse, run: Run) -> None:
         self.lake = lake
         self.run = run
+        self.committed: list[Snapshot] = []
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -185,7 +186,8 @@ class LakeWriter:
                 self.record(change, written.rows, manifest), transaction
             ),
         )
-        return Snapshot(table, path, delta.version() + 1)
+        self.committed.append(Snapshot(table, path, delta.version() + 1))
+        return self.committed[-1]
 
     def record(self, change: Change, rows_written: int, manifest: Manifest) -> CommitRecord:
         """Return the record of a commit of this run; `manifest` is of the whole table."""

@@ -78,7 +78,8 @@ def restore(writer: LakeWriter, table: str, to: int | datetime) -> Snapshot:
                 f"{table} could not be restored, because another program wrote to it at the same "
                 "time. It is as the other program left it: look at 'slh history', then try again."
             ) from error
-        return lake.read(table)
+        writer.committed.append(lake.read(table))
+    return writer.committed[-1]
 
 
 def _refuse_missing_files(target: Snapshot) -> None:
