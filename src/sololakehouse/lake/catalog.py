@@ -10,7 +10,7 @@ from typing import Any
 
 from sololakehouse.config import TABLE_NAME, Project
 from sololakehouse.errors import NotFoundError, UsageError
-from sololakehouse.lake.history import HistoryEntry, version_at
+from sololakehouse.lake.history import HistoryEntry, oldest_readable, version_at
 from sololakehouse.lake.reference import parse_moment, split_reference
 from sololakehouse.lake.table import Snapshot
 from sololakehouse.provenance import CommitRecord
@@ -96,10 +96,12 @@ class Lakehouse:
         wanted = newest.version if asked is None else asked
         if wanted == newest.version:
             return newest
-        if not 0 <= wanted < newest.version:
-            raise NotFoundError(
-                f"{name} has no version {wanted}. Its versions are 0 to {newest.version}."
-            )
+        oldest = oldest_readable(newest.log)
+        if not oldest <= wanted < newest.version:
+            known = f"has no version {wanted}"
+            if 0 <= wanted < oldest:
+                known = f"has no version {wanted} any more: its log entries were cleaned up"
+            raise NotFoundError(f"{name} {known}. Its versions are {oldest} to {newest.version}.")
         return Snapshot(name, self.path(name), wanted)
 
     def history(self, table: str, limit: int | None = None) -> list[HistoryEntry]:

@@ -16,6 +16,7 @@ from sololakehouse.provenance import CommitRecord
 RECORD_KEY = "sololakehouse"
 RESTORE = "RESTORE"
 _COMMIT_FILE = re.compile(r"^(\d{20})\.json$")
+_CHECKPOINT_FILE = re.compile(r"^(\d{20})\.checkpoint\.(?:.*\.)?(?:parquet|json)$")
 _BEGINNING = 40
 
 
@@ -50,6 +51,15 @@ def commit_versions(log: Path) -> list[int]:
     """Return the versions whose commit is still in the log folder, oldest first."""
     found = (_COMMIT_FILE.match(file.name) for file in log.iterdir()) if log.is_dir() else ()
     return sorted(int(match[1]) for match in found if match)
+
+
+def oldest_readable(log: Path) -> int:
+    """Return the oldest version that can be read: 0, or that of the oldest checkpoint."""
+    commits = commit_versions(log)
+    if commits and commits[0] == 0:
+        return 0
+    found = (_CHECKPOINT_FILE.match(file.name) for file in log.iterdir())
+    return min((int(match[1]) for match in found if match), default=0)
 
 
 def read_commit(log: Path, version: int) -> HistoryEntry | None:

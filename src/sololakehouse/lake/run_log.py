@@ -28,7 +28,7 @@ class StepRow:
 
     run_id: str
     step: str
-    table: str | None
+    table_name: str | None
     state: Literal["COMPLETED", "UP_TO_DATE", "FAILED"]
     version: int | None
     rows: int | None
@@ -102,7 +102,7 @@ class RunLog:
             StepRow(
                 run_id=self.writer.run.run_id,
                 step=step.name,
-                table=step.table,
+                table_name=step.table,
                 state=state,
                 version=snapshot.version if snapshot else None,
                 rows=snapshot.rows if snapshot else None,
@@ -166,7 +166,7 @@ def _step_schema() -> dict[str, Any]:
 
     text, number = pl.String(), pl.Int64()
     return {
-        **dict.fromkeys(("run_id", "step", "table", "state"), text),
+        **dict.fromkeys(("run_id", "step", "table_name", "state"), text),
         **dict.fromkeys(("version", "rows", "rows_written"), number),
         "started_at": _moment(),
         "seconds": pl.Float64(),

@@ -123,7 +123,7 @@ def _expectation_rows(commits: list[_Commit]) -> Iterator[dict[str, Any]]:
 
 def _place(commit: _Commit) -> dict[str, Any]:
     return {
-        "table": commit.table,
+        "table_name": commit.table,
         "table_id": commit.table_id,
         "version": commit.entry.version,
         "timestamp": commit.entry.timestamp,
@@ -145,7 +145,12 @@ def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
     return {name: kinds[kind] for name, kind in columns.items()}
 
 
-_PLACE = {"table": "string", "table_id": "string", "version": "bigint", "timestamp": "timestamp"}
+_PLACE = {
+    "table_name": "string",
+    "table_id": "string",
+    "version": "bigint",
+    "timestamp": "timestamp",
+}
 _OF_FILE = {
     "sha256": "string",
     "bytes": "bigint",
