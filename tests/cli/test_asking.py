@@ -94,7 +94,7 @@ def test_describe_tells_what_a_table_is(slh, json_of, shop):
     assert about["inputs"] == ["bronze.sales@v2"]
     assert json_of("describe", "gold.totals@v1")["inputs"] == ["bronze.sales@v1"]
     text = slh("describe", "gold.totals", folder=shop.folder).out
-    for wanted in ("gold.totals@v2", "Sales of each shop", "feature.keys", "amount > 0", "bytes"):
+    for wanted in ("gold.totals@v2", "Sales of each shop", "feature.keys", "amount > 0", "KiB"):
         assert wanted in text
 
 
