@@ -200,6 +200,7 @@ def test_several_tables_and_versions_in_one_query(json_of, shop):
         ("SELECT 'x TIMESTAMP AS OF y' FROM a.b -- VERSION AS OF 2", []),
         ("SELECT * FROM a.b VERSION AS OF 2 x, (SELECT * FROM `a`.`c` VERSION AS OF 3)", [2, 3]),
         ("SELECT * FROM a.b TIMESTAMP AS OF current_timestamp() - INTERVAL 1 DAY x", [7]),
+        ("SELECT * FROM a.b TIMESTAMP AS OF current_timestamp() x", [7]),
         ("WITH c AS (SELECT * FROM a.b FOR TIMESTAMP AS OF 'm') SELECT * FROM c", [7]),
         ("SELECT * FROM a.b TIMESTAMP AS OF now() WHERE k IN (SELECT k FROM a.c@v4)", [7, 4]),
     ],
@@ -211,6 +212,7 @@ def test_clauses_are_found_where_sql_has_them(text, found):
     written = pinned(text, lambda clause: clause.at if isinstance(clause.at, int) else 7)
     assert [clause.at for clause in clauses(written)] == found
     assert written.endswith(text[-1])
+    assert "()" not in written
 
 
 def test_formats_hold_the_same_rows(slh, shop, tmp_path):

@@ -74,6 +74,7 @@ def test_it_counts_as_plain_python_does(project, old, new, keys):
     frames = [pl.DataFrame(rows, SCHEMA, orient="row") for rows in (old, new)]
     found = compared(project, *frames, keys=[list(SCHEMA)[i] for i in keys])
     assert (found.added, found.removed, found.changed) == oracle(old, new, keys)
+    assert len(found.changed_examples) == min(found.changed, 5)
     assert found.is_empty == (Counter(map(plain, old)) == Counter(map(plain, new)))
     assert (found.rows_old, found.rows_new) == (len(old), len(new))
 
@@ -101,6 +102,17 @@ def test_a_changed_row_shows_key_and_both_values(project):
     (changed,) = found.changed_examples
     assert (changed.key, changed.columns) == ({"k": 2}, {"v": ("b", "B")})
     assert found.changed_columns == {"v": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(["a", "b"], ["b", "b"]), (["a", "a"], ["a", "b"]), (["b", "a"], ["b", "b"])]
+)
+def test_a_changed_row_beside_an_equal_one_of_its_key(project, old, new):
+    frames = [pl.DataFrame({"k": [1, 1], "v": values}) for values in (old, new)]
+    found = compared(project, *frames, keys=["k"])
+    assert (found.added, found.removed, found.changed) == (0, 0, 1)
+    assert found.changed_columns == {"v": 1}
+    assert [row.columns for row in found.changed_examples] == [{"v": ("a", "b")}]
 
 
 def test_examples_are_the_first_by_key(project):

@@ -64,7 +64,10 @@ def train_file(
     from sololakehouse.models.training import train as train_experiment
 
     experiment = load_experiment(lake.project, file, overrides)
-    log.begin(str(file), experiment.training_set.name)
+    place = file.absolute()
+    inside = place.is_relative_to(lake.project.folder)
+    step = str(place.relative_to(lake.project.folder) if inside else file)
+    log.begin(step, experiment.training_set.name)
     with progress(_STEPS_OF_TRAINING, quiet=quiet) as begin:
         outcome = train_experiment(lake, log.writer, experiment, force=force, on_step=begin)
     log.end(outcome.training_set)

@@ -108,7 +108,7 @@ class RunLog:
                 rows=snapshot.rows if snapshot else None,
                 rows_written=record.rows_written if record else None,
                 started_at=step.started_at,
-                seconds=time.perf_counter() - step.began,
+                seconds=round(time.perf_counter() - step.began, 3),
                 reason=reason,
             )
         )
