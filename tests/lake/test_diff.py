@@ -123,6 +123,14 @@ def test_examples_are_the_first_by_key(project):
     assert [row.columns for row in found.changed_examples][:2] == [{"v": (0, 1)}, {"v": (0, 2)}]
 
 
+def test_many_changed_rows_are_compared_in_parts(project, monkeypatch):
+    monkeypatch.setattr("sololakehouse.lake.diff._PAIRS_AT_ONCE", 7)
+    old = pl.DataFrame({"k": list(range(50)), "v": [0] * 50, "w": [1] * 50})
+    found = compared(project, old, old.with_columns(v=pl.col("k") % 2), ["k"])
+    assert (found.changed, found.changed_columns) == (25, {"v": 25})
+    assert [row.key["k"] for row in found.changed_examples] == [1, 3, 5, 7, 9]
+
+
 def test_the_keys_are_those_of_the_feature_contract(project):
     contract = {"feature.keys": "k"}
     old, new = pl.DataFrame({"k": [1], "v": [1]}), pl.DataFrame({"k": [1], "v": [2]})

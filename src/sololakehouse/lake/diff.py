@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ EXAMPLES = 5
 _ROW, _ROW_2, _KEY, _KEY_2 = "\0row", "\0row 2", "\0key", "\0key 2"
 _NET, _UNKEYED, _OLD, _NEW = "\0net", "\0unkeyed", "\0old", "\0new"
 _SEEDS = (11, 29)
+_PAIRS_AT_ONCE, _COPIES = 500_000, 4
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def diff(
     the moment of a run, as `_ingested_at`, are not compared. Files that both versions have are
     not read, and neither is anything if the content manifests are equal.
 
-    Rows are told apart by 128 bits of hash, so memory holds about 50 bytes for each row that is
-    read, and whole rows only where they changed.
+    Rows are told apart by 128 bits of hash, so memory holds about 120 bytes for each row that is
+    read, and of whole rows a part of the changed ones at a time.
 
     Parameters
     ----------
@@ -247,54 +248,72 @@ class _Comparison:
         if wanted.is_empty() or not self._examples:
             return ()
         rows = self._hashed(scan).join(wanted.lazy(), on=[_ROW, _ROW_2], how="semi")
-        distinct = rows.unique([_ROW, _ROW_2]).select(self._compared)
-        return tuple(self._first(distinct).to_dicts())
+        return tuple(self._first(rows.select(self._compared)).to_dicts())
 
     def _first(self, rows: pl.LazyFrame) -> pl.DataFrame:
         kinds = rows.collect_schema()
         order = [name for name in (*self._keys, *self._compared) if not kinds[name].is_nested()]
         by = list(dict.fromkeys(order))
-        first = rows.bottom_k(self._examples, by=by) if by else rows.head(self._examples)
-        found = first.collect(engine="streaming")
-        return found.sort(by, nulls_last=True) if by else found
+        some = _COPIES * self._examples
+        first = rows.bottom_k(some, by=by) if by else rows.head(some)
+        found = first.collect(engine="streaming").unique(maintain_order=True)
+        return (found.sort(by, nulls_last=True) if by else found).head(self._examples)
 
     def _changes(
         self, old: pl.LazyFrame, new: pl.LazyFrame, changed: pl.DataFrame
     ) -> dict[str, Any]:
         import polars as pl
 
-        sides = [
-            self._hashed(scan)
-            .join(wanted.lazy(), on=[_ROW, _ROW_2], how="semi")
-            .unique([_ROW, _ROW_2])
-            .select(pl.col(_KEY, _KEY_2), pl.col(self._compared).name.suffix(suffix))
-            for scan, wanted, suffix in (
-                (old, changed.filter(pl.col(_NET) < 0), _OLD),
-                (new, changed.filter(pl.col(_NET) > 0), _NEW),
-            )
-        ]
-        both = sides[0].join(sides[1], on=[_KEY, _KEY_2])
         values = [name for name in self._compared if name not in self._keys]
-        differs = {name: pl.col(name + _OLD).ne_missing(pl.col(name + _NEW)) for name in values}
-        counts = both.select(expr.sum().alias(name) for name, expr in differs.items())
-        totals = counts.collect(engine="streaming").row(0, named=True)
-        sortable = [key + _OLD for key in self._keys]
-        first = both.bottom_k(self._examples, by=sortable).collect(engine="streaming")
-        rows = first.sort(sortable)
-        flags = rows.select(expr.alias(name) for name, expr in differs.items()).to_dicts()
-        examples = [
-            ChangedRow(
-                key={key: row[key + _OLD] for key in self._keys},
-                columns={
-                    name: (row[name + _OLD], row[name + _NEW]) for name in values if flag[name]
-                },
-            )
-            for row, flag in zip(rows.to_dicts(), flags, strict=True)
+        differs = [
+            pl.col(name + _OLD).ne_missing(pl.col(name + _NEW)).alias(name) for name in values
         ]
+        order = [key + _OLD for key in self._keys]
+        totals, first = dict.fromkeys(values, 0), []
+        for both in self._changed_pairs(old, new, changed):
+            flags = both.select(differs)
+            for name in values:
+                totals[name] += int(flags[name].sum())
+            first.append(both.bottom_k(self._examples, by=order))
+        rows = pl.concat(first).sort(order).head(self._examples)
+        flagged = zip(rows.to_dicts(), rows.select(differs).to_dicts(), strict=True)
         return {
             "changed_columns": {name: count for name, count in totals.items() if count},
-            "changed_examples": tuple(examples),
+            "changed_examples": tuple(self._changed_row(row, flags) for row, flags in flagged),
         }
+
+    def _changed_pairs(
+        self, old: pl.LazyFrame, new: pl.LazyFrame, changed: pl.DataFrame
+    ) -> Iterator[pl.DataFrame]:
+        """Give the old and new rows side by side, in parts that memory can hold."""
+        import polars as pl
+
+        parts = 1 + changed.height // (2 * _PAIRS_AT_ONCE)
+        for part in range(parts):
+            here = pl.col(_KEY) % parts == part
+            wanted = changed.filter(here)
+            sides = [
+                self._hashed(scan)
+                .filter(here)
+                .join(wanted.filter(side).lazy(), on=[_ROW, _ROW_2], how="semi")
+                .unique([_ROW, _ROW_2])
+                .select(pl.col(_KEY, _KEY_2), pl.col(self._compared).name.suffix(suffix))
+                for scan, side, suffix in (
+                    (old, pl.col(_NET) < 0, _OLD),
+                    (new, pl.col(_NET) > 0, _NEW),
+                )
+            ]
+            yield sides[0].join(sides[1], on=[_KEY, _KEY_2]).collect(engine="streaming")
+
+    def _changed_row(self, row: dict[str, Any], flags: dict[str, bool]) -> ChangedRow:
+        return ChangedRow(
+            key={key: row[key + _OLD] for key in self._keys},
+            columns={
+                name: (row[name + _OLD], row[name + _NEW])
+                for name, differs in flags.items()
+                if differs
+            },
+        )
 
     def _described(self, **found: Any) -> TableDiff:
         return TableDiff(
