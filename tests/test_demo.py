@@ -24,7 +24,7 @@ TABLES = {
     "training": {"flight_delay"},
     "inference": {"flight_delay"},
     "monitoring": {"evaluations"},
-    "system": {"leases", "model_transitions", "training_runs"},
+    "system": {"leases", "model_transitions", "runs", "steps", "training_runs"},
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
@@ -66,11 +66,18 @@ class Engine:
             if not interrupted:
                 session.stop()
 
-    def register(self, table: str, path: Path) -> None:
-        """Make a Delta table known under its name, with all of its versions."""
+    def register(
+        self, table: str, path: Path, storage: Literal["delta", "parquet"] = "delta"
+    ) -> None:
+        """Make a Delta table known under its name, with all of its versions.
+
+        With `parquet`, the path is a folder of Parquet files without versions.
+        """
         if table not in self._registered:
             self._create_database(table.split(".")[0])
-            self.session.sql(f"CREATE TABLE {quoted(table)} USING delta LOCATION '{_text(path)}'")
+            self.session.sql(
+                f"CREATE TABLE {quoted(table)} USING {storage} LOCATION '{_text(path)}'"
+            )
             self._registered.add(table)
 
     def pin(self, table: str, path: Path, version: int) -> None:

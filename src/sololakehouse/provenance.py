@@ -364,6 +364,18 @@ class CommitRecord(_Record):
     details: dict[str, Any] = {}
     data_version: int | None = None
 
+    @property
+    def restored_version(self) -> int | None:
+        """The version whose content a restore brought back; None for any other commit."""
+        restored = self.details.get("restored")
+        return int(restored["version"]) if restored else None
+
+    @property
+    def content_operation(self) -> str:
+        """What made the content, if this commit only brought it back or arranged its files."""
+        older = self.details.get("restored") or self.details.get("arranged")
+        return str(older["operation"] or self.operation) if older else self.operation
+
 
 @dataclass(frozen=True)
 class Change:

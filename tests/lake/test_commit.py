@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 
 from sololakehouse.errors import NotFoundError, RunError, UsageError
-from sololakehouse.lake import Lakehouse
+from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.statistics import file_statistics
 from sololakehouse.provenance import Change, content_manifest
 
@@ -79,7 +80,20 @@ def test_history_is_numbered_from_the_pinned_version(project):
 
 def test_readers_have_no_way_to_write(project):
     names = {name for name in dir(Lakehouse) if not name.startswith("_")}
-    assert names == {"exists", "newest", "open", "path", "read", "table_names"}
+    assert names == {
+        "archived_commits",
+        "exists",
+        "history",
+        "newest",
+        "open",
+        "path",
+        "read",
+        "table_names",
+    }
+    wanted = {name for name in dir(Snapshot) if not name.startswith("_")}
+    assert not {name for name in wanted if re.search("write|commit$|delete|update|drop", name)} - {
+        "commit"
+    }
 
 
 def test_an_error_while_staging_changes_nothing(project):

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sololakehouse.errors import NotFoundError, RunError
-from sololakehouse.lake.archive import ARCHIVE, archived_commits
 from sololakehouse.lake.leases import Holder, active_leases, add_lease, drop_leases, lease_inputs
 from sololakehouse.lake.log import read_log
 from sololakehouse.lake.vacuum import plan_vacuum, vacuum
@@ -119,13 +118,13 @@ def test_the_records_of_removed_log_entries_are_archived_once(shop):
     table_id = shop.lake.read(TABLE).table_id
     before = {entry.version: entry for entry in shop.lake.read(TABLE).history()}
     vacuum(shop.writer(), [TABLE], now=MONTHS_LATER)
-    archived = archived_commits(shop.lake, TABLE, table_id)
+    archived = shop.lake.archived_commits(TABLE, table_id)
     assert [entry.version for entry in archived] == [3, 2, 1, 0]
     for entry in archived:
         was = before[entry.version]
         assert (entry.timestamp, entry.record) == (was.timestamp, was.record)
     vacuum(shop.writer(), [TABLE], now=MONTHS_LATER)
-    assert shop.lake.read(ARCHIVE).rows == 4
+    assert shop.lake.read(ARCHIVED_COMMITS).rows == 4
 
 
 def test_the_archive_keeps_its_own_log(shop):
@@ -134,8 +133,8 @@ def test_the_archive_keeps_its_own_log(shop):
     shop.versions(2)
     vacuum(shop.writer(), now=MONTHS_LATER)
     vacuum(shop.writer(), now=MONTHS_LATER)
-    assert shop.log_names(ARCHIVE)[0] == f"{0:020}.json"
-    assert set(shop.lake.read(ARCHIVE).to_polars()["version"]) >= {0, 1, 2, 3, 4}
+    assert shop.log_names(ARCHIVED_COMMITS)[0] == f"{0:020}.json"
+    assert set(shop.lake.read(ARCHIVED_COMMITS).to_polars()["version"]) >= {0, 1, 2, 3, 4}
 
 
 def test_transactions_outlive_the_clean_up_of_the_log(shop):
@@ -192,7 +191,7 @@ def test_a_dry_run_changes_nothing_and_says_what_a_vacuum_then_does(shop):
     before = shop.files(), shop.log_names()
     planned = plan_vacuum(shop.lake, [TABLE], now=MONTHS_LATER)
     assert (shop.files(), shop.log_names()) == before
-    assert not shop.lake.exists(ARCHIVE)
+    assert not shop.lake.exists(ARCHIVED_COMMITS)
     done = vacuum(shop.writer(), [TABLE], now=MONTHS_LATER)
     assert planned.bytes == done.bytes > 0
     assert planned.tables[0].old_files == done.tables[0].old_files
@@ -319,7 +318,7 @@ vacuum(writer, now=datetime.now(UTC) + timedelta(days=100))
 
 
 MOMENTS = {
-    "records are archived": lambda shop: shop.lake.exists(ARCHIVE),
+    "records are archived": lambda shop: shop.lake.exists(ARCHIVED_COMMITS),
     "data files go": lambda shop: len(shop.files()) < 39,
     "log entries go": lambda shop: f"{0:020}.json" not in shop.log_names(),
 }
@@ -348,7 +347,7 @@ def test_a_vacuum_that_is_killed_leaves_every_kept_version_and_is_finished_by_th
     assert read_log(shop.lake.path(TABLE), TABLE).readable() == [25, 39]
     assert (len(shop.files()), shop.log_names()[0][:20]) == (2, f"{25:020}")
     table_id = shop.lake.read(TABLE).table_id
-    archived = [entry.version for entry in archived_commits(shop.lake, TABLE, table_id)]
+    archived = [entry.version for entry in shop.lake.archived_commits(TABLE, table_id)]
     assert archived == list(range(24, -1, -1))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sololakehouse import __version__
-from sololakehouse.cli import keep, lake, models, pipelines, project
+from sololakehouse.cli import asking, keep, lake, models, pipelines, project
 from sololakehouse.errors import SoloLakehouseError
 
 _INTERRUPTED = 130
@@ -42,9 +42,13 @@ for _command in (
     models.promote,
     models.score,
     lake.tables,
+    lake.describe,
     lake.history,
-    lake.query,
+    asking.show,
+    asking.diff,
+    asking.query,
     lake.trace,
+    lake.restore,
     models.models,
     keep.lease,
     keep.vacuum,

@@ -19,10 +19,13 @@ from sololakehouse.cli.models import (
     score_row,
     train_file,
 )
-from sololakehouse.cli.pipelines import ingest_sources, open_writer, run_pipeline
+from sololakehouse.cli.pipelines import ingest_sources, run_pipeline
+from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import print_line, print_table
+from sololakehouse.config import ProjectSettings
 from sololakehouse.errors import ConfigError, RunError
-from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.lake import Lakehouse, system
+from sololakehouse.lake.run_log import RunLog
 from sololakehouse.pipelines.selection import EVERYTHING
 
 T = TypeVar("T")
@@ -32,10 +35,10 @@ _FURTHEST = ("inference", "training", "features", "gold", "silver", "bronze")
 class _Demo:
     """Runs the steps of a project one after the other and keeps their times."""
 
-    def __init__(self, lake: Lakehouse, *, quiet: bool) -> None:
+    def __init__(self, lake: Lakehouse, log: RunLog, *, quiet: bool) -> None:
         self._lake = lake
         self._quiet = quiet
-        self._writer: LakeWriter = open_writer(lake)
+        self._log = log
         self._changed = False
         self.steps: list[dict[str, Any]] = []
 
@@ -70,7 +73,7 @@ class _Demo:
 
     def ingest(self) -> tuple[None, str, bool]:
         """Ingest all sources."""
-        results = ingest_sources(self._lake, self._writer, (), quiet=self._quiet)
+        results = ingest_sources(self._lake, self._log, (), quiet=self._quiet)
         new, rows = sum(len(r.new_files) for r in results), sum(r.rows for r in results)
         if not new:
             return None, f"up to date: {sum(r.known_files for r in results)} known files", False
@@ -78,7 +81,7 @@ class _Demo:
 
     def run(self) -> tuple[None, str, bool]:
         """Run the pipeline."""
-        results = run_pipeline(self._lake, self._writer, EVERYTHING, quiet=self._quiet)
+        results = run_pipeline(self._lake, self._log, EVERYTHING, quiet=self._quiet)
         tables = [result for result in results if result.step.state != "view"]
         computed = sum(result.step.state == "run" for result in tables)
         if not computed:
@@ -90,9 +93,9 @@ class _Demo:
         from sololakehouse.models.registry import model_versions, promote
 
         path = self._lake.project.folder / file
-        outcome = train_file(self._lake, self._writer, path, quiet=self._quiet)
+        outcome = train_file(self._lake, self._log, path, quiet=self._quiet)
         name = outcome.runs[0].name
-        promoted = promote(self._lake, self._writer, name, None, "production")
+        promoted = promote(self._lake, self._log.writer, name, None, "production")
         done = "up to date" if outcome.up_to_date else f"{len(outcome.runs)} models trained"
         stages = {(v.name, v.version): v.stage for v in model_versions(self._lake)}
         rows = outcome_rows(outcome)
@@ -104,7 +107,7 @@ class _Demo:
 
     def score(self, name: str) -> tuple[None, str, bool]:
         """Run one scoring job."""
-        result = run_scoring(self._lake, self._writer, self._lake.project.settings.scoring[name])
+        result = run_scoring(self._lake, self._log, self._lake.project.settings.scoring[name])
         row = score_row(result)
         model = f"{row['model']} version {row['model version']}"
         said = f"{row['rows']:,} rows in {row['table']} by {model}"
@@ -115,7 +118,7 @@ class _Demo:
         from sololakehouse.monitoring import evaluate_job
 
         job = self._lake.project.settings.scoring[name]
-        result = evaluate_job(self._lake, self._writer, job)
+        result = evaluate_job(self._lake, self._log.writer, job)
         said = f"{sum(month['rows'] for month in result.months):,} predictions by month"
         done = f"up to date: {said}" if result.up_to_date else said
         return list(result.months), done, not result.up_to_date
@@ -123,10 +126,11 @@ class _Demo:
     def summary(self, models: list[dict[str, Any]], months: list[dict[str, Any]]) -> dict[str, Any]:
         """Describe what the lakehouse holds now."""
         project = self._lake.project
+        names = [name for name in self._lake.table_names() if not system.is_system(name)]
         return {
             "folder": str(project.folder),
             "mlflow": project.settings.mlflow.tracking_uri,
-            "tables": [table_row(self._lake.read(name)) for name in self._lake.table_names()],
+            "tables": [table_row(self._lake.read(name)) for name in names],
             "models": models,
             "evaluation": months,
             "steps": self.steps,
@@ -154,7 +158,11 @@ def run_demo(folder: Path, *, quiet: bool) -> dict[str, Any]:
         raise ConfigError(
             f"{lake.project.folder} declares no sources, so there is nothing to show."
         )
-    demo = _Demo(lake, quiet=quiet)
+    with recorded(lake, "demo") as log:
+        return _demonstrated(_Demo(lake, log, quiet=quiet), settings)
+
+
+def _demonstrated(demo: _Demo, settings: ProjectSettings) -> dict[str, Any]:
     demo.timed("Landing", demo.deliver)
     demo.timed("Ingest", demo.ingest)
     demo.timed("Pipeline", demo.run)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sololakehouse.cli.pipelines import open_writer
+from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import as_json, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def lease_add(version: str, why: str, json_wanted: bool) -> None:
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.leases import add_lease
 
-    added, new = add_lease(open_writer(Lakehouse.open()), version, why)
+    with recorded(Lakehouse.open(), "lease add", version) as log:
+        added, new = add_lease(log.writer, version, why)
     if json_wanted:
         print_json(_lease_row(added) | {"new": new})
     elif new:
@@ -96,7 +97,8 @@ def lease_drop(reference: str, json_wanted: bool) -> None:
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.leases import drop_leases
 
-    dropped = drop_leases(open_writer(Lakehouse.open()), reference)
+    with recorded(Lakehouse.open(), "lease drop", reference) as log:
+        dropped = drop_leases(log.writer, reference)
     if json_wanted:
         print_json([_lease_row(one) for one in dropped])
         return
@@ -159,7 +161,8 @@ def vacuum(
         dropped = [held for name in without for held in matching_leases(active, name)]
         result = plan_vacuum(lake, tables, without=dropped)
     else:
-        result = vacuum_tables(open_writer(lake), tables)
+        with recorded(lake, "vacuum", *tables) as log:
+            result = vacuum_tables(log.writer, tables)
     if json_wanted:
         print_json(_vacuum_json(result))
     else:
@@ -243,7 +246,8 @@ def optimize(table: str, zorder: str | None, json_wanted: bool) -> None:
     from sololakehouse.lake.optimize import optimize as optimize_table
 
     columns = [name.strip() for name in (zorder or "").split(",") if name.strip()]
-    result = optimize_table(open_writer(Lakehouse.open()), table, columns)
+    with recorded(Lakehouse.open(), "optimize", table) as log:
+        result = optimize_table(log.writer, table, columns)
     if json_wanted:
         print_json(_optimize_row(result))
     elif result.changed:
@@ -286,7 +290,10 @@ def doctor(fix: bool, json_wanted: bool) -> int:
     from sololakehouse.lake.doctor import diagnose, set_retention
 
     lake = Lakehouse.open()
-    fixed = set_retention(open_writer(lake)) if fix else []
+    fixed: list[str] = []
+    if fix:
+        with recorded(lake, "doctor", "--fix") as log:
+            fixed = set_retention(log.writer)
     findings = diagnose(lake)
     if json_wanted:
         print_json({"fixed": fixed, "findings": [_finding_row(found) for found in findings]})

@@ -1,4 +1,4 @@
-"""Commands that ask the lake: `slh tables`, `slh history`, `slh query`, `slh trace`."""
+"""Commands about tables: `slh tables`, `describe`, `history`, `restore`, `trace`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,24 @@ from sololakehouse.cli.render import as_json, print_json, print_line, print_tabl
 if TYPE_CHECKING:
     from sololakehouse.lake import HistoryEntry, Snapshot
 
-_SHOWN_ROWS = 20
+
+_HISTORY_COLUMNS = (
+    "version",
+    "at",
+    "user",
+    "operation",
+    "rows",
+    "rows written",
+    "inputs",
+    "run",
+    "code revision",
+)
 
 
 @click.command()
+@click.option("--all", "all_wanted", is_flag=True, help="List the tables of the system, too.")
 @as_json
-def tables(json_wanted: bool) -> None:
+def tables(all_wanted: bool, json_wanted: bool) -> None:
     """List the tables with their rows and newest version.
 
     Tables that cannot be read are named at the end, with the reason, and the exit code is 1.
@@ -24,14 +36,20 @@ def tables(json_wanted: bool) -> None:
     \b
     Examples:
       slh tables
+      slh tables --all
       slh tables --json
     """
     from sololakehouse.errors import RunError
-    from sololakehouse.lake import Lakehouse
+    from sololakehouse.lake import Lakehouse, system
     from sololakehouse.lake.catalog import healthy_and_damaged
 
-    healthy, damaged = healthy_and_damaged(Lakehouse.open())
+    lake = Lakehouse.open()
+    names = [name for name in lake.table_names() if all_wanted or not system.is_system(name)]
+    healthy, damaged = healthy_and_damaged(lake, names)
     rows = [table_row(snapshot) for snapshot in healthy]
+    if all_wanted:
+        rows += [{"table": name, "made by": "computed from the commits"} for name in system.VIEWS]
+        rows.sort(key=lambda row: str(row["table"]))
     if json_wanted:
         print_json(rows)
     elif rows:
@@ -63,27 +81,32 @@ def table_row(snapshot: Snapshot) -> dict[str, Any]:
 def history(table: str, limit: int, json_wanted: bool) -> None:
     """Show the commits of a table, newest first.
 
+    TABLE may name a version or a moment: then the commits up to it.
+
     \b
     Examples:
       slh history silver.flights
+      slh history silver.flights@v3 --limit 1
       slh history silver.flights --json
     """
     from sololakehouse.lake import Lakehouse
 
-    rows = [_history_row(entry) for entry in Lakehouse.open().read(table).history(limit)]
+    rows = [_history_row(entry) for entry in Lakehouse.open().history(table, limit)]
     if json_wanted:
         print_json(rows)
     else:
-        columns = ["version", "at", "operation", "rows", "rows written", "inputs", "code revision"]
-        print_table(rows, columns)
+        print_table(rows, list(_HISTORY_COLUMNS))
 
 
 def _history_row(entry: HistoryEntry) -> dict[str, Any]:
     record = entry.record
     row = {"version": entry.version, "at": entry.timestamp, "operation": entry.operation}
+    if entry.restored is not None:
+        row["restored version"] = entry.restored
     if record is None:
         return row
     return row | {
+        "user": record.user,
         "operation": record.operation,
         "rows": record.manifest.rows,
         "rows written": record.rows_written,
@@ -98,29 +121,64 @@ def _history_row(entry: HistoryEntry) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("sql")
-@click.option("--limit", type=click.IntRange(min=1), help="Print at most so many rows.")
+@click.argument("table")
 @as_json
-def query(sql: str, limit: int | None, json_wanted: bool) -> None:
-    """Ask a question in Spark SQL; older versions with VERSION AS OF.
+def describe(table: str, json_wanted: bool) -> None:
+    """Describe a table: columns, size, who made it, feature contract, expectations.
+
+    TABLE may name a version, as in silver.flights@v3, or a moment.
 
     \b
     Examples:
-      slh query "SELECT origin, count(*) AS flights FROM silver.flights GROUP BY origin"
-      slh query "SELECT count(*) FROM silver.flights VERSION AS OF 1" --json
+      slh describe silver.flights
+      slh describe silver.flights@2026-01-31T00:00:00Z --json
     """
+    from sololakehouse.cli.description import description, print_description
     from sololakehouse.lake import Lakehouse
-    from sololakehouse.pipelines.query import run_query
 
-    shown = limit if limit is not None or json_wanted else _SHOWN_ROWS
-    answer = run_query(Lakehouse.open(), sql, None if shown is None else shown + 1)
-    rows = answer.to_pylist() if shown is None else answer.to_pylist()[:shown]
+    about = description(Lakehouse.open(), table)
     if json_wanted:
-        print_json(rows)
-        return
-    print_table(rows, answer.column_names)
-    if shown is not None and answer.num_rows > shown:
-        print_line(f"[dim]The first {shown} rows; --limit shows more.[/]")
+        print_json(about)
+    else:
+        print_description(about)
+
+
+@click.command()
+@click.argument("table")
+@click.option("--to", required=True, metavar="VERSION", help="A version, or a moment with a zone.")
+@as_json
+def restore(table: str, to: str, json_wanted: bool) -> None:
+    """Bring back an earlier content of a table, as a new version.
+
+    Rows, schema and properties become those of VERSION; no version is lost. A table that the
+    pipeline makes is computed again by the next 'slh run', unless VERSION is what the pipeline
+    would make now.
+
+    \b
+    Examples:
+      slh restore silver.flights --to 3
+      slh restore bronze.flights --to 2026-01-31T00:00:00Z
+    """
+    from sololakehouse.cli.recording import recorded
+    from sololakehouse.lake import Lakehouse
+    from sololakehouse.lake.reference import parse_version
+    from sololakehouse.lake.restore import restore as restore_version
+
+    wanted = parse_version(to)
+    lake = Lakehouse.open()
+    with recorded(lake, "restore", table, "--to", to) as log:
+        log.begin(table, table)
+        restored = restore_version(log.writer, table, wanted)
+        log.end(restored, f"to {to}")
+    record = restored.record
+    content = record.restored_version if record else None
+    if json_wanted:
+        print_json(table_row(restored) | {"restored version": content})
+    else:
+        print_line(
+            f"{table} is at version {restored.version}, which has the content of version "
+            f"{content}: {restored.rows:,} rows."
+        )
 
 
 @click.command()

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sololakehouse.cli.pipelines import open_writer
+from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import as_json, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
     from sololakehouse.config import ScoringJob
     from sololakehouse.inference.batch import ScoreResult
-    from sololakehouse.lake import Lakehouse, LakeWriter
+    from sololakehouse.lake import Lakehouse
+    from sololakehouse.lake.run_log import RunLog
     from sololakehouse.models.training import TrainingOutcome
 
 _STEPS_OF_TRAINING = 6
@@ -38,7 +39,8 @@ def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool
     from sololakehouse.lake import Lakehouse
 
     lake = Lakehouse.open()
-    outcome = train_file(lake, open_writer(lake), file, overrides, force=force, quiet=json_wanted)
+    with recorded(lake, "train", str(file)) as log:
+        outcome = train_file(lake, log, file, overrides, force=force, quiet=json_wanted)
     rows = outcome_rows(outcome)
     if json_wanted:
         print_json(rows)
@@ -50,7 +52,7 @@ def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool
 
 def train_file(
     lake: Lakehouse,
-    writer: LakeWriter,
+    log: RunLog,
     file: Path,
     overrides: tuple[str, ...] = (),
     *,
@@ -62,8 +64,14 @@ def train_file(
     from sololakehouse.models.training import train as train_experiment
 
     experiment = load_experiment(lake.project, file, overrides)
+    place = file.absolute()
+    inside = place.is_relative_to(lake.project.folder)
+    step = str(place.relative_to(lake.project.folder) if inside else file)
+    log.begin(step, experiment.training_set.name)
     with progress(_STEPS_OF_TRAINING, quiet=quiet) as begin:
-        return train_experiment(lake, writer, experiment, force=force, on_step=begin)
+        outcome = train_experiment(lake, log.writer, experiment, force=force, on_step=begin)
+    log.end(outcome.training_set)
+    return outcome
 
 
 def print_models(rows: list[dict[str, Any]]) -> None:
@@ -109,7 +117,10 @@ def promote(model: str, version: int | None, stage: str, json_wanted: bool) -> N
     from sololakehouse.models.registry import promote as promote_version
 
     lake = Lakehouse.open()
-    done = promote_version(lake, open_writer(lake), model, version, stage)
+    with recorded(lake, "promote", model, stage) as log:
+        log.begin(f"{model} to {stage}")
+        done = promote_version(lake, log.writer, model, version, stage)
+        log.end()
     if json_wanted:
         print_json({"model": model, "version": done.version, "to": stage, "reason": done.reason})
     else:
@@ -135,7 +146,9 @@ def score(job: str, source: str | None, output: str | None, json_wanted: bool) -
     from sololakehouse.lake import Lakehouse
 
     lake = Lakehouse.open()
-    result = run_scoring(lake, open_writer(lake), _job(lake, job, source, output))
+    scoring = _job(lake, job, source, output)
+    with recorded(lake, "score", job) as log:
+        result = run_scoring(lake, log, scoring)
     row = score_row(result)
     if json_wanted:
         print_json(row)
@@ -157,11 +170,14 @@ def _job(lake: Lakehouse, name: str, source: str | None, output: str | None) -> 
     return validate({"model": name, "input": source, "output": output}, ScoringJob, "slh score")
 
 
-def run_scoring(lake: Lakehouse, writer: LakeWriter, job: ScoringJob) -> ScoreResult:
+def run_scoring(lake: Lakehouse, log: RunLog, job: ScoringJob) -> ScoreResult:
     """Run one scoring job."""
     from sololakehouse.inference.batch import score as score_job
 
-    return score_job(lake, writer, job)
+    log.begin(job.model, job.output)
+    result = score_job(lake, log.writer, job)
+    log.end(result.snapshot)
+    return result
 
 
 def score_row(result: ScoreResult) -> dict[str, Any]:

@@ -6,31 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import as_json, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
-    from sololakehouse.lake import Lakehouse, LakeWriter
+    from sololakehouse.lake import Lakehouse
+    from sololakehouse.lake.run_log import RunLog
     from sololakehouse.pipelines.ingest import IngestResult
     from sololakehouse.pipelines.plan import Step
     from sololakehouse.pipelines.run import StepResult
     from sololakehouse.pipelines.selection import Selection
 
 
-def open_writer(lake: Lakehouse) -> LakeWriter:
-    """Begin a run on a lakehouse; the command holds the project's lock until it ends.
-
-    Raises
-    ------
-    BusyError
-        Another command is writing to the project.
-    """
-    from sololakehouse.lake import LakeWriter
-    from sololakehouse.lake.lock import project_lock
-    from sololakehouse.provenance import Run
-
-    context = click.get_current_context()
-    context.with_resource(project_lock(lake.project.warehouse, f"slh {context.info_name}"))
-    return LakeWriter(lake, Run.start(lake.project.folder, lake.project.settings.engine))
+_SHOWN = ("run", "up to date")
 
 
 @click.command()
@@ -50,7 +38,8 @@ def ingest(sources: tuple[str, ...], json_wanted: bool) -> None:
     from sololakehouse.lake import Lakehouse
 
     lake = Lakehouse.open()
-    results = ingest_sources(lake, open_writer(lake), sources, quiet=json_wanted)
+    with recorded(lake, "ingest", *sources) as log:
+        results = ingest_sources(lake, log, sources, quiet=json_wanted)
     rows = [_ingest_row(result) for result in results]
     if json_wanted:
         print_json(rows)
@@ -59,7 +48,7 @@ def ingest(sources: tuple[str, ...], json_wanted: bool) -> None:
 
 
 def ingest_sources(
-    lake: Lakehouse, writer: LakeWriter, names: tuple[str, ...], *, quiet: bool
+    lake: Lakehouse, log: RunLog, names: tuple[str, ...], *, quiet: bool
 ) -> list[IngestResult]:
     """Ingest the named sources, or all of them, with a progress bar."""
     from sololakehouse.errors import ConfigError, NotFoundError
@@ -79,7 +68,9 @@ def ingest_sources(
         results = []
         for name in wanted:
             begin(name)
-            results.append(ingest_source(lake, writer, name, on_file=None))
+            log.begin(name, declared[name].table)
+            results.append(ingest_source(lake, log.writer, name, on_file=None))
+            log.end(results[-1].snapshot)
     return results
 
 
@@ -136,8 +127,9 @@ def run(
         rows = planned(lake, selection)
         columns = ["table", "state", "reason", "reads"]
     else:
-        results = run_pipeline(lake, open_writer(lake), selection, quiet=json_wanted)
-        shown = [result for result in results if result.step.state in ("run", "up to date")]
+        with recorded(lake, "run") as log:
+            results = run_pipeline(lake, log, selection, quiet=json_wanted)
+        shown = [result for result in results if result.step.state in _SHOWN]
         rows = [_run_row(result) for result in shown]
         columns = ["table", "state", "reason", "version", "rows", "violations", "seconds"]
     if json_wanted:
@@ -159,7 +151,7 @@ def planned(lake: Lakehouse, selection: Selection) -> list[dict[str, Any]]:
 
 
 def run_pipeline(
-    lake: Lakehouse, writer: LakeWriter, selection: Selection, *, quiet: bool
+    lake: Lakehouse, log: RunLog, selection: Selection, *, quiet: bool
 ) -> list[StepResult]:
     """Run the pipeline with a progress bar, and point out violated expectations."""
     from sololakehouse.pipelines.run import execute, prepare
@@ -168,7 +160,18 @@ def run_pipeline(
         prepare(lake, selection) as pipeline,
         progress(len(pipeline.steps), quiet=quiet) as begin,
     ):
-        results = execute(pipeline, writer, on_start=lambda step: begin(step.name))
+
+        def started(step: Step) -> None:
+            begin(step.name)
+            if step.state in _SHOWN:
+                log.begin(step.name, step.name)
+
+        results = execute(
+            pipeline,
+            log.writer,
+            on_start=started,
+            on_result=lambda result: log.end(result.snapshot, result.step.reason),
+        )
     if not quiet:
         for result in results:
             _print_violations(result)

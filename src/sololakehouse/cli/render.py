@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,6 +48,42 @@ def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> No
     for row in listed:
         table.add_row(*(_cell(value) for value in row))
     console().print(table)
+
+
+def print_rows(
+    names: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    numeric: Sequence[bool],
+    file: Path | None = None,
+) -> None:
+    """Print columns of text as they are, markup included; nothing is cut where no terminal is.
+
+    Parameters
+    ----------
+    numeric
+        Which columns are right-aligned.
+    names
+        The header; empty texts for none.
+    file
+        A file that takes the table instead of standard output.
+    """
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False, show_header=any(names))
+    for name, right in zip(names, numeric, strict=True):
+        table.add_column(Text(name), justify="right" if right else "left", no_wrap=True)
+    for row in zip(*columns, strict=True):
+        table.add_row(*(Text(cell) for cell in row))
+    if file is None and console().is_terminal:
+        console().print(table)
+        return
+    cells = ([name, *column] for name, column in zip(names, columns, strict=True))
+    width = sum(2 + max(cell_len(cell) for cell in column) for column in cells)
+    with file.open("w", encoding="utf-8") if file else nullcontext(sys.stdout) as out:
+        Console(file=out, highlight=False, width=max(width, 1)).print(table)
 
 
 def print_line(text: str) -> None:

@@ -33,7 +33,7 @@ def create_app(lake: Lakehouse) -> Starlette:
         return templates.TemplateResponse(request, name, about, status_code=status)
 
     def tables(request: Request) -> Response:
-        healthy, damaged = healthy_and_damaged(lake)
+        healthy, damaged = healthy_and_damaged(lake, lake.table_names())
         return page(request, "tables.html", tables=healthy, damaged=damaged)
 
     def table(request: Request) -> Response:

@@ -285,7 +285,7 @@ def _timestamp(name: str, timeseries_columns: str | Sequence[str] | None) -> str
 
 def _refuse_computed(table: FeatureTable) -> None:
     record = table.snapshot.record
-    if record is not None and record.operation == _PIPELINE:
+    if record is not None and record.content_operation == _PIPELINE:
         place = record.details.get("place", "its pipeline")
         raise UsageError(
             f"{table.name} is computed by the pipeline: change its definition ({place}) instead of "

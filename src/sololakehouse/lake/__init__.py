@@ -4,6 +4,7 @@ from deltalake import Transaction
 
 from sololakehouse.lake.catalog import Lakehouse
 from sololakehouse.lake.commit import LakeWriter
-from sololakehouse.lake.table import HistoryEntry, Snapshot
+from sololakehouse.lake.history import HistoryEntry
+from sololakehouse.lake.table import Column, Snapshot
 
-__all__ = ["HistoryEntry", "LakeWriter", "Lakehouse", "Snapshot", "Transaction"]
+__all__ = ["Column", "HistoryEntry", "LakeWriter", "Lakehouse", "Snapshot", "Transaction"]

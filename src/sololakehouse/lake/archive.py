@@ -6,33 +6,16 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.catalog import ARCHIVED_COMMITS
 from sololakehouse.lake.commit import LakeWriter
+from sololakehouse.lake.history import RECORD_KEY
 from sololakehouse.lake.log import LogEntry
-from sololakehouse.lake.table import RECORD_KEY, HistoryEntry
-from sololakehouse.provenance import Change, CommitRecord, fingerprint
+from sololakehouse.provenance import Change, fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
 
-ARCHIVE = "system.archived_commits"
 OPERATION = "ARCHIVE COMMITS"
-
-
-def archived_commits(lake: Lakehouse, table: str, table_id: str) -> list[HistoryEntry]:
-    """Return the archived commits of a table, newest first.
-
-    Parameters
-    ----------
-    table_id
-        The Delta table's identifier: a later table of the same name has other commits.
-    """
-    rows = [
-        row
-        for row in _rows(lake).to_dicts()
-        if (row["table"], row["table_id"]) == (table, table_id)
-    ]
-    return [_history_entry(row) for row in sorted(rows, key=_version, reverse=True)]
 
 
 def archive_commits(
@@ -44,33 +27,14 @@ def archive_commits(
     -------
     The number of commits that were added.
     """
-    known = {entry.version for entry in archived_commits(writer.lake, table, table_id)}
+    known = {entry.version for entry in writer.lake.archived_commits(table, table_id)}
     rows = [_row(table, table_id, entry) for entry in entries if entry.version not in known]
     if rows:
         mark = fingerprint(OPERATION, table, table_id, [row["version"] for row in rows])
         moments = ("table_id", "timestamp", "record")
         change = Change(OPERATION, mark, left_out=moments)
-        writer.write_frame(ARCHIVE, _frame(rows), change, mode="append")
+        writer.write_frame(ARCHIVED_COMMITS, _frame(rows), change, mode="append")
     return len(rows)
-
-
-def _rows(lake: Lakehouse) -> pl.DataFrame:
-    stored = lake.newest(ARCHIVE)
-    return stored.to_polars() if stored else _frame([])
-
-
-def _version(row: dict[str, Any]) -> int:
-    return int(row["version"])
-
-
-def _history_entry(row: dict[str, Any]) -> HistoryEntry:
-    record = row["record"]
-    return HistoryEntry(
-        version=row["version"],
-        timestamp=row["timestamp"],
-        operation=row["operation"],
-        record=CommitRecord.model_validate_json(record) if record else None,
-    )
 
 
 def _row(table: str, table_id: str, entry: LogEntry) -> dict[str, Any]:

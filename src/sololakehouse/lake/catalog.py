@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sololakehouse.config import TABLE_NAME, Project
 from sololakehouse.errors import NotFoundError, RunError, UsageError
-from sololakehouse.lake.damage import is_table, newest_version
+from sololakehouse.lake.damage import LOG, is_table, newest_version
+from sololakehouse.lake.history import HistoryEntry, oldest_readable, version_at
+from sololakehouse.lake.reference import parse_moment, split_reference
 from sololakehouse.lake.table import Snapshot
+from sololakehouse.provenance import CommitRecord
 
-_REFERENCE = re.compile(r"^(?P<table>[^@]+)(?:@v(?P<version>\d+))?$")
+ARCHIVED_COMMITS = "system.archived_commits"
 
 
 class Lakehouse:
@@ -53,37 +58,94 @@ class Lakehouse:
             raise UsageError(f"{table!r} is no table name. Write schema.table, as in gold.sales.")
         return self.project.warehouse.joinpath(*table.split("."))
 
-    def read(self, table: str, version: int | None = None) -> Snapshot:
+    def read(
+        self,
+        table: str,
+        version: int | None = None,
+        timestamp: datetime | str | None = None,
+    ) -> Snapshot:
         """Pin a table to a version (default: the newest).
 
         Parameters
         ----------
         table
-            `schema.table`, or `schema.table@v3`.
+            `schema.table`, `schema.table@v3` or `schema.table@2026-01-31T00:00:00Z`.
         version
             Delta version, 0 or greater.
+        timestamp
+            A moment with a time zone, as a datetime or as ISO 8601 text. It means the newest
+            version that was committed at or before it. Between the last commit and now that is
+            the newest version; a later moment is refused.
 
         Raises
         ------
         NotFoundError
-            There is no such table, or it has no such version.
+            There is no such table, or it has no such version, or none at that moment.
+        UsageError
+            The moment has no time zone, or the version is said more than once.
         RunError
             The version needs a file that is damaged, or a Delta feature that is not known here.
         """
         name, written = split_reference(table)
-        wanted = version if version is not None else written
+        if sum(at is not None for at in (written, version, timestamp)) > 1:
+            raise UsageError(f"{table}: say which version once: @, version or timestamp.")
         if not self.exists(name):
             raise NotFoundError.of("table", name, self.table_names())
-        if wanted is None:
+        asked = next((at for at in (written, version, timestamp) if at is not None), None)
+        if asked is None:
             return Snapshot(name, self.path(name))
-        newest = newest_version(self.path(name))
-        if not 0 <= wanted <= newest:
-            raise NotFoundError(f"{name} has no version {wanted}. Its versions are 0 to {newest}.")
-        return Snapshot(name, self.path(name), wanted)
+        if isinstance(asked, datetime | str):
+            commits = self._commits(Snapshot(name, self.path(name)))
+            asked = version_at(name, commits, parse_moment(asked))
+        newest, oldest = newest_version(self.path(name)), oldest_readable(self.path(name) / LOG)
+        if not oldest <= asked <= newest:
+            known = f"has no version {asked}"
+            if 0 <= asked < oldest:
+                known = f"has no version {asked} any more: its log entries were cleaned up"
+            raise NotFoundError(f"{name} {known}. Its versions are {oldest} to {newest}.")
+        return Snapshot(name, self.path(name), asked)
+
+    def history(self, table: str, limit: int | None = None) -> list[HistoryEntry]:
+        """Return the commits of a table up to the referenced version, newest first.
+
+        Commits whose log entries were cleaned up are there too, from `system.archived_commits`.
+        Another writer may have cleaned up without keeping them: those are not there.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such table or version.
+        """
+        return self._commits(self.read(table), limit)
+
+    def archived_commits(self, table: str, table_id: str) -> list[HistoryEntry]:
+        """Return the commits of a table whose log entries were cleaned up, newest first."""
+        import polars as pl
+
+        if not self.exists(ARCHIVED_COMMITS):
+            return []
+        rows = self.read(ARCHIVED_COMMITS).scan()
+        ours = rows.filter(pl.col("table") == table, pl.col("table_id") == table_id)
+        newest_first = ours.unique("version").sort("version", descending=True).collect()
+        return [_archived(row) for row in newest_first.iter_rows(named=True)]
 
     def newest(self, table: str) -> Snapshot | None:
         """Pin a table to its newest version; None if it does not exist."""
         return Snapshot(table, self.path(table)) if self.exists(table) else None
+
+    def _commits(self, snapshot: Snapshot, limit: int | None = None) -> list[HistoryEntry]:
+        found = snapshot.history(limit)
+        oldest = found[-1].version if found else snapshot.version + 1
+        if oldest == 0 or len(found) == limit:
+            return found
+        known = {entry.version for entry in found}
+        archived = [
+            entry
+            for entry in self.archived_commits(snapshot.name, snapshot.table_id)
+            if entry.version <= snapshot.version and entry.version not in known
+        ]
+        merged = sorted([*found, *archived], key=lambda entry: entry.version, reverse=True)
+        return merged[:limit]
 
     def _names(self) -> Iterator[str]:
         for log in self.project.warehouse.glob("*/*/_delta_log"):
@@ -92,11 +154,13 @@ class Lakehouse:
                 yield name
 
 
-def healthy_and_damaged(lake: Lakehouse) -> tuple[list[Snapshot], dict[str, RunError]]:
-    """Return the newest version of every table, and apart why the others cannot be read."""
+def healthy_and_damaged(
+    lake: Lakehouse, names: Iterable[str]
+) -> tuple[list[Snapshot], dict[str, RunError]]:
+    """Return the newest version of tables, and apart why the others cannot be read."""
     healthy: list[Snapshot] = []
     damaged: dict[str, RunError] = {}
-    for name in lake.table_names():
+    for name in names:
         try:
             snapshot = lake.read(name)
             snapshot.verify()
@@ -106,16 +170,13 @@ def healthy_and_damaged(lake: Lakehouse) -> tuple[list[Snapshot], dict[str, RunE
     return healthy, damaged
 
 
-def split_reference(reference: str) -> tuple[str, int | None]:
-    """Split `schema.table@v3` into the table's name and the version.
-
-    Examples
-    --------
-    >>> split_reference("gold.sales@v3"), split_reference("gold.sales")
-    (('gold.sales', 3), ('gold.sales', None))
-    """
-    match = _REFERENCE.match(reference)
-    if match is None:
-        raise UsageError(f"{reference!r} is no table. Write schema.table or schema.table@v3.")
-    version = match["version"]
-    return match["table"], int(version) if version is not None else None
+def _archived(row: dict[str, Any]) -> HistoryEntry:
+    record = CommitRecord.model_validate_json(row["record"]) if row["record"] else None
+    return HistoryEntry(
+        version=row["version"],
+        timestamp=row["timestamp"].astimezone(UTC),
+        operation=row["operation"],
+        record=record,
+        restored=record.restored_version if record else None,
+        archived=True,
+    )

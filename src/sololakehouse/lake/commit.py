@@ -20,11 +20,12 @@ from sololakehouse.errors import RunError
 from sololakehouse.lake.catalog import Lakehouse
 from sololakehouse.lake.damage import LOG, log_versions, newest_version
 from sololakehouse.lake.failures import disk_error, disk_errors, one_line
+from sololakehouse.lake.history import RECORD_KEY
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.protocol import refuse_unwritable
 from sololakehouse.lake.staging import STAGING, staging_folder
 from sololakehouse.lake.statistics import file_statistics
-from sololakehouse.lake.table import RECORD_KEY, Snapshot
+from sololakehouse.lake.table import Snapshot
 from sololakehouse.provenance import Change, CommitRecord, Manifest, Run, content_manifest
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def commit_properties(
 
 
 class LakeWriter:
-    """Writes tables of a lakehouse on behalf of one run.
+    """Writes tables of a lakehouse on behalf of one run; `committed` is what it made so far.
 
     A commit is all or nothing: until it succeeds, readers see the table as it was, and files of a
     failed write are never part of a version.
@@ -75,6 +76,7 @@ class LakeWriter:
     def __init__(self, lake: Lakehouse, run: Run) -> None:
         self.lake = lake
         self.run = run
+        self.committed: list[Snapshot] = []
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -211,7 +213,8 @@ class LakeWriter:
         )
         version = delta.version() + 1
         flush(path / LOG / f"{version:020}.json", path / LOG)
-        return Snapshot(table, path, version)
+        self.committed.append(Snapshot(table, path, version))
+        return self.committed[-1]
 
     def record(self, change: Change, rows_written: int, manifest: Manifest) -> CommitRecord:
         """Return the record of a commit of this run; `manifest` is of the whole table."""

@@ -173,6 +173,7 @@ def _set_properties(writer: LakeWriter, before: Snapshot, properties: dict[str, 
         raise RunError(
             f"{before.name}: the retention could not be set: {one_line(error)}. Try again."
         ) from error
+    writer.committed.append(Snapshot(before.name, before.path))
 
 
 def _orphans(state: TableState, now: datetime) -> Iterator[Finding]:

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import NotFoundError, RunError, UsageError, shortened
-from sololakehouse.lake.catalog import Lakehouse, split_reference
+from sololakehouse.lake.catalog import Lakehouse
 from sololakehouse.lake.commit import LakeWriter
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.log import read_log
+from sololakehouse.lake.reference import split_reference
 from sololakehouse.provenance import Change, TableVersion, fingerprint
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def add_lease(writer: LakeWriter, reference: str, why: str) -> tuple[Lease, bool
     if table == LEASES:
         raise UsageError(f"{LEASES} cannot be leased: it holds the leases.")
     lake = writer.lake
+    if isinstance(version, datetime):
+        version = lake.read(table, timestamp=version).version
     wanted = TableVersion(table=table, version=version, table_id=lake.read(table).table_id)
     holder = Holder("person", writer.run.user)
     with table_lock(lake.project.warehouse, table):

@@ -243,7 +243,8 @@ def _commit(
         if isinstance(error, CommitFailedError):
             why = "another program wrote to it at the same time"
         raise RunError(f"{before.name} was not changed: {why}. Try again.") from error
-    return Snapshot(before.name, before.path)
+    writer.committed.append(Snapshot(before.name, before.path))
+    return writer.committed[-1]
 
 
 def arranged_record(

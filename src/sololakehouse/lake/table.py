@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +13,9 @@ from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 
 from sololakehouse.errors import RunError
+from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.damage import (
+    LOG,
     damaged_entry,
     log_damage,
     refuse_damaged_files,
@@ -22,30 +23,33 @@ from sololakehouse.lake.damage import (
     refuse_lost_lines,
 )
 from sololakehouse.lake.failures import disk_error, one_line
+from sololakehouse.lake.history import (
+    HistoryEntry,
+    commit_versions,
+    content_history,
+    read_commit,
+)
 from sololakehouse.lake.protocol import refuse_unreadable, unknown_feature, unreadable
-from sololakehouse.provenance import CommitRecord, TableVersion
+from sololakehouse.provenance import CommitRecord, ExpectationResult, TableVersion
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.connect.session import SparkSession
 
-RECORD_KEY = "sololakehouse"
+_SPARK_TYPES = {"long": "bigint", "integer": "int", "short": "smallint", "byte": "tinyint"}
 
 
 @dataclass(frozen=True)
-class HistoryEntry:
-    """One commit of a table, newest first in a history.
+class Column:
+    """One column as `slh describe` shows it; `type` is Spark SQL's name of the type."""
 
-    `timestamp` is in UTC; `record` is None for a commit that another writer made. `changes_data` is
-    False if the commit says that it changed no row and no schema: it only arranged files.
-    """
-
-    version: int
-    timestamp: datetime
-    operation: str
-    record: CommitRecord | None
-    changes_data: bool = True
+    name: str
+    type: str
+    nullable: bool
+    comment: str | None
 
 
 class Snapshot:
@@ -99,6 +103,65 @@ class Snapshot:
         """Column names with their Delta types, in the order of the table."""
         return {field.name: _type_name(field.type) for field in self._delta.schema().fields}
 
+    @property
+    def log(self) -> Path:
+        """The folder of the Delta log."""
+        return self.path / LOG
+
+    @cached_property
+    def fields(self) -> tuple[Column, ...]:
+        """The columns with Spark SQL's types, whether NULL is allowed, and their comments."""
+        return tuple(
+            Column(
+                name=field["name"],
+                type=_spark_type(field["type"]),
+                nullable=field["nullable"],
+                comment=field.get("metadata", {}).get("comment"),
+            )
+            for field in json.loads(self._delta.schema().to_json())["fields"]
+        )
+
+    @cached_property
+    def comment(self) -> str | None:
+        """What the table's maker said that it holds; None if nothing was said."""
+        said = self.record.details.get("comment") if self.record else None
+        return said or self._delta.metadata().description or None
+
+    @cached_property
+    def contract(self) -> FeatureContract | None:
+        """Keys and times of a feature table; None if the table is none.
+
+        Raises
+        ------
+        DefinitionError
+            The `feature.*` properties contradict each other.
+        """
+        return FeatureContract.from_properties(self.properties)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return [int(size) for size in self._actions("size_bytes")]
+
+    def _actions(self, column: str) -> list[Any]:
+        listed: Any = self._delta.get_add_actions().column(column)
+        return [value.as_py() for value in listed]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of this version's data files."""
+        return sum(self._sizes)
+
+    @property
+    def files(self) -> int:
+        """Number of this version's data files."""
+        return len(self._sizes)
+
+    @cached_property
+    def expectations(self) -> tuple[ExpectationResult, ...]:
+        """The results of the newest commit that checked expectations; empty if none did."""
+        records = (entry.record for entry in content_history(self.history()))
+        return next((r.expectations for r in records if r and r.expectations), ())
+
     @cached_property
     def rows(self) -> int:
         """Number of rows, from the commit record or else counted in the files."""
@@ -134,42 +197,44 @@ class Snapshot:
         return found or HistoryEntry(self.version, datetime.fromtimestamp(0, UTC), "UNKNOWN", None)
 
     def _entry(self, version: int) -> HistoryEntry | None:
-        log = self.path / "_delta_log" / f"{version:020}.json"
-        if not log.is_file():
-            return None
         try:
-            actions = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line]
-            infos = (action["commitInfo"] for action in actions if "commitInfo" in action)
-            about: dict[str, Any] = next(infos, {})
-            written = about.get(RECORD_KEY)
-            return HistoryEntry(
-                version=version,
-                timestamp=datetime.fromtimestamp(about.get("timestamp", 0) / 1000, UTC),
-                operation=str(about.get("operation", "UNKNOWN")),
-                record=CommitRecord.model_validate_json(written) if written else None,
-                changes_data=changes_data(actions),
-            )
+            return read_commit(self.log, version)
         except (ValueError, TypeError, OSError) as error:
-            raise damaged_entry(self.name, version, log, "is cut short or no JSON") from error
+            file = self.log / f"{version:020}.json"
+            raise damaged_entry(self.name, version, file, "is cut short or no JSON") from error
 
     def history(self, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits up to this version, newest first.
 
         They are read from the Delta log itself: `DeltaTable.history` numbers the commits of a
-        table that has newer ones wrongly. Commits whose log file has been cleaned up are not there.
+        table that has newer ones wrongly. Commits whose log file has been cleaned up are not
+        there; `Lakehouse.history` has them too.
         """
-        last = -1 if limit is None else max(-1, self.version - limit)
-        entries = (self._entry(version) for version in range(self.version, last, -1))
+        versions = [version for version in commit_versions(self.log) if version <= self.version]
+        wanted = versions[::-1][:limit]
+        entries = (self._entry(version) for version in wanted)
         return [entry for entry in entries if entry is not None]
 
     def record_of(self, fingerprint: str) -> CommitRecord | None:
-        """Return the newest record with a fingerprint in the history; None if there is none."""
-        records = (entry.record for entry in self.history())
+        """Return the newest record with a fingerprint in the history; None if there is none.
+
+        Commits that a restore took back do not count.
+        """
+        records = (entry.record for entry in content_history(self.history()))
         return next((r for r in records if r and r.fingerprint == fingerprint), None)
 
     def file_uris(self) -> list[str]:
         """Return the data files of this version."""
         return list(self._delta.file_uris())
+
+    def rows_beside(self, other: Snapshot) -> int:
+        """Return the number of rows in this version's files that the other version lacks.
+
+        Files whose writer left no statistics count as without rows.
+        """
+        theirs = set(other._actions("path"))
+        counts = zip(self._actions("path"), self._actions("num_records"), strict=True)
+        return sum(rows or 0 for path, rows in counts if path not in theirs)
 
     def has_transaction(self, transaction: Transaction) -> bool:
         """Whether the application's transaction, or a later one, is part of this version."""
@@ -219,6 +284,39 @@ class Snapshot:
         """
         refuse_lost_lines(self._delta, self.path, self.name, self.record)
 
+    def scans_beside(self, other: Snapshot) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+        """Scan this and the other version without the files that both have.
+
+        Whole versions are scanned where a file is not all that there is to know: partitions,
+        deletion vectors, renamed columns.
+        """
+        if not (self._is_plain and other._is_plain):
+            return self.scan(), other.scan()
+        ours, theirs = self.file_uris(), other.file_uris()
+        both = set(ours) & set(theirs)
+        return self._scan_files(ours, both), other._scan_files(theirs, both)
+
+    def has_files_of(self, other: Snapshot) -> bool:
+        """Whether both versions have the same files, and so the same rows."""
+        plain = self._is_plain and other._is_plain
+        return plain and set(self.file_uris()) == set(other.file_uris())
+
+    @property
+    def _is_plain(self) -> bool:
+        partitions = self._delta.metadata().partition_columns
+        return not partitions and self._delta.protocol().min_reader_version == 1
+
+    def _scan_files(self, files: list[str], without: set[str]) -> pl.LazyFrame:
+        import polars as pl
+
+        schema = self.scan().collect_schema()
+        wanted = [file for file in files if file not in without]
+        if not wanted:
+            return pl.LazyFrame(schema=schema)
+        return pl.scan_parquet(
+            wanted, schema=schema, missing_columns="insert", extra_columns="ignore"
+        )
+
     def to_arrow(self) -> pa.Table:
         """Read the whole version into memory as an Arrow table."""
         return self.to_polars().to_arrow()
@@ -226,6 +324,18 @@ class Snapshot:
     def to_pandas(self) -> pd.DataFrame:
         """Read the whole version into memory as a pandas frame."""
         return self.to_polars().to_pandas()
+
+    def to_spark(self, session: SparkSession) -> DataFrame:
+        """Give the version as a lazy DataFrame of an open Spark session.
+
+        Parameters
+        ----------
+        session
+            A session whose engine reads Delta tables from this machine's files, as the one of
+            `sololakehouse.engine.Engine.start()`. The DataFrame lives as long as the session.
+        """
+        reader = session.read.format("delta").option("versionAsOf", str(self.version))
+        return reader.load(str(self.path))
 
 
 def _cannot_be_opened(
@@ -238,22 +348,16 @@ def _cannot_be_opened(
     return said or RunError(f"{name} cannot be read from {path}: {one_line(error)}.")
 
 
-def changes_data(actions: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a commit of these actions changed rows or schema, by what Delta's actions say.
-
-    Examples
-    --------
-    >>> changes_data([{"commitInfo": {}}, {"add": {"path": "a.parquet", "dataChange": False}}])
-    False
-    """
-    for action in actions:
-        if action.keys() & {"metaData", "protocol"}:
-            return True
-        for kind in ("add", "remove"):
-            if action.get(kind, {"dataChange": False}).get("dataChange", True):
-                return True
-    return False
-
-
 def _type_name(delta_type: Any) -> str:
     return str(getattr(delta_type, "type", delta_type))
+
+
+def _spark_type(kind: Any) -> str:
+    if isinstance(kind, str):
+        return _SPARK_TYPES.get(kind, kind)
+    if kind["type"] == "array":
+        return f"array<{_spark_type(kind['elementType'])}>"
+    if kind["type"] == "map":
+        return f"map<{_spark_type(kind['keyType'])},{_spark_type(kind['valueType'])}>"
+    fields = (f"{field['name']}:{_spark_type(field['type'])}" for field in kind["fields"])
+    return f"struct<{','.join(fields)}>"

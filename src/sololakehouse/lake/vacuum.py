@@ -12,8 +12,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from sololakehouse.errors import RunError
-from sololakehouse.lake.archive import ARCHIVE, archive_commits
-from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.archive import archive_commits
+from sololakehouse.lake.catalog import ARCHIVED_COMMITS, Lakehouse
 from sololakehouse.lake.commit import LakeWriter
 from sololakehouse.lake.failures import disk_errors, one_line
 from sololakehouse.lake.leases import Lease, active_leases, all_leases, leased_versions
@@ -305,7 +305,7 @@ def _planned(state: TableState, rules: _Rules) -> TablePlan:
     needed = log.files_of(kept)
     old = [file for file in state.files if file.path in log.known_files - needed]
     orphans = state.orphans(rules.now)
-    forever = rules.retention_days is None or state.table == ARCHIVE
+    forever = rules.retention_days is None or state.table == ARCHIVED_COMMITS
     before = 0 if forever else min(kept)
     entries = [file for file in log.files if file.version < before]
     return TablePlan(state, kept, tuple(old), tuple(orphans), tuple(entries))

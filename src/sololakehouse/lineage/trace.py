@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sololakehouse.lake import Lakehouse
+from sololakehouse.lake.history import content_history, file_hashes
 from sololakehouse.provenance import CommitRecord
 
 
@@ -63,7 +64,7 @@ class TraceNode:
 
 
 def trace(lake: Lakehouse, reference: str) -> TraceNode:
-    """Trace `schema.table` or `schema.table@v3` to its landing files.
+    """Trace a table, also `schema.table@v3` or at a moment, to its landing files.
 
     Raises
     ------
@@ -85,10 +86,11 @@ class _Tracer:
 
     def _read(self, reference: str) -> TraceNode:
         snapshot = self._lake.read(reference)
-        records = [entry.record for entry in snapshot.history() if entry.record]
+        commits = content_history(self._lake.history(reference))
+        records = [entry.record for entry in commits if entry.record]
         files: dict[str, str] = {}
         for record in reversed(records):
-            files |= record.details.get("files", {})
+            files |= file_hashes(record)
         newest = records[0] if records else None
         inputs = tuple(self.node(str(source)) for source in newest.inputs) if newest else ()
         return TraceNode(snapshot.name, snapshot.version, newest, files, inputs)

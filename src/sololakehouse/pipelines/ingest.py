@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sololakehouse.config import ColumnType, Source
 from sololakehouse.errors import IngestError, suggestion
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.lake.history import content_history
 from sololakehouse.pipelines.csv_file import CsvFile
 from sololakehouse.provenance import Change, fingerprint
 
@@ -94,9 +95,12 @@ def ingest(
 
 
 def ingested_files(table: Snapshot | None) -> dict[str, str]:
-    """Return path and SHA-256 of every file that is in a bronze table, from its commit records."""
+    """Return path and SHA-256 of every file that is in a bronze table, from its commit records.
+
+    Files of commits that a restore took back are not in the table, and are taken again.
+    """
     files: dict[str, str] = {}
-    for entry in reversed(table.history() if table else []):
+    for entry in reversed(content_history(table.history()) if table else []):
         if entry.record and entry.record.operation == OPERATION:
             files |= entry.record.details["files"]
     return files

@@ -139,6 +139,8 @@ def _decide(
     inputs = {name: versions[name].table_version for name in tables}
     if newest.record.fingerprint == step_fingerprint(node, inputs):
         return "up to date", f"v{newest.version}"
+    if newest.record.restored_version is not None:
+        return "run", f"it was restored to v{newest.record.restored_version}"
     before = {source.table: source.content for source in newest.record.inputs}
     moved = [name for name in tables if before.get(name) != inputs[name].content]
     return "run", f"{moved[0]} has a new version" if moved else "its definition changed"

@@ -1,14 +1,18 @@
-"""One question in Spark SQL over all tables of the lakehouse."""
+"""One question in Spark SQL over all tables of the lakehouse, `system` included."""
 
 from __future__ import annotations
 
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
 from sololakehouse.errors import NotFoundError, UsageError
-from sololakehouse.lake import Lakehouse
+from sololakehouse.lake import Lakehouse, system
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.declarations import first_line
+from sololakehouse.pipelines.time_travel import Clause, as_moment, clauses, pinned, with_clauses
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,28 +25,32 @@ def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
     ----------
     text
         One Spark SQL query. A table's newest version is read, unless the query says
-        `VERSION AS OF`.
+        `VERSION AS OF`, `TIMESTAMP AS OF` or `schema.table@v3`. A moment is text with a time zone
+        or an expression of type TIMESTAMP, and means the version that `Lakehouse.read` gives.
     limit
         Greatest number of rows to return.
 
     Raises
     ------
     NotFoundError
-        The query names a table that does not exist.
+        The query names a table or a version that does not exist.
     UsageError
-        The text is no query, or the engine cannot run it.
+        The text is no query, a moment has no time zone, or the engine cannot run the query.
     RunError
         A table's file is damaged, or a table has a Delta feature that cannot be read here.
     """
+    text = with_clauses(text)
     names = sql.tables_in_query(text)
-    with Engine.start() as engine:
+    for name in sorted(names):
+        if name not in system.VIEWS and not lake.exists(name):
+            raise NotFoundError.of("table", name, [*lake.table_names(), *system.VIEWS])
+    asked = clauses(text)
+    with Engine.start() as engine, tempfile.TemporaryDirectory() as folder:
+        versions = {clause: _version(lake, engine, clause) for clause in asked}
+        query = pinned(text, versions.__getitem__)
         for name in sorted(names):
-            if not lake.exists(name):
-                raise NotFoundError.of("table", name, lake.table_names())
-            newest = lake.read(name)
-            newest.verify_log()
-            engine.register(_engine_name(name), newest.path)
-        query = sql.renamed(text, {name: _engine_name(name) for name in names})
+            _register(lake, engine, name, Path(folder))
+        query = sql.renamed(query, {name: _engine_name(name) for name in names})
         try:
             frame = engine.session.sql(query.rstrip().rstrip(";"))
             return (frame if limit is None else frame.limit(limit)).toArrow()
@@ -50,6 +58,42 @@ def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
             for name in sorted(names):
                 lake.read(name).verify()
             raise UsageError(f"The query failed: {first_line(error)}") from error
+
+
+def _register(lake: Lakehouse, engine: Engine, name: str, folder: Path) -> None:
+    if name not in system.VIEWS:
+        newest = lake.read(name)
+        newest.verify_log()
+        engine.register(_engine_name(name), newest.path)
+        return
+    place = folder / name
+    place.mkdir()
+    system.view(lake, name).write_parquet(place / "part-0.parquet")
+    engine.register(_engine_name(name), place, "parquet")
+
+
+def _version(lake: Lakehouse, engine: Engine, clause: Clause) -> int:
+    if clause.table in system.VIEWS:
+        raise UsageError(
+            f"{clause.table} is computed from the logs when it is asked, and has no versions. "
+            "Filter by its timestamp instead."
+        )
+    if isinstance(clause.at, int):
+        asked = lake.read(clause.table, version=clause.at)
+    else:
+        moment = clause.at if clause.at is not None else _evaluated(engine, clause)
+        asked = lake.read(clause.table, timestamp=moment)
+    asked.verify_log()
+    return asked.version
+
+
+def _evaluated(engine: Engine, clause: Clause) -> datetime:
+    try:
+        answer = engine.session.sql(f"SELECT {clause.expression} AS moment").toArrow()
+    except Exception as error:
+        raise UsageError(f"{clause.expression} cannot be computed: {first_line(error)}") from error
+    moment = as_moment(clause, answer.column("moment")[0].as_py())
+    return moment.astimezone(UTC) if moment.tzinfo else moment
 
 
 def _engine_name(table: str) -> str:

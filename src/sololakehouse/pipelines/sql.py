@@ -68,7 +68,7 @@ def definitions(text: str, where: str) -> Iterator[SqlDefinition | SqlFlow]:
     DefinitionError
         A statement cannot be parsed or defines something that is not supported.
     """
-    for statement in _statements(_tokens(text, where)):
+    for statement in _statements(tokens_of(text, where)):
         words = [token.text.upper() for token in statement[:2]]
         read = _flow if words == ["CREATE", "FLOW"] else _definition
         yield read(text, statement, where)
@@ -86,7 +86,7 @@ def normal_form(query: str) -> str:
 
     return " ".join(
         _token_text(query, token) if token.token_type in _literal_types() else _upper(token)
-        for token in _tokens(query, "query")
+        for token in tokens_of(query, "query")
         if token.token_type is not TokenType.SEMICOLON
     )
 
@@ -102,7 +102,7 @@ def tables_in(query: str, where: str = "query") -> set[str]:
     from sqlglot import exp
     from sqlglot.optimizer.scope import traverse_scope
 
-    tree = _parsed(query, where)
+    tree = parse(query, where)
     return {
         ".".join(part.name for part in source.parts)
         for scope in traverse_scope(tree)
@@ -122,7 +122,7 @@ def is_query(text: str) -> bool:
     from sqlglot import exp
 
     try:
-        return isinstance(_parsed(text, "query"), exp.Query | exp.Values)
+        return isinstance(parse(text, "query"), exp.Query | exp.Values)
     except DefinitionError:
         return True
 
@@ -138,7 +138,7 @@ def functions_in(text: str) -> set[str]:
     >>> sorted(functions_in("SELECT rand(), now AS x, t.current_date, current_timestamp FROM t"))
     ['current_timestamp', 'rand']
     """
-    tokens = [token.text.lower() for token in _tokens(text, "query")]
+    tokens = [token.text.lower() for token in tokens_of(text, "query")]
     before = ["", *tokens]
     after = [*tokens[1:], "", ""]
     return {
@@ -162,7 +162,7 @@ def renamed(query: str, names: Mapping[str, str]) -> str:
     >>> renamed("SELECT 'system.runs' FROM system.runs", {"system.runs": "other.runs"})
     "SELECT 'system.runs' FROM other.runs"
     """
-    tokens = _tokens(query, "query")
+    tokens = tokens_of(query, "query")
     text, position = [], 0
     for schema, dot, table in zip(tokens, tokens[1:], tokens[2:], strict=False):
         name = f"{schema.text}.{table.text}"
@@ -183,10 +183,10 @@ def tables_in_query(text: str) -> set[str]:
     from sqlglot import exp
 
     try:
-        statements = len(list(_statements(_tokens(text, "query"))))
+        statements = len(list(_statements(tokens_of(text, "query"))))
         if statements != 1:
             raise UsageError(f"Ask one query at a time; this text holds {statements} statements.")
-        tree = _parsed(text.rstrip().rstrip(";"), "query")
+        tree = parse(text.rstrip().rstrip(";"), "query")
     except DefinitionError as error:
         raise UsageError(f"{error}.") from error
     if not isinstance(tree, exp.Query):
@@ -197,7 +197,14 @@ def tables_in_query(text: str) -> set[str]:
     return tables_in(text)
 
 
-def _tokens(text: str, where: str) -> list[Token]:
+def tokens_of(text: str, where: str) -> list[Token]:
+    """Split Spark SQL into tokens; `where` is for the message.
+
+    Raises
+    ------
+    DefinitionError
+        The text is no SQL.
+    """
     from sqlglot import errors
     from sqlglot.dialects import Spark
 
@@ -245,13 +252,13 @@ def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
     written = [_token_text(text, token) for token in kept]
     if kind == "streaming table":
         written[1:3] = ["MATERIALIZED", "VIEW"]
-    header = _parsed(" ".join([*written, "AS SELECT 1"]), place)
+    header = parse(" ".join([*written, "AS SELECT 1"]), place)
     if not isinstance(header, exp.Create):
         raise DefinitionError(f"{place}: the head of this {kind} cannot be read.")
     comment = header.find(exp.SchemaCommentProperty)
     name = header.find(exp.Table)
     if query is not None:
-        _parsed(streams_renamed(query, lambda table: table), place)
+        parse(streams_renamed(query, lambda table: table), place)
     return SqlDefinition(
         kind=kind,
         name=".".join(part.name for part in name.parts) if name else "",
@@ -333,7 +340,7 @@ def _flow(text: str, tokens: list[Token], where: str) -> SqlFlow:
             "table BY NAME SELECT ..."
         )
     query = text[tokens[start].start : tokens[-1].end + 1]
-    _parsed(streams_renamed(query, lambda table: table), place)
+    parse(streams_renamed(query, lambda table: table), place)
     named = "".join(token.text for token in tokens[insert + 2 : start - 2])
     return SqlFlow(tokens[2].text, named, query, tokens[0].line)
 
@@ -346,7 +353,7 @@ def streams_renamed(query: str, rename: Callable[[str], str]) -> str:
     >>> streams_renamed("SELECT * FROM STREAM(silver.a) JOIN b", str.upper)
     'SELECT * FROM SILVER.A JOIN b'
     """
-    tokens = _tokens(query, "query")
+    tokens = tokens_of(query, "query")
     text, position, index = [], 0, 0
     while index < len(tokens):
         found = _stream_at(tokens, index)
@@ -405,7 +412,14 @@ def _string(node: Any) -> str:
     return "".join(literal.name for literal in node.find_all(exp.Literal))
 
 
-def _parsed(text: str, place: str) -> Any:
+def parse(text: str, place: str) -> Any:
+    """Parse one statement of Spark SQL; `place` is for the message.
+
+    Raises
+    ------
+    DefinitionError
+        The text cannot be parsed.
+    """
     import sqlglot
     from sqlglot import errors
 

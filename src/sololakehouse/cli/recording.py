@@ -1,0 +1,51 @@
+"""Commands leave a trace in `system.runs` and `system.steps`, whatever becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sololakehouse.lake import Lakehouse
+    from sololakehouse.lake.run_log import RunLog
+
+
+@contextmanager
+def recorded(lake: Lakehouse, command: str, *arguments: str) -> Iterator[RunLog]:
+    """Begin a run, and write what it did when it ends; a failure to write it only warns.
+
+    The project's lock is held meanwhile.
+
+    Raises
+    ------
+    BusyError
+        Another command is writing to the project.
+    """
+    from sololakehouse.lake import LakeWriter
+    from sololakehouse.lake.lock import project_lock
+    from sololakehouse.lake.run_log import RunLog
+    from sololakehouse.provenance import Run
+
+    with project_lock(lake.project.warehouse, f"slh {command}"):
+        run = Run.start(lake.project.folder, lake.project.settings.engine)
+        log = RunLog(LakeWriter(lake, run), command, " ".join(arguments))
+        try:
+            yield log
+        except BaseException as error:
+            _write(log, error)
+            raise
+        _write(log, None)
+
+
+def _write(log: RunLog, error: BaseException | None) -> None:
+    try:
+        log.write(error)
+    except Exception as problem:  # noqa: BLE001  (the command's own work is done or has failed)
+        click.echo(
+            f"Warning: system.runs and system.steps could not be written: {problem}. "
+            "What the run committed is in the tables and in system.table_commits.",
+            err=True,
+        )
