@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sololakehouse.errors import NotFoundError, RunError
+from sololakehouse.lake.catalog import ARCHIVED_COMMITS
 from sololakehouse.lake.leases import Holder, active_leases, add_lease, drop_leases, lease_inputs
 from sololakehouse.lake.log import read_log
 from sololakehouse.lake.vacuum import plan_vacuum, vacuum
