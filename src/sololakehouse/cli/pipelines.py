@@ -69,7 +69,7 @@ def ingest_sources(
         results = []
         for name in wanted:
             begin(name)
-            results.append(ingest_source(lake, writer, name, on_file=None))
+            results.append(ingest_source(lake, writer, name))
     return results
 
 

@@ -17,6 +17,7 @@ from deltalake.transaction import AddAction, RemoveAction
 from sololakehouse.errors import RunError
 from sololakehouse.lake.catalog import Lakehouse
 from sololakehouse.lake.lock import table_lock
+from sololakehouse.lake.replace import without_rows
 from sololakehouse.lake.statistics import file_statistics
 from sololakehouse.lake.table import RECORD_KEY, Snapshot
 from sololakehouse.provenance import Change, CommitRecord, Manifest, Run, content_manifest
@@ -105,6 +106,7 @@ class LakeWriter:
         properties: Mapping[str, str] | None = None,
         transaction: Transaction | None = None,
         evolve: bool = False,
+        removes: pl.Expr | None = None,
     ) -> Snapshot:
         """Make the staged Parquet files a new version of the table.
 
@@ -125,6 +127,8 @@ class LakeWriter:
             files are left out and the newest version is returned.
         evolve
             Whether an append may add columns; older rows have NULL there.
+        removes
+            Rows of the table that an append takes out in the same commit, as a predicate.
 
         Raises
         ------
@@ -149,12 +153,12 @@ class LakeWriter:
             actions: list[AddAction | RemoveAction] = [
                 _moved(file, path, self.run.run_id) for file in files
             ]
-            attempts = APPEND_ATTEMPTS if mode == "append" else 1
+            attempts = APPEND_ATTEMPTS if mode == "append" and removes is None else 1
             while True:
                 attempts -= 1
                 try:
                     return self._commit_once(
-                        table, actions, schema, change, written, mode, transaction
+                        table, actions, schema, change, written, mode, transaction, removes
                     )
                 except CommitFailedError:
                     if not attempts:
@@ -170,12 +174,25 @@ class LakeWriter:
         written: Manifest,
         mode: Literal["append", "overwrite"],
         transaction: Transaction | None,
+        removes: pl.Expr | None,
     ) -> Snapshot:
         path = self.lake.path(table)
         delta = DeltaTable(path)
         manifest = written
+        before = Snapshot(table, path, delta.version())
         if mode == "append":
-            manifest = _manifest_of(Snapshot(table, path, delta.version()), written) + written
+            manifest = _manifest_of(before, written) + written
+        if removes is not None and before.rows:
+            with self.staging() as folder:
+                replaced = without_rows(
+                    before,
+                    removes,
+                    change.left_out,
+                    folder,
+                    lambda file: _moved(file, path, self.run.run_id),
+                )
+            actions.extend(replaced.actions)
+            manifest -= replaced.removed
         delta.create_write_transaction(
             actions,
             mode=mode,
@@ -277,4 +294,5 @@ def _moved(file: Path, table_folder: Path, run_id: str) -> AddAction:
 
 def _remove(actions: Iterable[AddAction | RemoveAction], table_folder: Path) -> None:
     for action in actions:
-        (table_folder / action.path).unlink(missing_ok=True)
+        if isinstance(action, AddAction):
+            (table_folder / action.path).unlink(missing_ok=True)

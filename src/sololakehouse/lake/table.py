@@ -75,6 +75,13 @@ class Snapshot:
         return {field.name: _type_name(field.type) for field in self._delta.schema().fields}
 
     @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The columns with their Arrow types, in the order of the table."""
+        import pyarrow as pa
+
+        return pa.schema(self._delta.schema().to_arrow())
+
+    @cached_property
     def rows(self) -> int:
         """Number of rows, from the commit record or else from the file statistics."""
         record = self.record
