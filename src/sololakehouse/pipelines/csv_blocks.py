@@ -29,7 +29,9 @@ _LF, _CR = 10, 13
 class Readable(Protocol):
     """What gives bytes, and none at its end."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """Read about `size` bytes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,21 @@ def _whole_records(data: bytes, dialect: Dialect, line: int, *, final: bool) -> 
     quotes = _positions(data, dialect.quote)
     if not _is_regular(data, quotes, dialect):
         return _whole_by_csv(data, dialect, line, final=final), False
-    if len(quotes) % 2 == 0:
-        return (len(data) if final else _last_line_end(data, len(data))), True
-    opener = _opener(quotes)
-    if final:
-        raise dialect.unended(line + line_ends(data[:opener]))
-    return _last_line_end(data, opener), True
+    if not final:
+        return _last_record_end(data, quotes), True
+    if len(quotes) % 2:
+        raise dialect.unended(line + line_ends(data[: _opener(quotes)]))
+    return len(data), True
+
+
+def _last_record_end(data: bytes, quotes: np.ndarray[Any, Any]) -> int:
+    end = _last_line_end(data, len(data))
+    while end:
+        before = int(quotes.searchsorted(end))
+        if before % 2 == 0:
+            break
+        end = _last_line_end(data, int(quotes[before - 1]))
+    return end
 
 
 def _last_line_end(data: bytes, limit: int) -> int:
