@@ -12,7 +12,7 @@ from sololakehouse.features.training_set import TrainingSetSpec
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.metrics import compute_metrics
 from sololakehouse.models.registry import resolve
-from sololakehouse.provenance import Change, fingerprint
+from sololakehouse.provenance import Change, TableVersion, fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,7 +98,7 @@ def evaluate(
     _require(predicted, [*keys, timestamp])
     _require(known, [*keys, label])
     inputs = [predicted.table_version, known.table_version]
-    mark = fingerprint(OPERATION, [source.model_dump() for source in inputs], label, METRICS, keys)
+    mark = fingerprint(OPERATION, [_identity(source) for source in inputs], label, METRICS, keys)
     before = lake.newest(EVALUATIONS)
     if before is not None and before.record_of(mark) is not None:
         return Evaluation(_stored(before, predicted, known), before, up_to_date=True)
@@ -107,6 +107,11 @@ def evaluate(
     change = Change(OPERATION, mark, inputs)
     snapshot = writer.write_frame(EVALUATIONS, frame, change, mode="append")
     return Evaluation(_stored(snapshot, predicted, known), snapshot, up_to_date=False)
+
+
+def _identity(source: TableVersion) -> dict[str, Any]:
+    table_id, version = source.content
+    return {"table": source.table, "version": version, "table_id": table_id}
 
 
 def _require(snapshot: Snapshot, columns: Sequence[str]) -> None:
@@ -159,9 +164,9 @@ def _table_rows(rows: list[dict[str, Any]], predicted: Snapshot, known: Snapshot
     details = predicted.record.details if predicted.record else {}
     return frame.select(
         pl.lit(predicted.name).alias("predictions"),
-        pl.lit(predicted.version, pl.Int64).alias("predictions_version"),
+        pl.lit(predicted.data_version, pl.Int64).alias("predictions_version"),
         pl.lit(known.name).alias("labels"),
-        pl.lit(known.version, pl.Int64).alias("labels_version"),
+        pl.lit(known.data_version, pl.Int64).alias("labels_version"),
         pl.lit(details.get("model"), pl.String).alias("model_name"),
         pl.lit(details.get("model_version"), pl.Int32).alias("model_version"),
         pl.all(),
@@ -171,9 +176,9 @@ def _table_rows(rows: list[dict[str, Any]], predicted: Snapshot, known: Snapshot
 def _stored(snapshot: Snapshot, predicted: Snapshot, known: Snapshot) -> tuple[dict[str, Any], ...]:
     rows = snapshot.scan().filter(
         predictions=predicted.name,
-        predictions_version=predicted.version,
+        predictions_version=predicted.data_version,
         labels=known.name,
-        labels_version=known.version,
+        labels_version=known.data_version,
     )
     shown = rows.sort("month").select("month", "rows", "unknown", "share_positive", *METRICS)
     return tuple(shown.collect().to_dicts())

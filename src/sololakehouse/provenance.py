@@ -14,16 +14,23 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
 MODULUS = 2**64
 _GOLDEN_RATIO = 0x9E3779B97F4A7C15
+_MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_LAST_SHIFT = 31
+_BLOCK = 32_768
+_ROWS = "rows of the frame"
+_ROW_SUM = "sum of the rows"
 
 
 def fingerprint(*parts: Any) -> str:
@@ -86,11 +93,25 @@ class _Record(BaseModel):
 
 
 class TableVersion(_Record):
-    """A table at one of its versions. `table_id` tells it from a later table of the same name."""
+    """A table at one of its versions.
+
+    Attributes
+    ----------
+    table_id
+        Tells the table from a later one of the same name.
+    data_version
+        The older version that has the same rows, if this one only arranged files or set retention.
+    """
 
     table: str
     version: int
     table_id: str
+    data_version: int | None = None
+
+    @property
+    def content(self) -> tuple[str, int]:
+        """What decides the rows: the table's identifier, and the version that wrote them."""
+        return self.table_id, self.version if self.data_version is None else self.data_version
 
     def __str__(self) -> str:
         return f"{self.table}@v{self.version}"
@@ -190,40 +211,90 @@ def content_manifest(frame: pl.LazyFrame, left_out: Iterable[str] = ()) -> Manif
     schema = frame.collect_schema()
     out = tuple(sorted(set(left_out) & set(schema)))
     columns = [name for name in schema if name not in out]
-    values = frame.select(_value_hash(name, schema[name]).alias(name) for name in columns)
-    row = pl.sum_horizontal(columns) if columns else pl.lit(0, dtype=pl.UInt64)
-    sums = values.select(
-        pl.len().cast(pl.UInt64).alias("rows of the frame"),
-        _mix(row).sum().alias("sum of the rows"),
-        *(pl.col(name).sum() for name in columns),
+    canonical = [_canonical(name, schema[name]) for name in columns]
+    seeds = [_seed(kind, name) for name, (kind, _) in zip(columns, canonical, strict=True)]
+    words = frame.select(
+        word.alias(name) for name, (_, word) in zip(columns, canonical, strict=True)
     )
-    rows, row_sum, *totals = sums.collect(engine="streaming").row(0)
+    sums = words.map_batches(
+        partial(_hash_sums, seeds=seeds),
+        streamable=True,
+        schema=dict.fromkeys([_ROWS, _ROW_SUM, *columns], pl.UInt64()),
+    )
+    rows, row_sum, *totals = sums.sum().collect(engine="streaming").row(0)
     by_name = dict(zip(columns, totals, strict=True))
     return Manifest(rows=rows, row_sum=row_sum, columns=by_name, left_out=out)
 
 
-def _value_hash(name: str, dtype: pl.DataType) -> pl.Expr:
+def _seed(kind: str, name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{kind}:{name}".encode(), digest_size=8).digest())
+
+
+def _canonical(name: str, dtype: pl.DataType) -> tuple[str, pl.Expr]:
     import polars as pl
 
-    kind, bits = _canonical_bits(pl.col(name), dtype)
-    seed = int.from_bytes(hashlib.blake2b(f"{kind}:{name}".encode(), digest_size=8).digest())
-    null = _unsigned((seed + _GOLDEN_RATIO) % MODULUS)
-    return _mix(bits ^ _unsigned(seed)).fill_null(_mix(null))
-
-
-def _canonical_bits(column: pl.Expr, dtype: pl.DataType) -> tuple[str, pl.Expr]:
-    import polars as pl
-
+    column = pl.col(name)
     if dtype.is_integer() or dtype == pl.Boolean or dtype in (pl.Date, pl.Time):
         return "integer", column.cast(pl.Int64).reinterpret(signed=False)
     if dtype.is_float():
-        number = column.cast(pl.Float64) + pl.lit(0.0)
-        number = pl.when(number.is_nan()).then(pl.lit(float("nan"))).otherwise(number)
-        return "float", number.reinterpret(dtype=pl.UInt64)
+        return "float", column.cast(pl.Float64)
     if dtype.is_temporal():
         moment = column.dt.cast_time_unit("us").cast(pl.Int64)
         return "instant", moment.reinterpret(signed=False)
     return "text", _text_hash(column, dtype)
+
+
+def _hash_sums(words: pl.DataFrame, seeds: Sequence[int]) -> pl.DataFrame:
+    """Sum the hashes of some rows, block by block: a block of all columns stays in the cache."""
+    import numpy as np
+    import polars as pl
+
+    columns = [_Words.of(column, seed) for column, seed in zip(words, seeds, strict=True)]
+    totals = np.zeros((1, len(columns) + 2), np.uint64)
+    totals[0, 0] = words.height
+    buffers = np.empty((3, _BLOCK), np.uint64)
+    for start in range(0, words.height, _BLOCK):
+        block = slice(start, min(start + _BLOCK, words.height))
+        hashes, scratch, rows = buffers[:, : block.stop - start]
+        rows.fill(0)
+        for index, column in enumerate(columns):
+            column.copy(block, hashes)
+            _mix(hashes, scratch)
+            np.add(rows, hashes, out=rows)
+            totals[:, index + 2] += hashes.sum()
+        _mix(rows, scratch)
+        totals[:, 1] += rows.sum()
+    return pl.from_numpy(totals, schema=[_ROWS, _ROW_SUM, *words.columns])
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Some values of a column as 64-bit words; `nulls` marks the NULLs, None if there is none."""
+
+    values: np.ndarray[Any, Any]
+    nulls: np.ndarray[Any, Any] | None
+    seed: int
+
+    @classmethod
+    def of(cls, column: pl.Series, seed: int) -> _Words:
+        if not column.null_count():
+            return cls(column.to_numpy(), None, seed)
+        return cls(column.fill_null(0).to_numpy(), column.is_null().to_numpy(), seed)
+
+    def copy(self, block: slice, words: np.ndarray[Any, Any]) -> None:
+        import numpy as np
+
+        if self.values.dtype == np.float64:
+            numbers = np.add(self.values[block], 0.0, out=words.view(np.float64))
+            unknown = np.isnan(numbers)
+            if unknown.any():
+                np.copyto(numbers, np.nan, where=unknown)
+            np.bitwise_xor(words, np.uint64(self.seed), out=words)
+        else:
+            np.bitwise_xor(self.values[block], np.uint64(self.seed), out=words)
+        if self.nulls is not None:
+            null = np.uint64((self.seed + _GOLDEN_RATIO) % MODULUS)
+            np.copyto(words, null, where=self.nulls[block])
 
 
 def _text_hash(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -240,16 +311,15 @@ def _text_hash(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return text.nchash.xxh3_64()  # type: ignore[attr-defined, no-any-return]
 
 
-def _mix(bits: pl.Expr) -> pl.Expr:
-    bits = (bits ^ (bits // _unsigned(2**30))) * _unsigned(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits // _unsigned(2**27))) * _unsigned(0x94D049BB133111EB)
-    return bits ^ (bits // _unsigned(2**31))
+def _mix(words: np.ndarray[Any, Any], scratch: np.ndarray[Any, Any]) -> None:
+    import numpy as np
 
-
-def _unsigned(value: int) -> pl.Expr:
-    import polars as pl
-
-    return pl.lit(value, dtype=pl.UInt64)
+    for shift, factor in _MIXING:
+        np.right_shift(words, np.uint64(shift), out=scratch)
+        np.bitwise_xor(words, scratch, out=words)
+        np.multiply(words, np.uint64(factor), out=words)
+    np.right_shift(words, np.uint64(_LAST_SHIFT), out=scratch)
+    np.bitwise_xor(words, scratch, out=words)
 
 
 class CommitRecord(_Record):
@@ -271,6 +341,9 @@ class CommitRecord(_Record):
         Content of the whole table at this version.
     details
         What only this operation has: a training set's recipe, an ingested file's SHA-256.
+    data_version
+        For a commit that changed no row: the version that did. Everything in the record but
+        operation, run and `rows_written` is then of that version.
     """
 
     operation: str
@@ -284,6 +357,7 @@ class CommitRecord(_Record):
     manifest: Manifest
     expectations: tuple[ExpectationResult, ...] = ()
     details: dict[str, Any] = {}
+    data_version: int | None = None
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,16 @@ def _exit_code() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except _unreadable_rows() as error:
+        said = str(error).strip().splitlines()[0]
+        click.echo(f"Error: Rows cannot be read: {said}. Its file is damaged.", err=True)
+        return SoloLakehouseError.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. Every table is as its last commit left it.", err=True)
         return _INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _unreadable_rows() -> tuple[type[BaseException], ...]:
+    polars = sys.modules.get("polars")
+    return (polars.exceptions.ComputeError,) if polars else ()

@@ -19,21 +19,27 @@ _SHOWN_ROWS = 20
 def tables(json_wanted: bool) -> None:
     """List the tables with their rows and newest version.
 
+    Tables that cannot be read are named at the end, with the reason, and the exit code is 1.
+
     \b
     Examples:
       slh tables
       slh tables --json
     """
+    from sololakehouse.errors import RunError
     from sololakehouse.lake import Lakehouse
+    from sololakehouse.lake.catalog import healthy_and_damaged
 
-    lake = Lakehouse.open()
-    rows = [table_row(lake.read(name)) for name in lake.table_names()]
+    healthy, damaged = healthy_and_damaged(Lakehouse.open())
+    rows = [table_row(snapshot) for snapshot in healthy]
     if json_wanted:
         print_json(rows)
     elif rows:
         print_table(rows, ["table", "rows", "version", "made by", "at"])
-    else:
+    elif not damaged:
         print_line("No tables yet. 'slh ingest' makes the first ones.")
+    if damaged:
+        raise RunError("\n       ".join(str(error) for error in damaged.values()))
 
 
 def table_row(snapshot: Snapshot) -> dict[str, Any]:

@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 
 
 def open_writer(lake: Lakehouse) -> LakeWriter:
-    """Begin a run on a lakehouse."""
+    """Begin a run on a lakehouse; the command holds the project's lock until it ends.
+
+    Raises
+    ------
+    BusyError
+        Another command is writing to the project.
+    """
     from sololakehouse.lake import LakeWriter
+    from sololakehouse.lake.lock import project_lock
     from sololakehouse.provenance import Run
 
+    context = click.get_current_context()
+    context.with_resource(project_lock(lake.project.warehouse, f"slh {context.info_name}"))
     return LakeWriter(lake, Run.start(lake.project.folder, lake.project.settings.engine))
 
 

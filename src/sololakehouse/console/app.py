@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.errors import SoloLakehouseError
+from sololakehouse.errors import SoloLakehouseError, UsageError
 from sololakehouse.lake import Lakehouse
+from sololakehouse.lake.catalog import healthy_and_damaged
 from sololakehouse.lineage.trace import trace
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def create_app(lake: Lakehouse) -> Starlette:
         return templates.TemplateResponse(request, name, about, status_code=status)
 
     def tables(request: Request) -> Response:
-        snapshots = [lake.read(name) for name in lake.table_names()]
-        return page(request, "tables.html", tables=snapshots)
+        healthy, damaged = healthy_and_damaged(lake)
+        return page(request, "tables.html", tables=healthy, damaged=damaged)
 
     def table(request: Request) -> Response:
         snapshot = lake.read(request.path_params["name"])
@@ -42,7 +43,8 @@ def create_app(lake: Lakehouse) -> Starlette:
         return page(request, "table.html", table=snapshot, sample=sample, trace=lines)
 
     def mistake(request: Request, error: Exception) -> Response:
-        return page(request, "mistake.html", status=404, message=str(error))
+        status = 404 if isinstance(error, UsageError) else 500
+        return page(request, "mistake.html", status=status, message=str(error))
 
     return Starlette(
         routes=[Route("/", tables), Route("/tables/{name}", table)],

@@ -399,7 +399,7 @@ def _inputs(
 
 def _mark(recipe: Recipe, inputs: tuple[TableVersion, ...], frame_digest: str | None) -> str:
     rules: dict[str, Any] = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
-    tables = [(source.table, source.table_id, source.version) for source in inputs]
+    tables = [(source.table, *source.content) for source in inputs]
     return fingerprint(OPERATION, RULES_VERSION, rules, tables, frame_digest)
 
 

@@ -108,5 +108,5 @@ def _fingerprint(version: ModelVersion, job: ScoringJob, inputs: list[TableVersi
     return fingerprint(
         (version.name, version.version, version.fingerprint),
         source,
-        [(table.table, table.table_id, table.version) for table in inputs],
+        [(table.table, *table.content) for table in inputs],
     )

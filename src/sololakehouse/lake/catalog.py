@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sololakehouse.config import TABLE_NAME, Project
-from sololakehouse.errors import NotFoundError, UsageError
+from sololakehouse.errors import NotFoundError, RunError, UsageError
+from sololakehouse.lake.damage import is_table, newest_version
 from sololakehouse.lake.table import Snapshot
 
 _REFERENCE = re.compile(r"^(?P<table>[^@]+)(?:@v(?P<version>\d+))?$")
@@ -38,8 +39,7 @@ class Lakehouse:
 
     def exists(self, table: str) -> bool:
         """Whether the table has at least one commit."""
-        log = self.path(table) / "_delta_log"
-        return log.is_dir() and any(log.iterdir())
+        return is_table(self.path(table))
 
     def path(self, table: str) -> Path:
         """Return the folder of a table, whether or not the table exists.
@@ -67,18 +67,18 @@ class Lakehouse:
         ------
         NotFoundError
             There is no such table, or it has no such version.
+        RunError
+            The version needs a file that is damaged, or a Delta feature that is not known here.
         """
         name, written = split_reference(table)
         wanted = version if version is not None else written
         if not self.exists(name):
             raise NotFoundError.of("table", name, self.table_names())
-        newest = Snapshot(name, self.path(name))
-        if wanted is None or wanted == newest.version:
-            return newest
-        if not 0 <= wanted < newest.version:
-            raise NotFoundError(
-                f"{name} has no version {wanted}. Its versions are 0 to {newest.version}."
-            )
+        if wanted is None:
+            return Snapshot(name, self.path(name))
+        newest = newest_version(self.path(name))
+        if not 0 <= wanted <= newest:
+            raise NotFoundError(f"{name} has no version {wanted}. Its versions are 0 to {newest}.")
         return Snapshot(name, self.path(name), wanted)
 
     def newest(self, table: str) -> Snapshot | None:
@@ -88,8 +88,22 @@ class Lakehouse:
     def _names(self) -> Iterator[str]:
         for log in self.project.warehouse.glob("*/*/_delta_log"):
             name = f"{log.parent.parent.name}.{log.parent.name}"
-            if re.match(TABLE_NAME, name):
+            if re.match(TABLE_NAME, name) and is_table(log.parent):
                 yield name
+
+
+def healthy_and_damaged(lake: Lakehouse) -> tuple[list[Snapshot], dict[str, RunError]]:
+    """Return the newest version of every table, and apart why the others cannot be read."""
+    healthy: list[Snapshot] = []
+    damaged: dict[str, RunError] = {}
+    for name in lake.table_names():
+        try:
+            snapshot = lake.read(name)
+            snapshot.verify()
+            healthy.append(snapshot)
+        except RunError as error:
+            damaged[name] = error
+    return healthy, damaged
 
 
 def split_reference(reference: str) -> tuple[str, int | None]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,8 +17,12 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from sololakehouse.errors import RunError
 from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.damage import LOG, log_versions, newest_version
+from sololakehouse.lake.failures import disk_error, disk_errors, one_line
 from sololakehouse.lake.lock import table_lock
-from sololakehouse.lake.replace import without_rows
+from sololakehouse.lake.protocol import refuse_unwritable
+from sololakehouse.lake.replace import Replacement, without_rows
+from sololakehouse.lake.staging import STAGING, staging_folder
 from sololakehouse.lake.statistics import file_statistics
 from sololakehouse.lake.table import RECORD_KEY, Snapshot
 from sololakehouse.provenance import Change, CommitRecord, Manifest, Run, content_manifest
@@ -26,7 +31,6 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-STAGING = "_staging"
 FOREVER_DAYS = 36500
 APPEND_ATTEMPTS = 10
 
@@ -74,13 +78,16 @@ class LakeWriter:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Give an empty folder on the warehouse's file system; it is removed afterwards."""
-        folder = self.lake.project.warehouse / STAGING / uuid.uuid4().hex
-        folder.mkdir(parents=True)
-        try:
+        """Give an empty folder on the warehouse's file system; it is removed afterwards.
+
+        Raises
+        ------
+        RunError
+            The disk is full, read-only or not permitted.
+        """
+        warehouse = self.lake.project.warehouse
+        with disk_errors(warehouse / STAGING), staging_folder(warehouse) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def write_frame(
         self,
@@ -94,7 +101,10 @@ class LakeWriter:
         """Write a frame as one Parquet file, in the order of its rows, and commit it."""
         with self.staging() as folder:
             frame.write_parquet(folder / "part-0.parquet", compression="zstd")
-            return self.commit(table, folder, change, mode=mode, properties=properties)
+            manifest = content_manifest(frame.lazy(), change.left_out)
+            return self.commit(
+                table, folder, change, mode=mode, properties=properties, manifest=manifest
+            )
 
     def commit(
         self,
@@ -106,6 +116,7 @@ class LakeWriter:
         properties: Mapping[str, str] | None = None,
         transaction: Transaction | None = None,
         evolve: bool = False,
+        manifest: Manifest | None = None,
         removes: pl.Expr | None = None,
     ) -> Snapshot:
         """Make the staged Parquet files a new version of the table.
@@ -127,14 +138,17 @@ class LakeWriter:
             files are left out and the newest version is returned.
         evolve
             Whether an append may add columns; older rows have NULL there.
+        manifest
+            Of the staged rows, from a writer that has them in memory; None: the files are read.
         removes
             Rows of the table that an append takes out in the same commit, as a predicate.
 
         Raises
         ------
         RunError
-            The staged folder holds no Parquet file, the rows do not fit the table, or another run
-            changed the table meanwhile.
+            The staged folder holds no Parquet file, the rows do not fit the table, the table has a
+            Delta feature that cannot be written here, the disk is full, or another program changed
+            the table meanwhile. The table is as it was, and no file of the commit is left in it.
         """
         import polars as pl
         import pyarrow.parquet as pq
@@ -143,55 +157,60 @@ class LakeWriter:
         if not files:
             raise RunError(f"The engine wrote no file for {table}.")
         schema = _nullable(pq.read_schema(files[0]))
-        written = content_manifest(pl.scan_parquet(files), change.left_out)
+        written = manifest or content_manifest(pl.scan_parquet(files), change.left_out)
         path = self.lake.path(table)
-        with table_lock(self.lake.project.warehouse, table), _commit_errors(table):
+        with table_lock(self.lake.project.warehouse, table), _commit_errors(table, path):
             newest = self.lake.newest(table)
             if transaction and newest and newest.has_transaction(transaction):
                 return newest
-            self._prepare(table, schema, properties or {}, evolve=evolve)
-            actions: list[AddAction | RemoveAction] = [
-                _moved(file, path, self.run.run_id) for file in files
-            ]
-            attempts = APPEND_ATTEMPTS if mode == "append" and removes is None else 1
-            while True:
-                attempts -= 1
-                try:
-                    return self._commit_once(
-                        table, actions, schema, change, written, mode, transaction, removes
-                    )
-                except CommitFailedError:
-                    if not attempts:
-                        _remove(actions, path)
-                        raise
+            self._prepare(table, schema, properties or {}, mode, evolve=evolve)
+            staged_files = _StagedFiles(table, path, self.run.run_id)
+            try:
+                replaced = self._replaced(table, staged, change, removes)
+                staged_files.move([*files, *(replaced.kept if replaced else ())])
+                return _attempted(
+                    partial(
+                        self._commit_once,
+                        table,
+                        staged_files.adds,
+                        schema,
+                        change,
+                        written,
+                        mode,
+                        transaction,
+                        replaced,
+                    ),
+                    attempts=APPEND_ATTEMPTS if mode == "append" and not replaced else 1,
+                )
+            except BaseException as error:
+                committed = staged_files.committed()
+                if committed is not None and isinstance(error, Exception):
+                    return committed
+                if committed is None:
+                    staged_files.remove()
+                raise
 
     def _commit_once(
         self,
         table: str,
-        actions: list[AddAction | RemoveAction],
+        adds: list[AddAction],
         schema: pa.Schema,
         change: Change,
         written: Manifest,
         mode: Literal["append", "overwrite"],
         transaction: Transaction | None,
-        removes: pl.Expr | None,
+        replaced: Replacement | None,
     ) -> Snapshot:
         path = self.lake.path(table)
         delta = DeltaTable(path)
+        refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         manifest = written
-        before = Snapshot(table, path, delta.version())
         if mode == "append":
-            manifest = _manifest_of(before, written) + written
-        if removes is not None and before.rows:
-            with self.staging() as folder:
-                replaced = without_rows(
-                    before,
-                    removes,
-                    change.left_out,
-                    folder,
-                    lambda file: _moved(file, path, self.run.run_id),
-                )
-            actions.extend(replaced.actions)
+            manifest = _manifest_of(Snapshot(table, path, delta.version()), written) + written
+        actions: list[AddAction | RemoveAction] = [*adds]
+        if replaced is not None:
+            replaced.check_version(delta.version())
+            actions += replaced.removals
             manifest -= replaced.removed
         delta.create_write_transaction(
             actions,
@@ -201,7 +220,19 @@ class LakeWriter:
                 self.record(change, written.rows, manifest), transaction
             ),
         )
-        return Snapshot(table, path, delta.version() + 1)
+        version = delta.version() + 1
+        flush(path / LOG / f"{version:020}.json", path / LOG)
+        return Snapshot(table, path, version)
+
+    def _replaced(
+        self, table: str, staged: Path, change: Change, removes: pl.Expr | None
+    ) -> Replacement | None:
+        before = self.lake.newest(table)
+        if removes is None or before is None or not before.rows:
+            return None
+        folder = staged / "kept"
+        folder.mkdir()
+        return without_rows(before, removes, change.left_out, folder)
 
     def record(self, change: Change, rows_written: int, manifest: Manifest) -> CommitRecord:
         """Return the record of a commit of this run; `manifest` is of the whole table."""
@@ -220,20 +251,18 @@ class LakeWriter:
         )
 
     def _prepare(
-        self, table: str, schema: pa.Schema, properties: Mapping[str, str], *, evolve: bool
+        self,
+        table: str,
+        schema: pa.Schema,
+        properties: Mapping[str, str],
+        mode: Literal["append", "overwrite"],
+        *,
+        evolve: bool,
     ) -> None:
-        path = self.lake.path(table)
-        if not self.lake.exists(table):
-            path.mkdir(parents=True, exist_ok=True)
-            days = self.lake.project.settings.retention_days
-            DeltaTable.create(
-                path,
-                Schema.from_arrow(schema),
-                configuration={**retention_properties(days), **properties},
-                raise_if_key_not_exists=False,
-            )
+        if not self.lake.exists(table) and self._created(table, schema, properties):
             return
-        delta = DeltaTable(path)
+        delta = DeltaTable(self.lake.path(table))
+        refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         known = delta.metadata().configuration
         changed = {key: value for key, value in properties.items() if known.get(key) != value}
         if changed:
@@ -241,20 +270,90 @@ class LakeWriter:
         columns = {field.name for field in delta.schema().fields}
         added = [field for field in Schema.from_arrow(schema).fields if field.name not in columns]
         if evolve and added:
-            DeltaTable(path).alter.add_columns(added)
+            DeltaTable(self.lake.path(table)).alter.add_columns(added)
+
+    def _created(self, table: str, schema: pa.Schema, properties: Mapping[str, str]) -> bool:
+        path = self.lake.path(table)
+        path.mkdir(parents=True, exist_ok=True)
+        days = self.lake.project.settings.retention_days
+        try:
+            DeltaTable.create(
+                path,
+                Schema.from_arrow(schema),
+                configuration={**retention_properties(days), **properties},
+                raise_if_key_not_exists=False,
+            )
+        except (DeltaError, OSError):
+            if self.lake.exists(table):
+                return False
+            _remove_empty(path / LOG, path)
+            raise
+        flush(path / LOG / f"{0:020}.json", path / LOG, path, path.parent)
+        return True
+
+
+class _StagedFiles:
+    """The files of one commit, from the moment on when they are in the table's folder."""
+
+    def __init__(self, table: str, folder: Path, run_id: str) -> None:
+        self._table = table
+        self._folder = folder
+        self._run_id = run_id
+        self._before = newest_version(folder)
+        self.adds: list[AddAction] = []
+
+    def move(self, files: Sequence[Path]) -> None:
+        """Move files into the table's folder and make sure that they are on the disk."""
+        for file in files:
+            self.adds.append(self._moved(file))
+        flush(*(self._folder / add.path for add in self.adds), self._folder)
+
+    def committed(self) -> Snapshot | None:
+        """Return the version that names the files, if the commit was made after all.
+
+        A commit may be made although an error is reported, for example if only the checkpoint
+        after it failed.
+        """
+        names = [add.path for add in self.adds[:1]]
+        for version in log_versions(self._folder) if names else ():
+            entry = self._folder / LOG / f"{version:020}.json"
+            if version > self._before and f'"{names[0]}"' in entry.read_text("utf-8"):
+                return Snapshot(self._table, self._folder, version)
+        return None
+
+    def remove(self) -> None:
+        """Remove the files again."""
+        for add in self.adds:
+            (self._folder / add.path).unlink(missing_ok=True)
+
+    def _moved(self, file: Path) -> AddAction:
+        about = file.stat()
+        add = AddAction(
+            path=f"part-{self._run_id}-{uuid.uuid4().hex[:12]}.parquet",
+            size=about.st_size,
+            partition_values={},
+            modification_time=int(about.st_mtime * 1000),
+            data_change=True,
+            stats=json.dumps(file_statistics(file)),
+        )
+        file.rename(self._folder / add.path)
+        return add
 
 
 @contextmanager
-def _commit_errors(table: str) -> Iterator[None]:
+def _commit_errors(table: str, path: Path) -> Iterator[None]:
     try:
         yield
-    except CommitFailedError as error:
-        raise RunError(
-            f"{table} could not be committed, because another program wrote to it at the same "
-            "time. Run again. The table is as the other program left it."
-        ) from error
-    except DeltaError as error:
-        raise RunError(f"{table} could not be committed: {error}.") from error
+    except (DeltaError, OSError) as error:
+        said = disk_error(error, path)
+        if said is not None:
+            raise said from error
+        if isinstance(error, CommitFailedError):
+            raise RunError(
+                f"{table} could not be committed, because another program wrote to it at the same "
+                "time. Run again. The table is as the other program left it."
+            ) from error
+        raise RunError(f"{table} could not be committed: {one_line(error)}.") from error
 
 
 def _manifest_of(before: Snapshot, written: Manifest) -> Manifest:
@@ -271,28 +370,30 @@ def _manifest_of(before: Snapshot, written: Manifest) -> Manifest:
     return known
 
 
+def _attempted(attempt: Callable[[], Snapshot], attempts: int) -> Snapshot:
+    for _ in range(attempts - 1):
+        with suppress(CommitFailedError):
+            return attempt()
+    return attempt()
+
+
 def _nullable(schema: pa.Schema) -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([field.with_nullable(True).remove_metadata() for field in schema])
 
 
-def _moved(file: Path, table_folder: Path, run_id: str) -> AddAction:
-    statistics = file_statistics(file)
-    target = table_folder / f"part-{run_id}-{uuid.uuid4().hex[:12]}.parquet"
-    file.rename(target)
-    about = target.stat()
-    return AddAction(
-        path=target.name,
-        size=about.st_size,
-        partition_values={},
-        modification_time=int(about.st_mtime * 1000),
-        data_change=True,
-        stats=json.dumps(statistics),
-    )
+def _remove_empty(*folders: Path) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
-def _remove(actions: Iterable[AddAction | RemoveAction], table_folder: Path) -> None:
-    for action in actions:
-        if isinstance(action, AddAction):
-            (table_folder / action.path).unlink(missing_ok=True)
+def flush(*paths: Path) -> None:
+    """Wait until files, and the entries of folders, are on the disk and outlive a power cut."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sololakehouse.errors import BusyError
+from sololakehouse.lake.failures import disk_errors
 
 LOCKS = "_locks"
 _PROJECT = "project"
@@ -21,21 +22,27 @@ _PROJECT = "project"
 def project_lock(warehouse: Path, command: str) -> Iterator[None]:
     """Be the only one that runs `command` or another command that holds this lock.
 
+    Within one thread the lock may be taken again; the outermost command is the one that others
+    are told of.
+
     Raises
     ------
     BusyError
         Another process holds the lock: says which, and since when.
+    RunError
+        The warehouse cannot be written to.
     """
-    lock = _lock(warehouse, _PROJECT)
-    holder = Path(lock.lock_file).with_suffix(".json")
+    with disk_errors(warehouse / LOCKS):
+        lock = _lock(warehouse, _PROJECT)
+        holder = Path(lock.lock_file).with_suffix(".json")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BusyError.of(command, _holder(holder)) from error
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise BusyError.of(command, _holder(holder)) from error
-    try:
-        began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        about = {"command": command, "process": os.getpid(), "since": began}
-        holder.write_text(json.dumps(about), "utf-8")
+        if lock.lock_counter == 1:
+            with disk_errors(holder):
+                holder.write_text(_about(command), "utf-8")
         yield
     finally:
         lock.release()
@@ -43,15 +50,34 @@ def project_lock(warehouse: Path, command: str) -> Iterator[None]:
 
 @contextmanager
 def table_lock(warehouse: Path, table: str) -> Iterator[None]:
-    """Be the only one of the project's processes that commits to `table`; waits for its turn."""
-    with _lock(warehouse, table):
+    """Be the only one of the project's processes that commits to `table`; waits for its turn.
+
+    Raises
+    ------
+    RunError
+        The warehouse cannot be written to.
+    """
+    with disk_errors(warehouse / LOCKS):
+        lock = _lock(warehouse, table)
+        lock.acquire(poll_interval=_POLL_SECONDS)
+    try:
         yield
+    finally:
+        lock.release()
+
+
+_POLL_SECONDS = 0.01
 
 
 def _lock(warehouse: Path, name: str) -> FileLock:
     folder = warehouse / LOCKS
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{name}.lock")
+    return FileLock(folder / f"{name}.lock", is_singleton=True)
+
+
+def _about(command: str) -> str:
+    began = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps({"command": command, "process": os.getpid(), "since": began})
 
 
 def _holder(file: Path) -> dict[str, object]:

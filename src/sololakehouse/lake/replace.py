@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deltalake import DeltaTable
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import RemoveAction
 
 from sololakehouse.errors import RunError
 from sololakehouse.lake.table import Snapshot
@@ -22,10 +24,27 @@ _UNSUPPORTED = ("deletionVectors", "columnMapping")
 
 @dataclass(frozen=True)
 class Replacement:
-    """The actions that take rows out, and what these rows held."""
+    """How rows are taken out of a version.
 
-    actions: tuple[AddAction | RemoveAction, ...]
+    Attributes
+    ----------
+    removals
+        The files that hold such rows.
+    kept
+        New files with the other rows of these files.
+    removed
+        What the rows held.
+    """
+
+    version: int
+    removals: tuple[RemoveAction, ...]
+    kept: tuple[Path, ...]
     removed: Manifest
+
+    def check_version(self, version: int) -> None:
+        """Refuse to commit on top of another version."""
+        if version != self.version:
+            raise CommitFailedError(f"version {self.version} was replaced by {version}")
 
 
 def without_rows(
@@ -33,7 +52,6 @@ def without_rows(
     removes: pl.Expr,
     left_out: Iterable[str],
     staged: Path,
-    add: Callable[[Path], AddAction],
 ) -> Replacement:
     """Rewrite the files of a version that hold rows which a predicate names.
 
@@ -47,8 +65,6 @@ def without_rows(
         Columns that are not in the manifest.
     staged
         Folder for the rewritten files.
-    add
-        Moves a staged file into the table and gives its action.
 
     Raises
     ------
@@ -60,17 +76,19 @@ def without_rows(
     delta = DeltaTable(snapshot.path, version=snapshot.version)
     _check_features(snapshot.name, delta)
     gone = removes.fill_null(False)
-    actions: list[AddAction | RemoveAction] = []
-    for index, (path, size, moment) in enumerate(_files(delta)):
+    now = int(time.time() * 1000)
+    removals: list[RemoveAction] = []
+    files: list[Path] = []
+    for index, (path, size) in enumerate(_files(delta)):
         frame = pl.scan_parquet(snapshot.path / path)
         going, rows = frame.select(gone.sum(), pl.len().alias("rows")).collect().row(0)
         if not going:
             continue
-        actions.append(
+        removals.append(
             RemoveAction(
                 path=path,
                 data_change=True,
-                deletion_timestamp=moment,
+                deletion_timestamp=now,
                 size=size,
                 partition_values={},
             )
@@ -78,20 +96,17 @@ def without_rows(
         if going < rows:
             kept = staged / f"kept-{index:05d}.parquet"
             frame.filter(~gone).sink_parquet(kept, compression="zstd")
-            actions.append(add(kept))
+            files.append(kept)
     removed = content_manifest(snapshot.scan().filter(gone), left_out)
-    return Replacement(tuple(actions), removed)
+    return Replacement(snapshot.version, tuple(removals), tuple(files), removed)
 
 
-def _files(delta: DeltaTable) -> list[tuple[str, int, int]]:
-    import time
-
+def _files(delta: DeltaTable) -> list[tuple[str, int]]:
     import pyarrow as pa
 
-    now = int(time.time() * 1000)
     known = pa.table(delta.get_add_actions(flatten=True))
     paths, sizes = known["path"].to_pylist(), known["size_bytes"].to_pylist()
-    return [(path, size, now) for path, size in zip(paths, sizes, strict=True)]
+    return list(zip(paths, sizes, strict=True))
 
 
 def _check_features(name: str, delta: DeltaTable) -> None:

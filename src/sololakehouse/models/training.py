@@ -153,7 +153,7 @@ def _fingerprint(experiment: Experiment, training_set: Snapshot) -> str:
         OPERATION,
         TRAINERS_VERSION,
         experiment.model_dump(mode="json"),
-        (table.table, table.table_id, table.version),
+        (table.table, *table.content),
         libraries,
     )
 

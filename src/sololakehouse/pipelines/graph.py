@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine
-from sololakehouse.errors import DefinitionError, suggestion
+from sololakehouse.errors import DefinitionError, RunError, suggestion
 from sololakehouse.pipelines.declarations import Declaration, error_place, first_line
 from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan
 from sololakehouse.provenance import fingerprint
@@ -69,20 +69,21 @@ class GraphBuilder:
 
     A flow function that asks for the columns of its inputs can only be called once these are
     known: each round calls what is left, then gives the engine an empty stand-in for each new
-    table whose schema can be told.
+    table whose schema can be told. `stored` has the tables of the lakehouse, with what is wrong
+    with those that cannot be opened.
     """
 
     def __init__(
         self,
         engine: Engine,
         declarations: Mapping[str, Declaration],
-        stored: Iterable[str],
+        stored: Mapping[str, RunError | None],
         database: str,
         folder: Path,
     ) -> None:
         self._engine = engine
         self._declarations = declarations
-        self._stored = frozenset(stored)
+        self._stored = stored
         self._database = database
         self._folder = folder
         self._frames: dict[str, DataFrame] = {}
@@ -164,7 +165,12 @@ class GraphBuilder:
     def _resolved(self, name: str, declaration: Declaration) -> str:
         qualified = name if "." in name else f"{self._database}.{name}"
         for candidate in (name, qualified):
-            if candidate in self._declarations or candidate in self._stored:
+            if candidate in self._declarations:
+                return candidate
+            if candidate in self._stored:
+                damage = self._stored[candidate]
+                if damage is not None:
+                    raise damage
                 return candidate
         known = {*self._declarations, *self._stored}
         raise DefinitionError(

@@ -34,7 +34,9 @@ def plan_steps(graph: Graph, lake: Lakehouse) -> list[Step]:
     A table is up to date if its newest version carries a commit record with the fingerprint that
     a run would give it now.
     """
-    versions = {name: newest for name in lake.table_names() if (newest := lake.newest(name))}
+    named = {node.name for node in graph.nodes if not node.is_view}
+    named |= {table for node in graph.nodes for table in graph.tables_read(node)}
+    versions = {name: newest for name in sorted(named) if (newest := lake.newest(name))}
     steps: list[Step] = []
     running: set[str] = set()
     for node in graph.nodes:
@@ -51,7 +53,7 @@ def step_fingerprint(node: Node, inputs: Mapping[str, TableVersion]) -> str:
     declaration = node.declaration
     return fingerprint(
         node.definition,
-        {name: (source.table_id, source.version) for name, source in inputs.items()},
+        {name: source.content for name, source in inputs.items()},
         [[e.name, e.condition, e.action] for e in declaration.expectations],
         dict(declaration.properties),
     )
@@ -73,6 +75,6 @@ def _decide(
     inputs = {name: versions[name].table_version for name in tables}
     if newest.record.fingerprint == step_fingerprint(node, inputs):
         return "up to date", f"v{newest.version}"
-    before = {source.table: source for source in newest.record.inputs}
-    moved = [name for name in tables if before.get(name) != inputs[name]]
+    before = {source.table: source.content for source in newest.record.inputs}
+    moved = [name for name in tables if before.get(name) != inputs[name].content]
     return "run", f"{moved[0]} has a new version" if moved else "its definition changed"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sololakehouse import quality
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
-from sololakehouse.errors import SoloLakehouseError, StepError
+from sololakehouse.errors import RunError, SoloLakehouseError, StepError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.pipelines.declarations import collect, first_line
@@ -57,15 +57,14 @@ def prepare(lake: Lakehouse) -> Iterator[PreparedPipeline]:
         There is no valid spec.
     DefinitionError
         A source file declares something that cannot be planned.
+    RunError
+        A table that the pipeline reads or writes cannot be opened; other tables do not matter.
     """
     spec_path, spec = find_spec(lake.project)
     folder = spec_path.parent
     with Engine.start() as engine:
         engine.use(spec.database)
-        stored = [name for name in lake.table_names() if not name.startswith(SYSTEM_PREFIX)]
-        for name in stored:
-            newest = lake.read(name)
-            engine.pin(name, newest.path, newest.version)
+        stored = _pinned(lake, engine)
         files = source_files(folder, spec)
         declarations = collect(folder, files, spec.database, engine.session)
         builder = GraphBuilder(engine, declarations, stored, spec.database, folder)
@@ -73,6 +72,20 @@ def prepare(lake: Lakehouse) -> Iterator[PreparedPipeline]:
         steps = plan_steps(graph, lake)
         builder.analyse(step.name for step in steps if step.state != "up to date")
         yield PreparedPipeline(engine, tuple(steps))
+
+
+def _pinned(lake: Lakehouse, engine: Engine) -> dict[str, RunError | None]:
+    stored: dict[str, RunError | None] = {}
+    for name in lake.table_names():
+        if name.startswith(SYSTEM_PREFIX):
+            continue
+        try:
+            newest = lake.read(name)
+            engine.pin(name, newest.path, newest.version)
+            stored[name] = None
+        except RunError as error:
+            stored[name] = error
+    return stored
 
 
 def execute(
@@ -120,7 +133,10 @@ def _executed(
 def _materialize(
     step: Step, engine: Engine, writer: LakeWriter
 ) -> tuple[Snapshot, Sequence[ExpectationResult]]:
-    inputs = {name: writer.lake.read(name).table_version for name in step.tables}
+    read = [writer.lake.read(name) for name in step.tables]
+    for source in read:
+        source.verify()
+    inputs = {source.name: source.table_version for source in read}
     with writer.staging() as staged:
         engine.write_parquet(step.node.frame, staged)
         expectations = _check(step, engine, staged)

@@ -1,0 +1,166 @@
+"""What the content manifest costs, beside writing the same table.
+
+`python benchmarks/manifest.py [ROWS] [REPEATS]`. Two tables are measured, made by a fixed seed:
+flights (19 columns as in the reference project: integers with NULLs, short text, one instant) and
+features (30 doubles, a key and an instant). Writing is `write_parquet` with zstd, the statistics
+and the Delta commit of `LakeWriter.commit` without its manifest; the manifest is computed from the
+written file, as a commit does it. Each measurement is a process of its own with the libraries
+imported, in turns: wall-clock and processor seconds are medians after one warm-up, memory is the
+greatest resident set. It ends with 1 if the manifest takes more than a quarter of writing.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from deltalake import DeltaTable, Schema
+from deltalake.transaction import AddAction
+
+from sololakehouse.lake.statistics import file_statistics
+from sololakehouse.provenance import content_manifest
+
+ROWS = 2_000_000
+REPEATS = 5
+SEED = 7
+BEGIN = datetime(2013, 1, 1, tzinfo=UTC)
+SECONDS_OF_A_YEAR = 31_536_000
+SHARE = 0.25
+
+
+def instants(rng: np.random.Generator, rows: int) -> pl.Series:
+    seconds = np.sort(rng.integers(0, SECONDS_OF_A_YEAR, rows)) + int(BEGIN.timestamp())
+    return pl.Series(seconds * 1_000_000).cast(pl.Datetime("us", "UTC"))
+
+
+def codes(rng: np.random.Generator, rows: int, count: int, prefix: str) -> pl.Series:
+    names = pl.Series([f"{prefix}{number:04}" for number in range(count)])
+    return names.gather(rng.integers(0, count, rows))
+
+
+def flights(rows: int) -> pl.DataFrame:
+    rng = np.random.default_rng(SEED)
+    numbers = {
+        name: pl.Series(rng.integers(low, high, rows), dtype=pl.Int32)
+        for name, (low, high) in {
+            "year": (2013, 2014),
+            "month": (1, 13),
+            "day": (1, 32),
+            "dep_time": (0, 2400),
+            "sched_dep_time": (500, 2400),
+            "dep_delay": (-40, 400),
+            "arr_time": (0, 2400),
+            "sched_arr_time": (0, 2400),
+            "arr_delay": (-80, 400),
+            "flight": (1, 8500),
+            "air_time": (20, 700),
+            "distance": (80, 5000),
+            "hour": (5, 24),
+            "minute": (0, 60),
+        }.items()
+    }
+    texts = {
+        "carrier": codes(rng, rows, 16, "C"),
+        "tailnum": codes(rng, rows, 4043, "N"),
+        "origin": codes(rng, rows, 3, "O"),
+        "dest": codes(rng, rows, 105, "D"),
+    }
+    frame = pl.DataFrame({**numbers, **texts, "time_hour": instants(rng, rows)})
+    unknown = pl.Series(rng.random(rows) < 0.025)
+    late = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")
+    return frame.with_columns(pl.when(~unknown).then(pl.col(name)).alias(name) for name in late)
+
+
+def features(rows: int) -> pl.DataFrame:
+    rng = np.random.default_rng(SEED)
+    values = {f"f{index:02}": rng.normal(size=rows) for index in range(30)}
+    return pl.DataFrame(
+        {"key": rng.integers(0, 100_000, rows), "feature_ts": instants(rng, rows), **values}
+    )
+
+
+TABLES: dict[str, Callable[[int], pl.DataFrame]] = {"flights": flights, "features": features}
+
+
+def measured(kind: str, source: Path) -> tuple[float, float, float]:
+    """Return wall-clock and processor seconds of one `write` or `manifest`, and peak MB."""
+    frame = pl.read_parquet(source) if kind == "write" else pl.DataFrame()
+    content_manifest(pl.LazyFrame({"warm": ["up"]}))
+    before, began = time.process_time(), time.perf_counter()
+    if kind == "write":
+        write(frame)
+    else:
+        content_manifest(pl.scan_parquet(source))
+    seconds, processor = time.perf_counter() - began, time.process_time() - before
+    return seconds, processor, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def write(frame: pl.DataFrame) -> None:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        path = Path(folder)
+        file = path / "part-0.parquet"
+        frame.write_parquet(file, compression="zstd")
+        schema = Schema.from_arrow(frame.head(0).to_arrow().schema)
+        delta = DeltaTable.create(path, schema)
+        stats = json.dumps(file_statistics(file))
+        added = AddAction(file.name, file.stat().st_size, {}, 0, True, stats)
+        delta.create_write_transaction([added], mode="overwrite", schema=schema)
+
+
+def in_a_process(kind: str, source: Path) -> tuple[float, float, float]:
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", kind, str(source)],
+        cwd=source.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, processor, peak = map(float, done.stdout.split())
+    return seconds, processor, peak
+
+
+def compare(name: str, rows: int, repeats: int, folder: Path) -> float:
+    source = folder / f"{name}.parquet"
+    TABLES[name](rows).write_parquet(source, compression="zstd")
+    found: dict[str, list[tuple[float, float, float]]] = {"write": [], "manifest": []}
+    for _ in range(repeats + 1):
+        for kind, figures in found.items():
+            figures.append(in_a_process(kind, source))
+    print(f"{name}: {rows:,} rows, {source.stat().st_size / 1e6:,.0f} MB")
+    seconds = {
+        kind: statistics.median(f[0] for f in figures[1:]) for kind, figures in found.items()
+    }
+    processor = {
+        kind: statistics.median(f[1] for f in figures[1:]) for kind, figures in found.items()
+    }
+    for kind, figures in found.items():
+        peak = max(f[2] for f in figures)
+        print(f"  {kind:<9}{seconds[kind]:7.2f} s{processor[kind]:7.2f} s cpu{peak:7,.0f} MB")
+    share = seconds["manifest"] / seconds["write"]
+    print(f"  share    {share:7.1%}  {processor['manifest'] / processor['write']:7.1%} of cpu")
+    return share
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--one"]:
+        print(*measured(sys.argv[2], Path(sys.argv[3])))
+        return
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+    repeats = int(sys.argv[2]) if len(sys.argv) > 2 else REPEATS
+    with tempfile.TemporaryDirectory() as scratch:
+        shares = [compare(name, rows, repeats, Path(scratch)) for name in TABLES]
+    sys.exit(max(shares) > SHARE)
+
+
+if __name__ == "__main__":
+    main()
