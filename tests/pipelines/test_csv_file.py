@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
-import json
 import re
 
 import pyarrow as pa
@@ -15,7 +12,6 @@ from hypothesis import strategies as st
 
 from sololakehouse.config import CsvOptions
 from sololakehouse.errors import IngestError
-from sololakehouse.pipelines import csv_blocks
 from sololakehouse.pipelines.columns import arrow_type
 from sololakehouse.pipelines.csv_file import CsvFile
 from sololakehouse.pipelines.schema_policy import Contract

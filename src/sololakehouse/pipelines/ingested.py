@@ -12,6 +12,7 @@ from sololakehouse.provenance import CommitRecord
 
 INGEST = "INGEST"
 QUARANTINE = "QUARANTINE"
+RESTORE = "RESTORE"
 ARCHIVE = "system.archived_commits"
 
 
@@ -42,7 +43,8 @@ def ingested_files(
 ) -> dict[str, list[TakenFile]]:
     """Return each path that is in a table with its contents, the newest last.
 
-    Commit records whose log entries were cleaned up are read from `system.archived_commits`. If
+    Files that came after the version to which the table was restored are not in it any more, and
+    new again. Commit records whose log entries were cleaned up are read from `system.archived_commits`. If
     records are in neither, the table's own rows say which files they came from.
     """
     if table is None:
@@ -52,11 +54,23 @@ def ingested_files(
     if len(records) <= table.version:
         for file in _files_of_rows(table):
             taken.setdefault(file.path, []).append(file)
-    for _, record in sorted(records.items()):
-        if record is not None and record.operation == operation:
+    for record in _not_taken_back(records):
+        if record.operation == operation:
             for file in files_of(record):
                 taken.setdefault(file.path, []).append(file)
     return taken
+
+
+def _not_taken_back(records: Mapping[int, CommitRecord | None]) -> list[CommitRecord]:
+    kept: list[CommitRecord] = []
+    limit = max(records, default=0)
+    for version, record in sorted(records.items(), reverse=True):
+        if version > limit or record is None:
+            continue
+        kept.append(record)
+        if record.operation == RESTORE:
+            limit = min(limit, int(record.details.get("restored", {}).get("version", limit)))
+    return kept[::-1]
 
 
 def _records(lake: Lakehouse, table: Snapshot) -> dict[int, CommitRecord | None]:
