@@ -36,8 +36,7 @@ def line_starts(text):
 
     def pull():
         nonlocal pulled
-        for line in lines:
-            yield line
+        yield from lines
         pulled = 1
 
     reader, begins, found = csv.reader(pull()), 1, []

@@ -53,16 +53,12 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Block:
-    """Whole records; `line` is the number of the first line, from 1."""
+    """Whole records; `line` is the number of the first line, from 1, `lines` counts line ends."""
 
     data: bytes
     line: int
+    lines: int
     regular: bool
-
-    @property
-    def lines(self) -> int:
-        """Number of line ends."""
-        return line_ends(self.data)
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,12 @@ class Records:
 
 def line_ends(data: bytes) -> int:
     """Count line ends: line feeds, and carriage returns without one."""
-    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    import numpy as np
+
+    feeds = int(np.count_nonzero(np.frombuffer(data, np.uint8) == _LF))
+    if b"\r" not in data:
+        return feeds
+    return feeds + data.count(b"\r") - data.count(b"\r\n")
 
 
 def blocks(
@@ -106,19 +107,26 @@ def blocks(
     rest = begun
     while True:
         fresh = stream.read(size)
-        data = rest + fresh if rest else fresh
-        if not data:
+        if not fresh and not rest:
             return
-        length, regular = _whole_records(data, dialect, line, final=not fresh)
-        rest = data[length:]
-        if length:
-            block = Block(data if not rest else data[:length], line, regular)
+        data, rest, regular = _cut(rest, fresh, dialect, line)
+        if data:
+            block = Block(data, line, line_ends(data), regular)
             yield block
             line += block.lines
         elif len(rest) > RECORD_LIMIT:
             raise dialect.unended(line)
         if not fresh:
             return
+
+
+def _cut(rest: bytes, fresh: bytes, dialect: Dialect, line: int) -> tuple[bytes, bytes, bool]:
+    end = fresh.rfind(b"\n") + 1
+    if end and dialect.quote not in fresh and dialect.quote not in rest:
+        return b"".join((rest, memoryview(fresh)[:end])), fresh[end:], True
+    data = rest + fresh
+    length, regular = _whole_records(data, dialect, line, final=not fresh)
+    return data[:length], data[length:], regular
 
 
 def _whole_records(data: bytes, dialect: Dialect, line: int, *, final: bool) -> tuple[int, bool]:

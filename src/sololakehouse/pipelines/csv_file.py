@@ -6,7 +6,6 @@ too few fields) it is read again as text, and each record is judged on its own.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 from sololakehouse.config import CsvOptions
 from sololakehouse.errors import IngestError
 from sololakehouse.pipelines.columns import plain_name
-from sololakehouse.pipelines.csv_blocks import BLOCK, Block, Dialect, Records, blocks, records
+from sololakehouse.pipelines.csv_blocks import (
+    BLOCK,
+    Block,
+    Dialect,
+    Records,
+    blocks,
+    line_ends,
+    records,
+)
 from sololakehouse.pipelines.csv_header import Beginning, begin, no_text
 from sololakehouse.pipelines.landing import Batch, LandingStream, Malformed, open_landing
 from sololakehouse.pipelines.rescue import rescued, shown
@@ -116,10 +123,11 @@ class _Parser:
         return sorted({"", self.options.null_value})
 
     def parse(self, data: bytes, **convert: Any) -> pa.Table:
+        import pyarrow as pa
         from pyarrow import csv
 
         return csv.read_csv(
-            io.BytesIO(data),
+            pa.BufferReader(data),
             csv.ReadOptions(column_names=self.names),
             csv.ParseOptions(
                 delimiter=self.options.delimiter,
@@ -170,7 +178,7 @@ class _Parser:
         try:
             block.data.decode()
         except UnicodeDecodeError as wrong:
-            line = block.line + Block(block.data[: wrong.start], 0, True).lines
+            line = block.line + line_ends(block.data[: wrong.start])
             return no_text(self.name, line, wrong)
         return IngestError(f"{self.name}:{block.line}: {error}. Nothing was ingested.")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sololakehouse.config import Source
 from sololakehouse.errors import IngestError, RunError
@@ -33,7 +34,7 @@ from sololakehouse.pipelines.staging import (
     bronze_schema,
     quarantine_schema,
 )
-from sololakehouse.provenance import Change, fingerprint
+from sololakehouse.provenance import Change, Manifest, content_manifest, fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,12 +83,14 @@ class _Taking:
     quarantined: int = 0
     first: list[Malformed] = field(default_factory=list)
     parts: tuple[Path, ...] = ()
+    manifest: Manifest | None = None
 
     @property
     def rows(self) -> int:
         return self.accepted + self.quarantined
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch, manifest: Manifest) -> None:
+        self.manifest = self.manifest + manifest if self.manifest else manifest
         self.accepted += batch.rows.num_rows
         self.quarantined += len(batch.malformed)
         self.first += batch.malformed[: EXAMPLES - len(self.first)]
@@ -232,26 +235,28 @@ class _Ingestion:
         malformed = Parts(rejects, stem, quarantine_schema())
         with closing(accepted), closing(malformed):
             accepted.begin()
-            for batch in self._batches(one, contract, new):
-                one.add(batch)
-                if batch.rows.num_rows:
-                    accepted.write(located.accepted(batch))
+            for batch, taken, manifest in self._batches(one, contract, located, new):
+                one.add(batch, manifest)
+                if taken.num_rows:
+                    accepted.write(taken)
                 if batch.malformed:
                     malformed.write(rejected.malformed(batch))
         one.parts = tuple(malformed.paths)
         check_unchanged(self._folder, one.file)
         self._check_share(one)
 
-    def _batches(self, one: _Taking, contract: Contract, new: list[_Taking]) -> Iterator[Batch]:
+    def _batches(
+        self, one: _Taking, contract: Contract, located: Located, new: list[_Taking]
+    ) -> Iterator[tuple[Batch, pa.Table, Manifest]]:
         total = sum(each.file.bytes for each in new)
         before = sum(each.file.bytes for each in new[: new.index(one)])
-        for batch in ahead(self._reader(one.file).batches(contract)):
-            yield batch
+        batches = self._reader(one.file).batches(contract)
+        for batch, taken, manifest in ahead(_with_manifest(batches, located)):
+            yield batch, taken, manifest
             if self._on_progress:
                 rows = sum(each.rows for each in new)
                 read = before + min(batch.position, one.file.bytes)
-                about = Progress(self._name, one.file.path, rows, read, total)
-                self._on_progress(about)
+                self._on_progress(Progress(self._name, one.file.path, rows, read, total))
 
     def _check_share(self, one: _Taking) -> None:
         limit = self._source.max_quarantined
@@ -295,9 +300,26 @@ class _Ingestion:
             mode="append",
             transaction=Transaction(transaction_id, number),
             evolve=contract.policy != "strict",
+            manifest=_sum([one.manifest for one in new]),
             removes=_rows_of([one for one in new if one.action == "replace"]),
         )
         return done if is_own(done, self._writer, print_) else None
+
+
+def _with_manifest(
+    batches: Iterator[Batch], located: Located
+) -> Iterator[tuple[Batch, pa.Table, Manifest]]:
+    import polars as pl
+
+    for batch in batches:
+        taken = located.accepted(batch)
+        frame = cast("pl.DataFrame", pl.from_arrow(taken, rechunk=False))
+        yield batch, taken, content_manifest(frame.lazy(), (INGESTED_AT,))
+
+
+def _sum(manifests: list[Manifest | None]) -> Manifest | None:
+    known = [manifest for manifest in manifests if manifest is not None]
+    return reduce(Manifest.__add__, known) if known else None
 
 
 def _action(file: LandingFile, taken: list[TakenFile] | None, source: Source) -> str | None:

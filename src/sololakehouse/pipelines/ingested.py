@@ -44,8 +44,9 @@ def ingested_files(
     """Return each path that is in a table with its contents, the newest last.
 
     Files that came after the version to which the table was restored are not in it any more, and
-    new again. Commit records whose log entries were cleaned up are read from `system.archived_commits`. If
-    records are in neither, the table's own rows say which files they came from.
+    new again. Commit records whose log entries were cleaned up are read from
+    `system.archived_commits`. If records are in neither, the table's own rows say which files they
+    came from.
     """
     if table is None:
         return {}
