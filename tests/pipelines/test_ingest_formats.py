@@ -328,10 +328,8 @@ def test_a_parquet_file_cut_short_is_one_error_that_names_it(project, kept):
 
 
 def test_evolve_adds_columns_at_the_end_and_missing_ones_are_null(project):
-    shop = project(
     schema = "schema: {id: bigint, shop: string}"
     shop = project(f"schema_policy: evolve, max_quarantined: 0.5, {schema}")
-    )
     shop.write("landing/a.csv", CSV)
     shop.ingest("s")
     shop.write("landing/b.csv", "id,tax\n3,0.5\n4,1\n")
@@ -383,8 +381,6 @@ def test_rescue_may_be_chosen_and_left_later(project):
     project(schema, **{"landing/a.csv": CSV}).ingest("s")
     files = {"landing/b.csv": "id,shop\n3,c\nx,d\n"}
     rescuing = project(f"schema_policy: rescue, {schema}", **files)
-        f"schema_policy: rescue, {schema}", **{"landing/b.csv": "id,shop\n3,c\nx,d\n"}
-    )
     rescuing.ingest("s")
     project(schema, **{"landing/c.csv": "id,shop\n5,e\n"}).ingest("s")
     rows = rows_of(rescuing)
@@ -394,10 +390,8 @@ def test_rescue_may_be_chosen_and_left_later(project):
 
 def test_rescue_of_json_and_parquet(project):
     shop = project("format: json, schema_policy: rescue, schema: {id: bigint}")
-    shop.write(
     text = '{"id": "1", "more": {"a": [1]}}\n{"id": 2}\nbroken\n'
     shop.write("landing/a.json", text + "{}\n" * 200)
-    )
     assert shop.ingest("s").quarantined == 1
     first = json.loads(rows_of(shop)["_rescued_data"][0])
     assert first == {"id": "1", "more": {"a": [1]}, "_file_path": "landing/a.json"}
