@@ -11,6 +11,7 @@ and its children, of the proportional set size (PSS). Run, for about 500 MB thre
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
@@ -76,7 +77,7 @@ lake = Lakehouse.open()
 ingest.ingest(lake, LakeWriter(lake, Run.start(Path("."), "embedded")), "sales")
 names = {{"identify": "SHA-256", "_stage": "read, check and write", "commit": "commit, of which"}}
 for name, seconds in spent.items():
-    print(f"  {{names.get(name, name):<24}}{{seconds:>8.1f}} s")
+    print(f"  {{names.get(name, name):<24}}{{seconds:>8.1f}} s", file=sys.stderr)
 """
 
 
@@ -113,16 +114,22 @@ def write_file(path: Path, megabytes: float, quoted: bool) -> tuple[float, int]:
     return path.stat().st_size / MEGABYTE, seed * ROWS
 
 
-def measured(command: Sequence[str], folder: Path) -> tuple[float, float]:
-    """Run a command; return its seconds and its peak memory in MB."""
-    began = time.perf_counter()
-    process = psutil.Popen(command, cwd=folder)
+def measured(command: Sequence[str], folder: Path) -> tuple[float, float, float]:
+    """Run a command; return its seconds, its seconds of CPU and its peak memory in MB."""
+    began, busy = time.perf_counter(), cpu_seconds()
+    process = psutil.Popen(command, cwd=folder, stdout=sys.stderr)
     peak = 0.0
     while (status := waited(process)) is None:
         peak = max(peak, memory(process))
     if status:
         sys.exit(f"{' '.join(command)[:200]} ended with {status}")
-    return time.perf_counter() - began, peak / MEGABYTE
+    return time.perf_counter() - began, cpu_seconds() - busy, peak / MEGABYTE
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def waited(process: psutil.Popen) -> int | None:
@@ -178,7 +185,7 @@ def compare(scratch: Path, asked: argparse.Namespace) -> None:
     print(f"{size:,.0f} MB, {rows:,} rows, {psutil.cpu_count()} cores, quoted: {asked.quoted}")
     new = projects(scratch, file)
     bare = BARE.format(types=TYPES, block=BLOCK, quoted=asked.quoted)
-    times: dict[str, list[float]] = {"bare": [], "slh ingest": []}
+    found: dict[str, list[tuple[float, float]]] = {"bare": [], "slh ingest": []}
     for _ in range(asked.rounds):
         out = scratch / "bare.parquet"
         folder = next(new)
@@ -187,16 +194,21 @@ def compare(scratch: Path, asked: argparse.Namespace) -> None:
             "slh ingest": [sys.executable, "-m", "sololakehouse", "ingest", "--json"],
         }
         for name, command in commands.items():
-            seconds, peak = measured(command, folder)
-            times[name].append(seconds)
-            print(f"  {name:<12}{seconds:>8.1f} s{rows / seconds:>14,.0f} rows/s{peak:>8,.0f} MB")
+            seconds, busy, peak = measured(command, folder)
+            found[name].append((seconds, busy))
+            print(
+                f"  {name:<12}{seconds:>8.1f} s{busy:>8.1f} s CPU"
+                f"{rows / seconds:>14,.0f} rows/s{peak:>8,.0f} MB"
+            )
         out.unlink()
         remove(folder)
-    ratios = [b / i for b, i in zip(times["bare"], times["slh ingest"], strict=True)]
-    print(
-        f"speed of slh ingest, of bare: {statistics.median(ratios):.0%} "
-        f"({min(ratios):.0%} to {max(ratios):.0%})"
-    )
+    for place, what in enumerate(("time", "CPU time")):
+        pairs = zip(found["bare"], found["slh ingest"], strict=True)
+        ratios = [one[place] / other[place] for one, other in pairs]
+        print(
+            f"speed of slh ingest, of bare, by {what}: {statistics.median(ratios):.0%} "
+            f"({min(ratios):.0%} to {max(ratios):.0%})"
+        )
     if asked.stages:
         measured([sys.executable, "-c", STAGES.format()], next(new))
 

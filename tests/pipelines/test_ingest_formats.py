@@ -80,7 +80,7 @@ def test_csv_options_reach_the_parser(project):
     options = (
         "options: {delimiter: ';', quote: \"'\", header: false, skip_rows: 2, encoding: cp1252}"
     )
-    shop = project(f"options: {{{options}}}, schema: {{id: bigint, shop: string}}")
+    shop = project(f"{options}, schema: {{id: bigint, shop: string}}")
     shop.write("landing/a.csv", "")
     (shop.folder / "landing/a.csv").write_bytes(
         "report\r\n2026\r\n1;'é;x'\r\n2;b\r\n".encode("cp1252")
