@@ -117,6 +117,7 @@ def test_rows_and_lines_are_those_of_pythons_csv_reader(tmp_path_factory, body, 
 @example("2026-01-01T10:00:00+01:00", "timestamp")
 @example("2026-01-01", "date")
 @example("-inf", "double")
+@example("0x1F", "bigint")
 def test_what_arrow_parses_has_the_form_of_its_type(text, name):
     kind = arrow_type(name)
     value = parsed(pa.array([text]), kind)

@@ -12,7 +12,7 @@ from decimal import Decimal
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sololakehouse.errors import ConfigError, IngestError
@@ -233,6 +233,9 @@ JSON_TEXTS = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(JSON_TEXTS, st.sampled_from([3, 20, 1000]))
+@example(['{"at": "2026-01-01"}'], 1000)
+@example(['{"x": 1e999}'], 1000)
+@example(['{"id":1} {"id":2}', '{"id":', "3}"], 1000)
 def test_json_blocks_read_at_once_are_what_single_lines_are(tmp_path_factory, lines, size):
     path = tmp_path_factory.mktemp("json") / "a.json"
     path.write_text("\n".join(lines))

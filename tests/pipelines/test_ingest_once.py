@@ -374,3 +374,23 @@ def test_lake_writer_removes_and_adds_in_one_commit(make_project):
     assert sorted(done.to_polars().rows(), key=str) == [("a", 9), ("b", 2), (None, 3)]
     assert done.record.manifest == content_manifest(done.scan())
     assert re.search("remove", (done.path / "_delta_log" / f"{2:020}.json").read_text())
+
+
+def test_files_that_a_restore_took_back_are_new_again(shop):
+    from deltalake import DeltaTable
+
+    from sololakehouse.lake.commit import commit_properties
+
+    project = shop()
+    first = project.ingest().snapshot
+    project.write("landing/b.csv", "id,shop,amount\n7,g,7\n")
+    project.ingest()
+    change = Change("RESTORE", "f", details={"restored": {"version": 1}})
+    record = project.writer().record(change, 0, first.record.manifest)
+    properties = commit_properties(record)
+    DeltaTable(first.path).restore(1, commit_properties=properties)
+    result = project.ingest()
+    assert [file.path for file in result.new_files] == ["landing/b.csv"]
+    assert rows_of(project)["id"].sort().to_list() == [1, 3, 5, 7]
+    assert details(project)["batch"] == 3
+    check_manifest(project)
