@@ -216,7 +216,11 @@ class _BlockReader:
                 value = typed(given, field.type)
                 if value.null_count != given.null_count:
                     return None
-            if pa.types.is_floating(value.type) and not pc.all(pc.is_finite(value)).as_py():
+            finite = (
+                not pa.types.is_floating(value.type)
+                or pc.all(pc.is_finite(value), min_count=0).as_py()
+            )
+            if not finite:
                 return None
             columns.append(value)
         return pa.table(columns, schema=self._contract.columns)
