@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sololakehouse.errors import ConfigError, UsageError, suggestion
 
 CONFIG_FILE = "lakehouse.yml"
-COLUMN_TYPES = ("string", "int", "bigint", "double", "boolean", "date", "timestamp")
-ColumnType = Literal["string", "int", "bigint", "double", "boolean", "date", "timestamp"]
+COLUMN_TYPES = (
+    *("string", "tinyint", "smallint", "int", "bigint", "float", "double", "boolean", "date"),
+    *("timestamp", "timestamp_ntz", "binary", "decimal(p,s)"),
+)
+_DECIMAL = re.compile(r"^decimal\((\d+),\s*(\d+)\)$")
 TABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -25,26 +38,96 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
+def _column_type(name: str) -> str:
+    found = _DECIMAL.match(name)
+    if found and int(found[2]) <= int(found[1]) and 1 <= int(found[1]) <= 38:
+        return name
+    if name not in COLUMN_TYPES[:-1]:
+        raise ValueError(f"no type {name!r}. {suggestion(name, COLUMN_TYPES, 'type')}")
+    return name
+
+
+ColumnType = Annotated[str, AfterValidator(_column_type)]
+
+
 class CsvOptions(Settings):
-    """How a CSV file is written."""
+    """How a CSV file is written.
+
+    `null_value` means NULL besides an empty field; `skip_rows` lines stand before the header (or
+    the first row); without a header the source's `schema` gives the names, in order.
+    """
 
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     quote: str = Field(default='"', min_length=1, max_length=1)
     null_value: str = ""
+    header: bool = True
+    encoding: str = "utf-8"
+    skip_rows: int = Field(default=0, ge=0)
+
+    @field_validator("delimiter", "quote")
+    @classmethod
+    def _one_byte(cls, value: str) -> str:
+        if not value.isascii() or value in "\r\n\0":
+            raise ValueError(f"{value!r} must be one ASCII character and no line break")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            return codecs.lookup(value).name
+        except LookupError as error:
+            raise ValueError(f"no encoding {value!r}; write utf-8, latin-1 or cp1252") from error
+
+    @model_validator(mode="after")
+    def _different(self) -> CsvOptions:
+        if self.delimiter == self.quote:
+            raise ValueError("delimiter and quote must differ")
+        return self
 
 
 class Source(Settings):
     """Landing files of one kind, and the bronze table that takes them.
 
-    `schema` maps each column of the file to its type; without it the first file decides and the
-    bronze table's schema is the contract from then on.
+    Attributes
+    ----------
+    path
+        Pattern of the files, relative to the project's folder.
+    columns
+        `schema` in the file: each column with its type. Without it the first file decides, and
+        the bronze table's schema is the contract from then on.
+    schema_policy
+        What happens to columns that the contract does not know, lacks, or has with another type:
+        an error, new columns, or `_rescued_data`.
+    on_change
+        What happens to a file that was taken and now has other content: an error, its rows are
+        added to the old ones, or they replace them.
+    max_quarantined
+        Share of a file's rows, from 0 to 1, that may be malformed; above it the file fails.
     """
 
     path: str
     table: str = Field(pattern=TABLE_NAME)
-    format: Literal["csv"] = "csv"
+    format: Literal["csv", "json", "parquet"] = "csv"
     options: CsvOptions = CsvOptions()
-    columns: dict[str, ColumnType] | None = Field(default=None, alias="schema")
+    columns: dict[str, ColumnType] | None = Field(default=None, alias="schema", min_length=1)
+    schema_policy: Literal["strict", "evolve", "rescue"] = "strict"
+    on_change: Literal["error", "append", "replace"] = "error"
+    max_quarantined: float = Field(default=0.01, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Source:
+        if self.format != "csv" and self.options != CsvOptions():
+            raise ValueError(f"'options' are for CSV files, and the format is {self.format}")
+        if not self.options.header and self.columns is None:
+            raise ValueError("'header: false' needs a 'schema', which gives the names in order")
+        names = [name.lower() for name in self.columns or ()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"'schema' names {twice[0]!r} twice; Delta does not tell upper from lower case"
+            )
+        return self
 
 
 class MlflowSettings(Settings):

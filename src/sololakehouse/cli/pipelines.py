@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sololakehouse.cli.recording import recorded
-from sololakehouse.cli.render import as_json, print_json, print_line, print_table, progress
+from sololakehouse.cli.render import (
+    as_json,
+    byte_progress,
+    print_json,
+    print_line,
+    print_table,
+    progress,
+)
 
 if TYPE_CHECKING:
     from sololakehouse.lake import Lakehouse
@@ -28,7 +35,7 @@ def ingest(sources: tuple[str, ...], json_wanted: bool) -> None:
     """Take new landing files into their bronze tables.
 
     SOURCES are names from lakehouse.yml; without any, all sources are taken. A file that is in
-    its table already is left alone.
+    its table already is left alone. Records that are no rows go to the table's quarantine.
 
     \b
     Examples:
@@ -44,7 +51,10 @@ def ingest(sources: tuple[str, ...], json_wanted: bool) -> None:
     if json_wanted:
         print_json(rows)
     else:
-        print_table(rows, ["source", "table", "version", "new files", "known files", "new rows"])
+        columns = ["source", "table", "version", "new files", "known files", "new rows"]
+        print_table(rows, [*columns, "quarantined"])
+        for result in results:
+            _print_quarantined(result)
 
 
 def ingest_sources(
@@ -64,12 +74,19 @@ def ingest_sources(
             "with a path and a table, as 'slh init' writes it."
         )
     wanted = names or tuple(declared)
-    with progress(len(wanted), quiet=quiet) as begin:
-        results = []
+    results = []
+    with byte_progress(quiet=quiet) as show:
         for name in wanted:
-            begin(name)
+            show(name, 0, 0, None)
             log.begin(name, declared[name].table)
-            results.append(ingest_source(lake, log.writer, name, on_file=None))
+            results.append(
+                ingest_source(
+                    lake,
+                    log.writer,
+                    name,
+                    lambda done: show(done.file, done.rows, done.bytes, done.total_bytes),
+                )
+            )
             log.end(results[-1].snapshot)
     return results
 
@@ -82,7 +99,17 @@ def _ingest_row(result: IngestResult) -> dict[str, Any]:
         "new files": len(result.new_files),
         "known files": result.known_files,
         "new rows": result.rows,
+        "quarantined": result.quarantined,
+        "quarantine": result.quarantine,
     }
+
+
+def _print_quarantined(result: IngestResult) -> None:
+    if result.quarantine:
+        print_line(
+            f"[yellow]{result.source}[/]: {result.quarantined:,} malformed records are in "
+            f"{result.quarantine}, with file, line, text and reason."
+        )
 
 
 @click.command()

@@ -119,6 +119,32 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield begin
 
 
+@contextmanager
+def byte_progress(*, quiet: bool) -> Iterator[Callable[[str, int, int, int | None], None]]:
+    """Show bytes, rows and speed of reading where there is a terminal.
+
+    Yields a function that takes what is being read, how many rows and bytes have been, and of how
+    many bytes (None: not known yet). With `quiet` nothing is shown.
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[rows]:,} rows"),
+        TextColumn("{task.description}"),
+    )
+    hidden = quiet or not console().is_terminal
+    with Progress(*columns, console=console(), transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=None, rows=0)
+
+        def show(what: str, rows: int, read: int, total: int | None) -> None:
+            bar.update(task, description=what, rows=rows, completed=read, total=total)
+
+        yield show
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -23,6 +23,7 @@ from sololakehouse.lake.failures import disk_error, disk_errors, one_line
 from sololakehouse.lake.history import RECORD_KEY
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.protocol import refuse_unwritable
+from sololakehouse.lake.replace import Replacement, without_rows
 from sololakehouse.lake.staging import STAGING, staging_folder
 from sololakehouse.lake.statistics import file_statistics
 from sololakehouse.lake.table import Snapshot
@@ -119,6 +120,7 @@ class LakeWriter:
         transaction: Transaction | None = None,
         evolve: bool = False,
         manifest: Manifest | None = None,
+        removes: pl.Expr | None = None,
     ) -> Snapshot:
         """Make the staged Parquet files a new version of the table.
 
@@ -141,6 +143,8 @@ class LakeWriter:
             Whether an append may add columns; older rows have NULL there.
         manifest
             Of the staged rows, from a writer that has them in memory; None: the files are read.
+        removes
+            Rows of the table that an append takes out in the same commit, as a predicate.
 
         Raises
         ------
@@ -165,7 +169,8 @@ class LakeWriter:
             self._prepare(table, schema, properties or {}, mode, evolve=evolve)
             staged_files = _StagedFiles(table, path, self.run.run_id)
             try:
-                staged_files.move(files)
+                replaced = self._replaced(table, staged, change, removes)
+                staged_files.move([*files, *(replaced.kept if replaced else ())])
                 return _attempted(
                     partial(
                         self._commit_once,
@@ -176,8 +181,9 @@ class LakeWriter:
                         written,
                         mode,
                         transaction,
+                        replaced,
                     ),
-                    seconds=APPEND_SECONDS if mode == "append" else 0,
+                    seconds=APPEND_SECONDS if mode == "append" and not replaced else 0,
                 )
             except BaseException as error:
                 committed = staged_files.committed()
@@ -196,6 +202,7 @@ class LakeWriter:
         written: Manifest,
         mode: Literal["append", "overwrite"],
         transaction: Transaction | None,
+        replaced: Replacement | None,
     ) -> Snapshot:
         path = self.lake.path(table)
         delta = DeltaTable(path)
@@ -203,8 +210,13 @@ class LakeWriter:
         manifest = written
         if mode == "append":
             manifest = _manifest_of(Snapshot(table, path, delta.version()), written) + written
+        actions: list[AddAction | RemoveAction] = [*adds]
+        if replaced is not None:
+            replaced.check_version(delta.version())
+            actions += replaced.removals
+            manifest -= replaced.removed
         delta.create_write_transaction(
-            list[AddAction | RemoveAction](adds),
+            actions,
             mode=mode,
             schema=Schema.from_arrow(schema),
             commit_properties=commit_properties(
@@ -215,6 +227,16 @@ class LakeWriter:
         flush(path / LOG / f"{version:020}.json", path / LOG)
         self.committed.append(Snapshot(table, path, version))
         return self.committed[-1]
+
+    def _replaced(
+        self, table: str, staged: Path, change: Change, removes: pl.Expr | None
+    ) -> Replacement | None:
+        before = self.lake.newest(table)
+        if removes is None or before is None or not before.rows:
+            return None
+        folder = staged / "kept"
+        folder.mkdir()
+        return without_rows(before, removes, change.left_out, folder)
 
     def record(self, change: Change, rows_written: int, manifest: Manifest) -> CommitRecord:
         """Return the record of a commit of this run; `manifest` is of the whole table."""

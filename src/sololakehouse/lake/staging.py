@@ -52,7 +52,10 @@ def _locked_folder(root: Path) -> tuple[Path, int]:
     while True:
         folder = root / uuid.uuid4().hex
         folder.mkdir()
-        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if folder.is_dir():
             return folder, descriptor

@@ -163,6 +163,13 @@ class Snapshot:
         return next((r.expectations for r in records if r and r.expectations), ())
 
     @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The columns with their Arrow types, in the order of the table."""
+        import pyarrow as pa
+
+        return pa.schema(self._delta.schema().to_arrow())
+
+    @cached_property
     def rows(self) -> int:
         """Number of rows, from the commit record or else counted in the files."""
         import polars as pl

@@ -1,212 +1,331 @@
-"""A CSV file as a typed Arrow table, or one error that names the line, the column and the value."""
+"""A CSV file as batches of typed rows, with the line of each, and its malformed records.
+
+A block is first parsed with its types at once. Only if that fails (a value does not fit, a row has
+too few fields) it is read again as text, and each record is judged on its own.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import ColumnType, CsvOptions
+from sololakehouse.config import CsvOptions
 from sololakehouse.errors import IngestError
+from sololakehouse.pipelines.columns import plain_name
+from sololakehouse.pipelines.csv_blocks import (
+    BLOCK,
+    Block,
+    Dialect,
+    Records,
+    blocks,
+    line_ends,
+    records,
+)
+from sololakehouse.pipelines.csv_header import Beginning, begin, no_text
+from sololakehouse.pipelines.landing import Batch, LandingStream, Malformed, open_landing
+from sololakehouse.pipelines.rescue import rescued, shown
+from sololakehouse.pipelines.schema_policy import Contract
+from sololakehouse.pipelines.values import typed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_CHUNK = 1 << 20
-_INFERRED = re.compile(r"^(int64|double|bool|date32\[day\]|string)$")
-
-
-def arrow_type(name: ColumnType) -> pa.DataType:
-    """Return the Arrow type of a type in `lakehouse.yml`; a timestamp is in UTC microseconds."""
-    import pyarrow as pa
-
-    types = {
-        "string": pa.string(),
-        "int": pa.int32(),
-        "bigint": pa.int64(),
-        "double": pa.float64(),
-        "boolean": pa.bool_(),
-        "date": pa.date32(),
-        "timestamp": pa.timestamp("us", "UTC"),
-    }
-    return types[name]
+_INFERRED = re.compile(r"^(int64|double|bool|date32\[day\]|null)$")
 
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A CSV file in UTF-8 with a header; `name` is what errors call it."""
+    """A CSV file; `name` is what errors call it, `names` its columns if it has no header."""
 
     path: Path
     name: str
     options: CsvOptions
+    names: tuple[str, ...] | None = None
+    block_size: int = BLOCK
 
-    def header(self) -> list[str]:
-        """Return the column names.
+    def check(self, contract: Contract) -> None:
+        """Refuse a header that breaks the contract."""
+        with self._stream() as stream:
+            self._check(self._begin(stream), contract)
+
+    def new_fields(self, contract: Contract | None) -> list[pa.Field]:
+        """Return the columns that the contract lacks; all without one.
+
+        Their types are those that fit all values of the file; what looks like a timestamp stays
+        text: without a declared type its time zone is unknown.
+        """
+        with self._stream() as stream:
+            names = self._begin(stream).names
+        unknown = contract.unknown(names) if contract else names
+        return list(self._inferred(unknown)) if unknown else []
+
+    def batches(self, contract: Contract) -> Iterator[Batch]:
+        """Read the file, block by block.
 
         Raises
         ------
         IngestError
-            The file is empty, or a name stands in it twice.
+            The header breaks the contract, the text is not UTF-8, or a quoted field does not end.
         """
-        try:
-            names = next(self._records(), (1, []))[1]
-        except UnicodeDecodeError as error:
-            raise self._no_text(error) from error
-        if not names:
-            raise IngestError(f"{self.name} is empty: it has no header line.")
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise IngestError(f"{self.name}:1: the header names {twice[0]!r} twice.")
-        return names
+        with self._stream() as stream:
+            beginning = self._begin(stream)
+            self._check(beginning, contract)
+            reader = _BlockReader(self.name, self.options, contract, beginning.names)
+            for block in self._blocks(stream, beginning):
+                yield reader.batch(block, stream.position)
 
-    def read(self, columns: pa.Schema | None) -> pa.Table:
-        """Read the file, with the columns in the order of `columns`.
+    def _check(self, beginning: Beginning, contract: Contract) -> None:
+        contract.check_header(beginning.names, f"{self.name}:{beginning.header_line}")
 
-        Parameters
-        ----------
-        columns
-            Names and types. With None, types are inferred from the values, and what looks like a
-            timestamp stays text: without a declared type its time zone is unknown.
+    def _stream(self) -> AbstractContextManager[LandingStream]:
+        return open_landing(self.path, self.name, self.options.encoding)
 
-        Raises
-        ------
-        IngestError
-            A row has too few or too many fields, or a value does not fit its column.
-        """
+    def _begin(self, stream: LandingStream) -> Beginning:
+        dialect = _dialect(self.name, self.options)
+        return begin(stream, dialect, self.names, self.options.skip_rows, self.block_size)
+
+    def _blocks(self, stream: LandingStream, beginning: Beginning) -> Iterator[Block]:
+        dialect = _dialect(self.name, self.options)
+        return blocks(stream, dialect, beginning.rest, beginning.line, self.block_size)
+
+    def _inferred(self, wanted: Sequence[str]) -> pa.Schema:
         import pyarrow as pa
-        from pyarrow import csv as arrow_csv
 
-        self.header()
+        kinds = dict.fromkeys(wanted, pa.null())
+        with self._stream() as stream:
+            beginning = self._begin(stream)
+            parser = _Parser(self.name, self.options, beginning.names)
+            for block in self._blocks(stream, beginning):
+                for name, kind in parser.inferred(block, wanted).items():
+                    kinds[name] = _wider(kinds[name], kind)
+        text = pa.string()
+        return pa.schema([(n, text if kind == pa.null() else kind) for n, kind in kinds.items()])
+
+
+@dataclass(frozen=True)
+class _Parser:
+    """Arrow's CSV parser for the blocks of one file."""
+
+    name: str
+    options: CsvOptions
+    names: list[str]
+
+    @property
+    def dialect(self) -> Dialect:
+        return _dialect(self.name, self.options)
+
+    @property
+    def nulls(self) -> list[str]:
+        return sorted({"", self.options.null_value})
+
+    def parse(self, data: bytes, **convert: Any) -> pa.Table:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        return csv.read_csv(
+            pa.BufferReader(data),
+            csv.ReadOptions(column_names=self.names),
+            csv.ParseOptions(
+                delimiter=self.options.delimiter,
+                quote_char=self.options.quote,
+                newlines_in_values=self.dialect.quote in data,
+            ),
+            csv.ConvertOptions(
+                null_values=self.nulls,
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                timestamp_parsers=[csv.ISO8601],
+                **convert,
+            ),
+        )
+
+    def texts(self, block: Block, data: bytes) -> pa.Table:
+        import pyarrow as pa
+
+        kinds = dict.fromkeys(self.names, pa.string())
+        if not data.strip(b"\r\n"):
+            return pa.schema(kinds.items()).empty_table()
         try:
-            rows = arrow_csv.read_csv(
-                self.path,
-                parse_options=self._parse_options(),
-                convert_options=self._convert_options(columns),
-            )
+            return self.parse(data, column_types=kinds)
         except pa.ArrowInvalid as error:
-            raise self._diagnosis(columns, str(error)) from error
-        if columns is not None:
-            return rows.select(columns.names)
-        return self._without_guessed_moments(rows)
+            raise self._mistake(block, error) from error
 
-    def lines(self, rows: int) -> pa.Array:
-        """Return the line on which each of the file's `rows` records begins, from 1."""
+    def inferred(self, block: Block, wanted: Sequence[str]) -> dict[str, pa.DataType]:
         import pyarrow as pa
 
-        if self._newlines() == rows + 1:
-            return pa.array(range(2, rows + 2), pa.int64())
-        starts = [line for line, _ in self._records()][1:]
-        return pa.array(starts, pa.int64())
-
-    def _parse_options(self) -> object:
-        from pyarrow import csv as arrow_csv
-
-        return arrow_csv.ParseOptions(
-            delimiter=self.options.delimiter,
-            quote_char=self.options.quote,
-            newlines_in_values=True,
-        )
-
-    def _convert_options(self, columns: pa.Schema | None) -> object:
-        from pyarrow import csv as arrow_csv
-
-        nulls = sorted({"", self.options.null_value})
-        return arrow_csv.ConvertOptions(
-            column_types=columns,
-            null_values=nulls,
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            timestamp_parsers=[arrow_csv.ISO8601],
-        )
-
-    def _without_guessed_moments(self, rows: pa.Table) -> pa.Table:
-        import pyarrow as pa
-
-        fields = [
-            field if _INFERRED.match(str(field.type)) else field.with_type(pa.string())
-            for field in rows.schema
-        ]
-        schema = pa.schema(fields)
-        return rows if schema == rows.schema else self.read(schema)
-
-    def _newlines(self) -> int:
-        count, last = 0, b"\n"
-        with self.path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                count += chunk.count(b"\n")
-                last = chunk[-1:]
-        return count + (last != b"\n")
-
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
-        with self.path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(
-                file, delimiter=self.options.delimiter, quotechar=self.options.quote
-            )
-            begins = 1
-            for record in reader:
-                if record:
-                    yield begins, record
-                begins = reader.line_num + 1
-
-    def _diagnosis(self, columns: pa.Schema | None, cause: str) -> IngestError:
+        options = {
+            "include_columns": list(wanted),
+            "true_values": ["true", "True", "TRUE"],
+            "false_values": ["false", "False", "FALSE"],
+        }
         try:
-            return self._first_mistake(columns) or IngestError(f"{self.name}: {cause}.")
-        except UnicodeDecodeError as error:
-            return self._no_text(error)
+            rows = self.parse(block.data, **options)
+        except pa.ArrowInvalid:
+            found = records(block, self.dialect)
+            data = _joined(block, found, found.fields == len(self.names))
+            if not self.texts(block, data).num_rows:
+                return {}
+            rows = self.parse(data, **options)
+        text = pa.string()
+        known = ((f.name, f.type) for f in rows.schema)
+        return {n: kind if _INFERRED.match(str(kind)) else text for n, kind in known}
 
-    def _no_text(self, error: UnicodeDecodeError) -> IngestError:
-        return IngestError(
-            f"{self.name} is not UTF-8 text: {error.reason} {error.object[error.start]:#04x}. "
-            "Convert the file and ingest again. Nothing was ingested."
-        )
-
-    def _first_mistake(self, columns: pa.Schema | None) -> IngestError | None:
-        records = self._records()
-        header = next(records)[1]
-        for line, record in records:
-            if len(record) != len(header):
-                return IngestError(
-                    f"{self.name}:{line}: the row has {len(record)} fields, the header has "
-                    f"{len(header)}. Nothing was ingested."
-                )
-            for name, value in zip(header, record, strict=True):
-                if columns is None or value in ("", self.options.null_value):
-                    continue
-                if not _fits(value, columns.field(name).type):
-                    return IngestError(
-                        f"{self.name}:{line}: column {name!r} holds {value!r}, which is no "
-                        f"{_plain_name(columns.field(name).type)}. Correct the file, name the "
-                        "value under options.null_value, or declare another type in "
-                        "lakehouse.yml. Nothing was ingested."
-                    )
-        return None
+    def _mistake(self, block: Block, error: Exception) -> IngestError:
+        try:
+            block.data.decode()
+        except UnicodeDecodeError as wrong:
+            line = block.line + line_ends(block.data[: wrong.start])
+            return no_text(self.name, line, wrong)
+        return IngestError(f"{self.name}:{block.line}: {error}. Nothing was ingested.")
 
 
-@cache
-def _fits(value: str, kind: pa.DataType) -> bool:
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
+class _BlockReader:
+    """Turns blocks of one file into batches of the contract's columns."""
 
-    text = io.BytesIO(b'v\n"' + value.replace('"', '""').encode() + b'"\n')
-    options = arrow_csv.ConvertOptions(
-        column_types={"v": kind}, timestamp_parsers=[arrow_csv.ISO8601]
+    def __init__(
+        self, name: str, options: CsvOptions, contract: Contract, names: list[str]
+    ) -> None:
+        import pyarrow as pa
+
+        self._parser = _Parser(name, options, names)
+        self._contract = contract
+        matched = {column: contract.column_of(column) for column in names}
+        self._file_column = {known: column for column, known in matched.items() if known}
+        self._unknown = [column for column, known in matched.items() if known is None]
+        self._types = {
+            column: contract.columns.field(known).type if known else pa.string()
+            for column, known in matched.items()
+        }
+
+    def batch(self, block: Block, position: int) -> Batch:
+        import pyarrow as pa
+
+        try:
+            rows = self._parser.parse(block.data, column_types=self._types)
+        except pa.ArrowInvalid:
+            return self._record_by_record(block, position)
+        lines = self._lines(block, rows.num_rows)
+        if lines is None:
+            return self._record_by_record(block, position)
+        unknown = [(column, rows[column]) for column in self._unknown]
+        return Batch(self._arranged(rows, unknown), lines, (), position)
+
+    def _lines(self, block: Block, rows: int) -> pa.Array | None:
+        import numpy as np
+        import pyarrow as pa
+
+        ended = block.data[-1:] in (b"\n", b"\r")
+        if rows == block.lines + (not ended):
+            return pa.array(np.arange(block.line, block.line + rows, dtype=np.int64))
+        found = records(block, self._parser.dialect)
+        return pa.array(found.lines) if len(found) == rows else None
+
+    def _record_by_record(self, block: Block, position: int) -> Batch:
+        import numpy as np
+        import pyarrow as pa
+
+        found = records(block, self._parser.dialect)
+        whole = found.fields == len(self._parser.names)
+        reasons = {int(at): self._ragged(found.fields[at]) for at in np.flatnonzero(~whole)}
+        texts = self._parser.texts(block, _joined(block, found, whole))
+        places = np.flatnonzero(whole)
+        if texts.num_rows != len(places):
+            raise IngestError(
+                f"{self._parser.name}:{block.line}: the records from here on cannot be told apart. "
+                "Check options.delimiter and options.quote in lakehouse.yml. Nothing was ingested."
+            )
+        values, misfits = self._values(texts)
+        kept = np.ones(len(places), bool)
+        left = [(column, texts[column]) for column in self._unknown]
+        if self._contract.policy == "rescue":
+            left += misfits
+        else:
+            kept = self._judge(misfits, places, reasons)
+        mask = pa.array(kept)
+        rows = self._arranged(values, left).filter(mask)
+        malformed = tuple(_malformed(block, found, at, reasons[at]) for at in sorted(reasons))
+        return Batch(rows, pa.array(found.lines[places][kept]), malformed, position)
+
+    def _values(self, texts: pa.Table) -> tuple[pa.Table, list[tuple[str, pa.ChunkedArray]]]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        columns, misfits = [], []
+        nulls = pa.array(self._parser.nulls)
+        for name, kind in self._types.items():
+            text = texts[name].combine_chunks()
+            if pa.types.is_string(kind):
+                columns.append(text)
+                continue
+            text = pc.if_else(pc.is_in(text, value_set=nulls), None, text)
+            value = typed(text, kind)
+            wrong = pc.and_(pc.is_valid(text), pc.is_null(value))
+            if pc.any(wrong).as_py():
+                misfits.append((name, pc.if_else(wrong, text, None)))
+            columns.append(value)
+        return pa.table(columns, names=list(self._types)), misfits
+
+    def _judge(self, misfits: list[tuple[str, Any]], places: Any, reasons: dict[int, str]) -> Any:
+        import numpy as np
+
+        kept = np.ones(len(places), bool)
+        for name, values in misfits:
+            for at in np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)):
+                kept[at] = False
+                known = plain_name(self._types[name])
+                reason = f"column {name!r} holds {shown(values[at].as_py())}, which is no {known}"
+                reasons.setdefault(int(places[at]), reason)
+        return kept
+
+    def _arranged(self, rows: pa.Table, left: list[tuple[str, Any]]) -> pa.Table:
+        import pyarrow as pa
+
+        columns = [
+            rows[self._file_column[field.name]]
+            if field.name in self._file_column
+            else pa.nulls(rows.num_rows, field.type)
+            for field in self._contract.columns
+        ]
+        table = pa.table(columns, schema=self._contract.columns)
+        if self._contract.policy != "rescue":
+            return table
+        return rescued(table, left, self._parser.name)
+
+    def _ragged(self, fields: int) -> str:
+        return f"the row has {fields} fields, the header has {len(self._parser.names)}"
+
+
+def _dialect(name: str, options: CsvOptions) -> Dialect:
+    return Dialect(name, options.delimiter.encode(), options.quote.encode())
+
+
+def _joined(block: Block, found: Records, chosen: Any) -> bytes:
+    import numpy as np
+
+    if chosen.all():
+        return block.data
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], chosen.astype(np.int8), [0]))))
+    runs = zip(edges[::2], edges[1::2] - 1, strict=True)
+    return b"".join(
+        block.data[found.starts[first] : found.ends[last]] + b"\n" for first, last in runs
     )
-    try:
-        arrow_csv.read_csv(text, convert_options=options)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
-def _plain_name(kind: pa.DataType) -> str:
+def _malformed(block: Block, found: Records, at: int, reason: str) -> Malformed:
+    raw = block.data[found.starts[at] : found.ends[at]].decode(errors="replace")
+    return Malformed(int(found.lines[at]), raw, reason)
+
+
+def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     import pyarrow as pa
 
-    if pa.types.is_timestamp(kind):
-        return "timestamp with a time zone (as 2013-01-31T12:00:00Z)"
-    names = {"int32": "int (32 bit)", "int64": "bigint", "bool": "boolean", "date32[day]": "date"}
-    return names.get(str(kind), str(kind))
+    if one == other or other == pa.null():
+        return one
+    if one == pa.null():
+        return other
+    numbers = {str(one), str(other)} == {"int64", "double"}
+    return pa.float64() if numbers else pa.string()

@@ -2,47 +2,66 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from sololakehouse.config import ColumnType, Source
-from sololakehouse.errors import IngestError, suggestion
-from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
-from sololakehouse.lake.history import content_history
+from sololakehouse.config import Source
+from sololakehouse.errors import IngestError, RunError
+from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot, Transaction
+from sololakehouse.pipelines.columns import INGESTED_AT, RESCUED, SOURCE_FILE
 from sololakehouse.pipelines.csv_file import CsvFile
-from sololakehouse.provenance import Change, fingerprint
+from sololakehouse.pipelines.ingested import INGEST, TakenFile, ingested_files
+from sololakehouse.pipelines.json_file import JsonFile
+from sololakehouse.pipelines.landing import (
+    Batch,
+    LandingFile,
+    Malformed,
+    check_unchanged,
+    find,
+    identify,
+)
+from sololakehouse.pipelines.parquet_file import ParquetFile
+from sololakehouse.pipelines.quarantine import Rejected, is_own, quarantine, quarantine_of
+from sololakehouse.pipelines.schema_policy import Contract, contract_of
+from sololakehouse.pipelines.staging import (
+    Located,
+    Parts,
+    ahead,
+    bronze_schema,
+    quarantine_schema,
+)
+from sololakehouse.provenance import Change, Manifest, content_manifest, fingerprint
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
 
-OPERATION = "INGEST"
-MOMENT_COLUMNS = ("_ingested_at",)
-_COLUMN_TYPES: Mapping[str, ColumnType] = {
-    "string": "string",
-    "integer": "int",
-    "long": "bigint",
-    "double": "double",
-    "boolean": "boolean",
-    "date": "date",
-    "timestamp": "timestamp",
-}
+ROUNDS = 10
+EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class LandingFile:
-    """A file of a source: its path relative to the project's folder, and its content's SHA-256."""
+class Progress:
+    """How far an ingestion of one source is: rows and bytes of all its new files."""
 
-    path: str
-    sha256: str
+    source: str
+    file: str
+    rows: int
     bytes: int
+    total_bytes: int
 
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What an ingestion did with one source; `rows` counts the rows that it added."""
+    """What an ingestion did with one source.
+
+    `rows` counts the rows that it added to `table`, `quarantined` the malformed records, which are
+    in the table `quarantine` (None if there are none).
+    """
 
     source: str
     table: str
@@ -50,141 +69,278 @@ class IngestResult:
     known_files: int
     rows: int
     snapshot: Snapshot
+    quarantined: int = 0
+    quarantine: str | None = None
+
+
+@dataclass
+class _Taking:
+    """A file on its way in: what it holds and where its staged files are."""
+
+    file: LandingFile
+    action: str
+    accepted: int = 0
+    quarantined: int = 0
+    first: list[Malformed] = field(default_factory=list)
+    parts: tuple[Path, ...] = ()
+    manifest: Manifest | None = None
+
+    @property
+    def rows(self) -> int:
+        return self.accepted + self.quarantined
+
+    def add(self, batch: Batch, manifest: Manifest) -> None:
+        self.manifest = self.manifest + manifest if self.manifest else manifest
+        self.accepted += batch.rows.num_rows
+        self.quarantined += len(batch.malformed)
+        self.first += batch.malformed[: EXAMPLES - len(self.first)]
+
+    def about(self) -> dict[str, Any]:
+        return {
+            "sha256": self.file.sha256,
+            "bytes": self.file.bytes,
+            "rows": self.rows,
+            "accepted": self.accepted,
+            "quarantined": self.quarantined,
+            "action": self.action,
+        }
 
 
 def ingest(
     lake: Lakehouse,
     writer: LakeWriter,
     name: str,
-    on_file: Callable[[str], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> IngestResult:
-    """Append the new landing files of a source to its bronze table, in one commit.
+    """Take the new landing files of a source into its bronze table, in one commit.
 
     A file with the path and content of one that is in the table already is left alone. Each row
-    gets `_source_file`, `_source_line` (where its record begins, from 1), `_ingested_at` (UTC, the
-    start of the run) and `_source_sha256`.
+    gets `_source_file`, `_source_line` (where its record begins, from 1; NULL for Parquet),
+    `_ingested_at` (UTC, the start of the run) and `_source_sha256`. Malformed records go to the
+    table's quarantine, which is committed first. The commit carries the Delta transaction
+    `ingest/<source>` with the number of the batch, so that a batch that another process, or this
+    one before it died, has committed is not committed again.
 
     Raises
     ------
     IngestError
-        There is no file, a file changed since it was taken, or a file does not fit the source.
-        Nothing is committed.
+        There is no file, a file changed since it was taken, a file does not fit the source, or too
+        many of its records are malformed. Nothing is committed.
     """
-    source = lake.project.settings.sources[name]
-    files = _landing_files(lake.project.folder, name, source)
-    table = lake.newest(source.table)
-    taken = ingested_files(table)
-    new = tuple(file for file in files if _is_new(file, taken, source.table))
-    if table is not None and not new:
-        return IngestResult(name, source.table, (), len(files), 0, table)
-    with writer.staging() as staged:
-        columns = _contract(source, table)
-        for index, file in enumerate(new):
-            if on_file:
-                on_file(file.path)
-            columns = _stage(lake.project.folder, file, source, columns, writer, staged, index)
+    for _ in range(ROUNDS):
+        done = _Ingestion(lake, writer, name, on_progress).round()
+        if done is not None:
+            return done
+    raise RunError(
+        f"Other processes ingest source {name!r} all the time. Nothing was ingested; ingest again."
+    )
+
+
+class _Ingestion:
+    def __init__(
+        self,
+        lake: Lakehouse,
+        writer: LakeWriter,
+        name: str,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._lake, self._writer, self._name = lake, writer, name
+        self._folder = lake.project.folder
+        self._source: Source = lake.project.settings.sources[name]
+        self._on_progress = on_progress
+
+    def round(self) -> IngestResult | None:
+        """Take what is new; None if another process has committed meanwhile."""
+        source = self._source
+        paths = find(self._folder, self._name, source)
+        table = self._lake.newest(source.table)
+        taken = ingested_files(self._lake, table)
+        files = [identify(self._folder, path) for path in paths]
+        actions = [(file, _action(file, taken.get(file.path), source)) for file in files]
+        new = [_Taking(file, action) for file, action in actions if action]
+        if table is not None and not new:
+            return IngestResult(self._name, source.table, (), len(files), 0, table)
+        with self._writer.staging() as staged:
+            contract = self._contract(table, new)
+            rows, rejects = staged / "rows", staged / "rejects"
+            rows.mkdir()
+            rejects.mkdir()
+            schema = self._schema(contract, table)
+            for index, one in enumerate(new):
+                self._stage(one, contract, schema, index, rows, rejects, new)
+            done = self._commit(table, new, contract, rows)
+        if done is None:
+            return None
+        quarantined = sum(one.quarantined for one in new)
+        return IngestResult(
+            self._name,
+            source.table,
+            tuple(one.file for one in new),
+            len(files) - len(new),
+            sum(one.accepted for one in new),
+            done,
+            quarantined,
+            quarantine_of(source.table) if quarantined else None,
+        )
+
+    def _reader(self, file: LandingFile) -> CsvFile | JsonFile | ParquetFile:
+        path, source = self._folder / file.path, self._source
+        if source.format == "json":
+            return JsonFile(path, file.path)
+        if source.format == "parquet":
+            return ParquetFile(path, file.path)
+        names = None if source.options.header else tuple(source.columns or ())
+        return CsvFile(path, file.path, source.options, names)
+
+    def _contract(self, table: Snapshot | None, new: list[_Taking]) -> Contract:
+        import pyarrow as pa
+
+        stored = table.arrow_schema if table is not None else None
+        contract = contract_of(self._name, self._source, stored)
+        for one in new:
+            reader = self._reader(one.file)
+            if contract is None:
+                fields = reader.new_fields(None)
+                contract = Contract(pa.schema(fields), self._source.schema_policy)
+            elif contract.policy == "evolve":
+                contract = contract.extended(reader.new_fields(contract))
+            reader.check(contract)
+        if contract is None or not len(contract.columns):
+            raise IngestError(
+                f"The files of source {self._name!r} have no columns. Declare 'schema' in "
+                "lakehouse.yml. Nothing was ingested."
+            )
+        return contract
+
+    def _schema(self, contract: Contract, table: Snapshot | None) -> pa.Schema:
+        stored = table.columns if table is not None else {}
+        rescued = contract.policy == "rescue" or RESCUED in stored
+        return bronze_schema(contract.columns, rescued=rescued)
+
+    def _stage(
+        self,
+        one: _Taking,
+        contract: Contract,
+        schema: pa.Schema,
+        index: int,
+        rows: Path,
+        rejects: Path,
+        new: list[_Taking],
+    ) -> None:
+        moment = self._writer.run.started_at
+        located = Located(one.file, moment, schema)
+        rejected = Located(one.file, moment, quarantine_schema())
+        stem = f"part-{index:05d}"
+        accepted = Parts(rows, stem, schema)
+        malformed = Parts(rejects, stem, quarantine_schema())
+        with closing(accepted), closing(malformed):
+            accepted.begin()
+            for batch, taken, manifest in self._batches(one, contract, located, new):
+                one.add(batch, manifest)
+                if taken.num_rows:
+                    accepted.write(taken)
+                if batch.malformed:
+                    malformed.write(rejected.malformed(batch))
+        one.parts = tuple(malformed.paths)
+        check_unchanged(self._folder, one.file)
+        self._check_share(one)
+
+    def _batches(
+        self, one: _Taking, contract: Contract, located: Located, new: list[_Taking]
+    ) -> Iterator[tuple[Batch, pa.Table, Manifest]]:
+        total = sum(each.file.bytes for each in new)
+        before = sum(each.file.bytes for each in new[: new.index(one)])
+        batches = self._reader(one.file).batches(contract)
+        for batch, taken, manifest in ahead(_with_manifest(batches, located)):
+            yield batch, taken, manifest
+            if self._on_progress:
+                rows = sum(each.rows for each in new)
+                read = before + min(batch.position, one.file.bytes)
+                self._on_progress(Progress(self._name, one.file.path, rows, read, total))
+
+    def _check_share(self, one: _Taking) -> None:
+        limit = self._source.max_quarantined
+        if not one.quarantined or one.quarantined <= limit * one.rows:
+            return
+        first, *others = (f"{one.file.path}:{found.line}: {found.reason}." for found in one.first)
+        more = "".join(f" {other}" for other in others)
+        raise IngestError(
+            f"{first}{more} {one.quarantined:,} of {one.rows:,} rows are malformed, and "
+            f"max_quarantined allows {limit:.2%}. Correct the file, name the value under "
+            "options.null_value, declare another type or a greater max_quarantined in "
+            "lakehouse.yml. Nothing was ingested."
+        )
+
+    def _commit(
+        self, table: Snapshot | None, new: list[_Taking], contract: Contract, staged: Path
+    ) -> Snapshot | None:
+        source = self._source
+        settings = fingerprint(
+            source.format, source.options.model_dump(), str(contract.columns), contract.policy
+        )
+        rejected = [Rejected(one.file, one.quarantined, one.parts, settings) for one in new]
+        quarantine(self._writer, self._name, source.table, rejected)
+        transaction_id = f"ingest/{self._name}"
+        number = ((table and table.transaction_version(transaction_id)) or 0) + 1
+        print_ = fingerprint([(one.file.path, one.file.sha256) for one in new])
         change = Change(
-            operation=OPERATION,
-            fingerprint=fingerprint([(file.path, file.sha256) for file in new]),
-            details={"source": name, "files": {file.path: file.sha256 for file in new}},
-            left_out=MOMENT_COLUMNS,
+            operation=INGEST,
+            fingerprint=print_,
+            details={
+                "source": self._name,
+                "batch": number,
+                "files": {one.file.path: one.about() for one in new},
+            },
+            left_out=(INGESTED_AT,),
         )
-        snapshot = writer.commit(source.table, staged, change, mode="append")
-    rows = snapshot.record.rows_written if snapshot.record else 0
-    return IngestResult(name, source.table, new, len(files) - len(new), rows, snapshot)
-
-
-def ingested_files(table: Snapshot | None) -> dict[str, str]:
-    """Return path and SHA-256 of every file that is in a bronze table, from its commit records.
-
-    Files of commits that a restore took back are not in the table, and are taken again.
-    """
-    files: dict[str, str] = {}
-    for entry in reversed(content_history(table.history()) if table else []):
-        if entry.record and entry.record.operation == OPERATION:
-            files |= entry.record.details["files"]
-    return files
-
-
-def _landing_files(folder: Path, name: str, source: Source) -> list[LandingFile]:
-    paths = sorted(path for path in folder.glob(source.path) if path.is_file())
-    if not paths:
-        raise IngestError(
-            f"Source {name!r} has no files: nothing matches {source.path} in {folder}. Put a file "
-            "there, or correct 'path' in lakehouse.yml."
+        done = self._writer.commit(
+            source.table,
+            staged,
+            change,
+            mode="append",
+            transaction=Transaction(transaction_id, number),
+            evolve=contract.policy != "strict",
+            manifest=_sum([one.manifest for one in new]),
+            removes=_rows_of([one for one in new if one.action == "replace"]),
         )
-    return [_landing_file(folder, path) for path in paths]
+        return done if is_own(done, self._writer, print_) else None
 
 
-def _landing_file(folder: Path, path: Path) -> LandingFile:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return LandingFile(path.relative_to(folder).as_posix(), sha256, path.stat().st_size)
+def _with_manifest(
+    batches: Iterator[Batch], located: Located
+) -> Iterator[tuple[Batch, pa.Table, Manifest]]:
+    import polars as pl
+
+    for batch in batches:
+        taken = located.accepted(batch)
+        frame = cast("pl.DataFrame", pl.from_arrow(taken, rechunk=False))
+        yield batch, taken, content_manifest(frame.lazy(), (INGESTED_AT,))
 
 
-def _is_new(file: LandingFile, taken: Mapping[str, str], table: str) -> bool:
-    known = taken.get(file.path)
-    if known is not None and known != file.sha256:
-        raise IngestError(
-            f"{file.path} changed since it was taken into {table} (SHA-256 {known[:12]}, now "
-            f"{file.sha256[:12]}). Deliver the new content under a new name, or put the old "
-            "file back."
-        )
-    return known is None
+def _sum(manifests: list[Manifest | None]) -> Manifest | None:
+    known = [manifest for manifest in manifests if manifest is not None]
+    return reduce(Manifest.__add__, known) if known else None
 
 
-def _contract(source: Source, table: Snapshot | None) -> pa.Schema | None:
-    import pyarrow as pa
-
-    from sololakehouse.pipelines.csv_file import arrow_type
-
-    if source.columns is not None:
-        return pa.schema([(name, arrow_type(kind)) for name, kind in source.columns.items()])
-    if table is None or not table.columns:
+def _action(file: LandingFile, taken: list[TakenFile] | None, source: Source) -> str | None:
+    """Return what a file is: `new`, `append`, `replace`, or None if its content is known."""
+    if not taken:
+        return "new"
+    known = [one.sha256 for one in taken]
+    if file.sha256 == known[-1] or (source.on_change != "replace" and file.sha256 in known):
         return None
-    stored = {name: kind for name, kind in table.columns.items() if not name.startswith("_")}
-    return pa.schema([(name, arrow_type(_COLUMN_TYPES[kind])) for name, kind in stored.items()])
+    if source.on_change == "error":
+        raise IngestError(
+            f"{file.path} changed since it was taken into {source.table} (SHA-256 "
+            f"{known[-1][:12]}, now {file.sha256[:12]}). Deliver the new content under a new "
+            "name, put the old file back, or set the source's 'on_change' to append or replace."
+        )
+    return source.on_change
 
 
-def _stage(
-    folder: Path,
-    file: LandingFile,
-    source: Source,
-    columns: pa.Schema | None,
-    writer: LakeWriter,
-    staged: Path,
-    index: int,
-) -> pa.Schema:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _rows_of(replaced: list[_Taking]) -> pl.Expr | None:
+    import polars as pl
 
-    csv = CsvFile(folder / file.path, file.path, source.options)
-    if columns is not None:
-        _check_header(csv, columns)
-    rows = csv.read(columns)
-    count = rows.num_rows
-    moment = pa.scalar(writer.run.started_at, pa.timestamp("us", "UTC"))
-    located = (
-        rows.append_column("_source_file", pa.repeat(file.path, count))
-        .append_column("_source_line", csv.lines(count))
-        .append_column("_ingested_at", pa.repeat(moment, count))
-        .append_column("_source_sha256", pa.repeat(file.sha256, count))
-    )
-    pq.write_table(located, staged / f"part-{index:05d}.parquet", compression="zstd")
-    return rows.schema
-
-
-def _check_header(csv: CsvFile, columns: pa.Schema) -> None:
-    header = csv.header()
-    missing = [name for name in columns.names if name not in header]
-    extra = [name for name in header if name not in columns.names]
-    if not missing and not extra:
-        return
-    said = [f"has no column {name!r}" for name in missing]
-    said += [f"has the column {name!r}, which its source does not" for name in extra]
-    near = missing[0] if missing else extra[0]
-    raise IngestError(
-        f"{csv.name}:1: the file {' and '.join(said)}. "
-        f"{suggestion(near, header if missing else columns.names, 'column')} Correct the file, or "
-        "the source's 'schema' in lakehouse.yml. Nothing was ingested."
-    )
+    if not replaced:
+        return None
+    return pl.col(SOURCE_FILE).is_in([one.file.path for one in replaced])

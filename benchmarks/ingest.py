@@ -1,0 +1,217 @@
+"""`slh ingest` against the bare read-and-write of the library that it is built on.
+
+Bare is `pyarrow.csv.open_csv` with the types declared, each batch written by `ParquetWriter` with
+zstd: no line numbers, no checks, no hashes, no Delta commit. Both use all cores and blocks of the
+same size, and each contestant is a process of its own. Memory is the highest sum, over the process
+and its children, of the proportional set size (PSS). Run, for about 500 MB three times:
+
+    python benchmarks/ingest.py --megabytes 500 --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import psutil
+
+ROWS = 500_000
+BLOCK = 16 << 20
+MEGABYTE = 1e6
+TYPES = {
+    "id": "bigint",
+    "sold_at": "timestamp",
+    "shop": "string",
+    "amount": "double",
+    "quantity": "int",
+    "code": "bigint",
+    "note": "string",
+    "paid": "boolean",
+    "day": "date",
+}
+BARE = """
+import sys
+import pyarrow as pa, pyarrow.parquet as pq
+from pyarrow import csv
+from sololakehouse.pipelines.columns import arrow_type
+types = pa.schema([(n, arrow_type(t)) for n, t in {types!r}.items()])
+options = csv.ConvertOptions(column_types=types, timestamp_parsers=[csv.ISO8601])
+parse = csv.ParseOptions(newlines_in_values={quoted!r})
+rows = csv.open_csv(sys.argv[1], csv.ReadOptions(block_size={block}), parse, options)
+with pq.ParquetWriter(sys.argv[2], types, compression="zstd") as out:
+    for batch in rows:
+        out.write_batch(batch)
+"""
+STAGES = """
+import sys, time
+from pathlib import Path
+import polars as pl
+from sololakehouse.pipelines import ingest, landing
+from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.lake import commit
+from sololakehouse.provenance import Run
+spent = {{}}
+def timed(owner, name):
+    inner = getattr(owner, name)
+    def call(*a, **k):
+        began = time.perf_counter()
+        try:
+            return inner(*a, **k)
+        finally:
+            spent[name] = spent.get(name, 0) + time.perf_counter() - began
+    setattr(owner, name, call)
+timed(ingest, "identify")
+timed(ingest._Ingestion, "_stage")
+timed(commit, "content_manifest")
+timed(LakeWriter, "commit")
+lake = Lakehouse.open()
+ingest.ingest(lake, LakeWriter(lake, Run.start(Path("."), "embedded")), "sales")
+names = {{"identify": "SHA-256", "_stage": "read, check and write", "commit": "commit, of which"}}
+for name, seconds in spent.items():
+    print(f"  {{names.get(name, name):<24}}{{seconds:>8.1f}} s", file=sys.stderr)
+"""
+
+
+def generated(seed: int, quoted: bool) -> pl.DataFrame:
+    """Return rows like those of a shop: numbers, instants, dates, short and longer text."""
+    draw = np.random.default_rng(seed)
+    at = 1_767_000_000 + draw.integers(0, 10**7, ROWS)
+    words = np.array(["fast", "paid in cash", "gift", "second visit", "returned and exchanged"])
+    separator = ", " if quoted else " - "
+    return pl.DataFrame(
+        {
+            "id": np.arange(ROWS) + seed * ROWS,
+            "sold_at": pl.from_epoch(pl.Series(at)).dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "shop": draw.choice(np.array(["north", "south", "east", "old harbour"]), ROWS),
+            "amount": draw.normal(100, 20, ROWS).round(2),
+            "quantity": draw.integers(0, 1000, ROWS),
+            "code": draw.integers(0, 10**9, ROWS),
+            "note": pl.Series(draw.choice(words, ROWS))
+            + separator
+            + pl.Series(draw.integers(0, 10**6, ROWS)).cast(pl.String),
+            "paid": draw.integers(0, 2, ROWS) == 1,
+            "day": pl.from_epoch(pl.Series(at)).dt.date(),
+        }
+    )
+
+
+def write_file(path: Path, megabytes: float, quoted: bool) -> tuple[float, int]:
+    """Write a CSV file of about that size; return its size in MB and its rows."""
+    seed = 0
+    with path.open("wb") as file:
+        while file.tell() < megabytes * MEGABYTE:
+            generated(seed, quoted).write_csv(file, include_header=seed == 0)
+            seed += 1
+    return path.stat().st_size / MEGABYTE, seed * ROWS
+
+
+def measured(command: Sequence[str], folder: Path) -> tuple[float, float, float]:
+    """Run a command; return its seconds, its seconds of CPU and its peak memory in MB."""
+    began, busy = time.perf_counter(), cpu_seconds()
+    process = psutil.Popen(command, cwd=folder, stdout=sys.stderr)
+    peak = 0.0
+    while (status := waited(process)) is None:
+        peak = max(peak, memory(process))
+    if status:
+        sys.exit(f"{' '.join(command)[:200]} ended with {status}")
+    return time.perf_counter() - began, cpu_seconds() - busy, peak / MEGABYTE
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def waited(process: psutil.Popen) -> int | None:
+    try:
+        return process.wait(timeout=0.1)
+    except psutil.TimeoutExpired:
+        return None
+
+
+def memory(process: psutil.Process) -> float:
+    try:
+        processes = (process, *process.children(recursive=True))
+        return float(sum(one.memory_full_info().pss for one in processes))
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return 0.0
+
+
+def projects(scratch: Path, file: Path) -> Iterator[Path]:
+    """Give one new project after another, whose landing file is the generated one."""
+    number = 0
+    while True:
+        folder = scratch / f"project{number}"
+        (folder / "landing").mkdir(parents=True)
+        (folder / "landing" / "sales.csv").hardlink_to(file)
+        columns = ", ".join(f"{name}: {kind}" for name, kind in TYPES.items())
+        (folder / "lakehouse.yml").write_text(
+            "name: bench\nsources:\n  sales:\n    path: landing/*.csv\n"
+            f"    table: bronze.sales\n    schema: {{{columns}}}\n"
+        )
+        yield folder
+        number += 1
+
+
+def remove(folder: Path) -> None:
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--megabytes", type=float, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quoted", action="store_true", help="text with commas, so in quotes")
+    parser.add_argument("--stages", action="store_true", help="say where the time goes")
+    parser.add_argument("--folder", type=Path, help="where the files are made (default: temporary)")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=asked.folder) as scratch:
+        compare(Path(scratch), asked)
+
+
+def compare(scratch: Path, asked: argparse.Namespace) -> None:
+    file = scratch / "sales.csv"
+    size, rows = write_file(file, asked.megabytes, asked.quoted)
+    print(f"{size:,.0f} MB, {rows:,} rows, {psutil.cpu_count()} cores, quoted: {asked.quoted}")
+    new = projects(scratch, file)
+    bare = BARE.format(types=TYPES, block=BLOCK, quoted=asked.quoted)
+    found: dict[str, list[tuple[float, float]]] = {"bare": [], "slh ingest": []}
+    for _ in range(asked.rounds):
+        out = scratch / "bare.parquet"
+        folder = next(new)
+        commands = {
+            "bare": [sys.executable, "-c", bare, str(file), str(out)],
+            "slh ingest": [sys.executable, "-m", "sololakehouse", "ingest", "--json"],
+        }
+        for name, command in commands.items():
+            seconds, busy, peak = measured(command, folder)
+            found[name].append((seconds, busy))
+            print(
+                f"  {name:<12}{seconds:>8.1f} s{busy:>8.1f} s CPU"
+                f"{rows / seconds:>14,.0f} rows/s{peak:>8,.0f} MB"
+            )
+        out.unlink()
+        remove(folder)
+    for place, what in enumerate(("time", "CPU time")):
+        pairs = zip(found["bare"], found["slh ingest"], strict=True)
+        ratios = [one[place] / other[place] for one, other in pairs]
+        print(
+            f"speed of slh ingest, of bare, by {what}: {statistics.median(ratios):.0%} "
+            f"({min(ratios):.0%} to {max(ratios):.0%})"
+        )
+    if asked.stages:
+        measured([sys.executable, "-c", STAGES.format()], next(new))
+
+
+if __name__ == "__main__":
+    main()
