@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -195,9 +196,11 @@ def test_orphans_are_reported_and_removed_by_vacuum(shop, slh):
     long_ago = time.time() - 400 * 86400
     os.utime(orphan, (long_ago, long_ago))
     assert orphans(shop.lake) == {orphan}
-    said = slh("vacuum", "--dry-run", folder=shop.folder)
+    said = slh("vacuum", "--dry-run", "--json", folder=shop.folder)
     assert said.code == 0, said.err
-    assert orphan.name in said.out
+    (plan,) = [row for row in json.loads(said.out)["tables"] if row["table"] == "bronze.sales"]
+    assert plan["orphans"] == [orphan.name]
+    assert orphan.name in slh("doctor", folder=shop.folder).out
     finish(shop, slh, "vacuum")
     assert orphans(shop.lake) == set()
     shop.check_all()

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -326,6 +327,8 @@ def test_archived_records_and_at_last_the_rows_say_which_files_are_known(shop):
             "table": ["bronze.sales"] * 2,
             "table_id": [done.table_id] * 2,
             "version": [0, 1],
+            "timestamp": [datetime(2026, 1, 1, tzinfo=UTC)] * 2,
+            "operation": ["CREATE TABLE", "WRITE"],
             "record": [None, done.record.model_dump_json()],
         }
     )

@@ -187,6 +187,7 @@ def _plan_row(plan: TablePlan) -> dict[str, Any]:
         "bytes": plan.bytes,
         "old files": len(plan.old_files),
         "orphan files": len(plan.orphans),
+        "orphans": [orphan.path for orphan in plan.orphans],
         "log files": len(plan.log_files),
         "readable versions": ranges(plan.readable),
     }

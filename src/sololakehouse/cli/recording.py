@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -35,15 +35,16 @@ def recorded(lake: Lakehouse, command: str, *arguments: str) -> Iterator[RunLog]
         try:
             yield log
         except BaseException as error:
-            _write(log, error)
+            with suppress(Exception):
+                log.write(error)
             raise
-        _write(log, None)
+        _complete(log)
 
 
-def _write(log: RunLog, error: BaseException | None) -> None:
+def _complete(log: RunLog) -> None:
     try:
-        log.write(error)
-    except Exception as problem:  # noqa: BLE001  (the command's own work is done or has failed)
+        log.write()
+    except Exception as problem:  # noqa: BLE001  (the command's own work is done)
         click.echo(
             f"Warning: system.runs and system.steps could not be written: {problem}. "
             "What the run committed is in the tables and in system.table_commits.",

@@ -98,7 +98,7 @@ class FeatureTable:
         FeatureTableError
             A timestamp has no time zone, or a key has no dependable equality.
         """
-        schema = dict(self.snapshot.scan().collect_schema())
+        schema = dict(self.snapshot.schema)
         self.contract.check_types(schema, self.name)
         return schema
 

@@ -241,7 +241,7 @@ class TrainingSet:
     @cached_property
     def _schema(self) -> dict[str, pl.DataType]:
         if isinstance(self._labels, Snapshot):
-            return dict(self._labels.scan().collect_schema())
+            return dict(self._labels.schema)
         return dict(self._labels.schema)
 
     @cached_property

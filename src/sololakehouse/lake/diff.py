@@ -160,8 +160,8 @@ class _Comparison:
         records = [snapshot.record for snapshot in (self._old, self._new)]
         moments = {name for r in records if r for name in r.manifest.left_out}
         reasons = dict.fromkeys(sorted(moments), "differs from run to run")
-        kinds = self._new.scan().collect_schema()
-        before = self._old.scan().collect_schema()
+        kinds = self._new.schema
+        before = self._old.schema
         for name in self._retyped:
             same = kinds[name].is_integer() and before[name].is_integer()
             same |= kinds[name].is_float() and before[name].is_float()

@@ -86,7 +86,7 @@ def _of_record(record: CommitRecord) -> dict[str, Any]:
         "code_revision": record.code_revision,
         "rows": record.manifest.rows,
         "rows_written": record.rows_written,
-        "inputs": [source.model_dump() for source in record.inputs],
+        "inputs": [source.model_dump(exclude={"data_version"}) for source in record.inputs],
         "fingerprint": record.fingerprint,
         "digest": record.manifest.digest,
     }

@@ -146,6 +146,13 @@ class Snapshot:
         listed: Any = self._delta.get_add_actions().column(column)
         return [value.as_py() for value in listed]
 
+    @cached_property
+    def schema(self) -> pl.Schema:
+        """The columns with Polars' types; no data file is read."""
+        import polars as pl
+
+        return pl.scan_delta(self._delta).collect_schema()
+
     @property
     def size_bytes(self) -> int:
         """Bytes of this version's data files."""
@@ -316,7 +323,7 @@ class Snapshot:
     def _scan_files(self, files: list[str], without: set[str]) -> pl.LazyFrame:
         import polars as pl
 
-        schema = self.scan().collect_schema()
+        schema = self.schema
         wanted = [file for file in files if file not in without]
         if not wanted:
             return pl.LazyFrame(schema=schema)

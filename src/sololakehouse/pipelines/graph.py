@@ -189,6 +189,8 @@ class GraphBuilder:
             with refused_actions():
                 frame: Any = declaration.query()
             self._understand(declaration, frame)
+        except RunError:
+            raise
         except Exception as error:  # noqa: BLE001  (a flow function is the person's code)
             return error
         return None
