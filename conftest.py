@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.provenance import Change, Run
+
+# pyspark takes a main module without a file, as the workers of pytest-xdist have it, for its own
+# doctests, and looks for what only its developers have.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = __file__
 
 NOON = datetime(2013, 7, 1, 12, tzinfo=UTC)
 FEATURE_TABLES = {
