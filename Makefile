@@ -36,8 +36,10 @@ format: $(TOOLS) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(TOOLS) ## Run the benchmarks of the demo and the command line
+bench: $(TOOLS) ## Run the benchmarks
 	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/manifest.py
+	$(BIN)/python benchmarks/ingest.py
 
 clean: ## Remove what the demo wrote
 	rm -rf examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts

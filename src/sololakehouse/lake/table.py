@@ -179,11 +179,11 @@ class Snapshot:
     @cached_property
     def rows(self) -> int:
         """Number of rows, from the commit record or else counted in the files."""
-        import polars as pl
-
         record = self.record
         if record:
             return record.manifest.rows
+        import polars as pl
+
         return int(self.scan().select(pl.len()).collect().item())
 
     @cached_property
