@@ -11,22 +11,20 @@ and its children, of the proportional set size (PSS). Run, for about 500 MB thre
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import psutil
+from measuring import MEGABYTE, measured
 
 ROWS = 500_000
 BLOCK = 16 << 20
-MEGABYTE = 1e6
 TYPES = {
     "id": "bigint",
     "sold_at": "timestamp",
@@ -114,39 +112,6 @@ def write_file(path: Path, megabytes: float, quoted: bool) -> tuple[float, int]:
     return path.stat().st_size / MEGABYTE, seed * ROWS
 
 
-def measured(command: Sequence[str], folder: Path) -> tuple[float, float, float]:
-    """Run a command; return its seconds, its seconds of CPU and its peak memory in MB."""
-    began, busy = time.perf_counter(), cpu_seconds()
-    process = psutil.Popen(command, cwd=folder, stdout=sys.stderr)
-    peak = 0.0
-    while (status := waited(process)) is None:
-        peak = max(peak, memory(process))
-    if status:
-        sys.exit(f"{' '.join(command)[:200]} ended with {status}")
-    return time.perf_counter() - began, cpu_seconds() - busy, peak / MEGABYTE
-
-
-def cpu_seconds() -> float:
-    """Return the CPU time of all child processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def waited(process: psutil.Popen) -> int | None:
-    try:
-        return process.wait(timeout=0.1)
-    except psutil.TimeoutExpired:
-        return None
-
-
-def memory(process: psutil.Process) -> float:
-    try:
-        processes = (process, *process.children(recursive=True))
-        return float(sum(one.memory_full_info().pss for one in processes))
-    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-        return 0.0
-
-
 def projects(scratch: Path, file: Path) -> Iterator[Path]:
     """Give one new project after another, whose landing file is the generated one."""
     number = 0
@@ -194,11 +159,11 @@ def compare(scratch: Path, asked: argparse.Namespace) -> None:
             "slh ingest": [sys.executable, "-m", "sololakehouse", "ingest", "--json"],
         }
         for name, command in commands.items():
-            seconds, busy, peak = measured(command, folder)
-            found[name].append((seconds, busy))
+            one = measured(command, folder)
+            found[name].append((one.seconds, one.cpu_seconds))
             print(
-                f"  {name:<12}{seconds:>8.1f} s{busy:>8.1f} s CPU"
-                f"{rows / seconds:>14,.0f} rows/s{peak:>8,.0f} MB"
+                f"  {name:<12}{one.seconds:>8.1f} s{one.cpu_seconds:>8.1f} s CPU"
+                f"{rows / one.seconds:>14,.0f} rows/s{one.peak:>8,.0f} MB"
             )
         out.unlink()
         remove(folder)
@@ -210,7 +175,7 @@ def compare(scratch: Path, asked: argparse.Namespace) -> None:
             f"({min(ratios):.0%} to {max(ratios):.0%})"
         )
     if asked.stages:
-        measured([sys.executable, "-c", STAGES.format()], next(new))
+        subprocess.run([sys.executable, "-c", STAGES.format()], cwd=next(new), check=True)
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ def _ingest_row(result: IngestResult) -> dict[str, Any]:
 def _print_quarantined(result: IngestResult) -> None:
     if result.quarantine:
         print_line(
-            f"[yellow]{result.source}[/]: {result.quarantined:,} malformed records are in "
-            f"{result.quarantine}, with file, line, text and reason."
+            f"[yellow]{result.source}[/]: malformed records went to {result.quarantine}, with "
+            f"file, line, text and reason: {result.quarantined:,}."
         )
 
 
