@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -405,13 +405,11 @@ def test_after_any_vacuum_all_that_is_promised_reads_as_before(actions):
                 leased.remove(value)
             elif action == "vacuum":
                 oldest = min(value, newest)
-                moment = MONTHS_LATER
-                if 1 <= oldest < newest and oldest + 1 in expected:
-                    times = read_log(shop.lake.path(TABLE), TABLE).replaced_at
-                    moment = times.get(oldest, datetime.now(UTC)) + timedelta(days=30)
+                moment, kept = MONTHS_LATER, {newest}
+                replaced = read_log(shop.lake.path(TABLE), TABLE).replaced_at.get(oldest)
+                if replaced is not None:
+                    moment = replaced + timedelta(days=30)
                     kept = {v for v in promised if v >= oldest}
-                else:
-                    kept = {newest}
                 vacuum(shop.writer(), [TABLE], now=moment)
                 promised &= kept | leased | {newest}
             for version in promised:
