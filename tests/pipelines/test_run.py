@@ -335,6 +335,18 @@ DEFINITION_MISTAKES = {
         "x.sql",
         "transformations/x.sql:1: the flow 'gold.x' of the streaming table gold.x reads no stream.",
     ),
+    "nothing fills it": (
+        "CREATE STREAMING TABLE gold.x",
+        "x.sql",
+        "transformations/x.sql:1: no flow fills the streaming table gold.x.",
+    ),
+    "an expectation of an unknown column": (
+        "CREATE MATERIALIZED VIEW gold.x (CONSTRAINT c EXPECT (amont > 1)) "
+        "AS SELECT id, amount FROM bronze.sales",
+        "x.sql",
+        "transformations/x.sql:1: gold.x: the expectation 'c': no column 'amont'. Did you mean "
+        "'amount'? Columns: amount, id.",
+    ),
     "a stream in a view": (
         "CREATE MATERIALIZED VIEW gold.x AS SELECT * FROM STREAM(bronze.sales)",
         "x.sql",

@@ -211,6 +211,33 @@ def test_a_flow_that_comes_back_goes_on_where_it_was(sales):
     assert ids(sales) == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
+@pytest.mark.parametrize("query", ["id, shop, amount AS paid", "id, shop, 'x' AS amount"])
+def test_other_columns_ask_for_a_full_refresh(stream, query):
+    stream.run()
+    (stream.folder / "transformations/events.py").unlink()
+    define(
+        stream,
+        f"CREATE STREAMING TABLE silver.events AS SELECT {query} FROM STREAM(bronze.sales)",
+        "events.sql",
+    )
+    deliver(stream, "2026-02", 4)
+    with pytest.raises(RunError, match=r"its query now gives .*--full-refresh silver\.events"):
+        stream.run()
+    assert ids(stream) == [1, 2, 3]
+
+
+def test_a_source_whose_files_do_not_say_all_is_refused(sales):
+    from deltalake import write_deltalake
+
+    path = sales.lake.path("bronze.parts")
+    path.mkdir(parents=True)
+    write_deltalake(path, pl.DataFrame({"id": [1], "shop": ["n"]}), partition_by=["shop"])
+    define(sales, "CREATE STREAMING TABLE silver.e AS SELECT * FROM STREAM bronze.parts", "e.sql")
+    with pytest.raises(RunError, match=r"bronze\.parts has partitions .* cannot be read as a str"):
+        sales.run()
+    assert not sales.lake.exists("silver.e")
+
+
 def test_files_that_were_only_arranged_anew_are_not_read_again(stream):
     from deltalake import DeltaTable
 
@@ -332,6 +359,8 @@ def test_a_selection_of_what_does_not_exist(stream):
         UsageError, match=r"gold\.totals reads silver\.events, which does not exist"
     ):
         run(stream, refresh=("gold.*",))
+    with pytest.raises(UsageError, match="--downstream needs tables"):
+        run(stream, downstream=True)
     with pytest.raises(UsageError, match="name no others beside it"):
         run(stream, refresh=("gold.*",), full_refresh_all=True)
 

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
-from sololakehouse.errors import RewrittenError
-from sololakehouse.lake.damage import LOG
+from sololakehouse.errors import RewrittenError, RunError
+from sololakehouse.lake.damage import LOG, located
 from sololakehouse.lake.table import Snapshot
 
 
@@ -25,11 +24,18 @@ def appended_files(table: Snapshot, since: int | None) -> list[Path]:
 
     Raises
     ------
+    RunError
+        The files do not say all: the table has partitions, deletion vectors or renamed columns.
     RewrittenError
         Rows were changed or removed meanwhile, or the log or a file is not there any more.
     """
+    if not table.is_plain:
+        raise RunError(
+            f"{table.name} has partitions or Delta features of other writers, and cannot be read "
+            "as a stream. Read the table itself, in a materialized view."
+        )
     if since is None:
-        return [Path(unquote(uri.removeprefix("file://"))) for uri in table.file_uris()]
+        return table.data_files
     if since > table.version:
         raise RewrittenError(f"{table} is older than version {since}, which was read before")
     files = []
@@ -37,7 +43,7 @@ def appended_files(table: Snapshot, since: int | None) -> list[Path]:
         for kind, action in _data_actions(table, version):
             if kind == "remove":
                 raise RewrittenError(f"{table.name}@v{version} changed or removed rows")
-            files.append(table.path / unquote(action["path"]))
+            files.append(located(table.path, action["path"]))
     gone = next((file for file in files if not file.exists()), None)
     if gone is not None:
         raise RewrittenError(f"{gone} was removed after its rows were moved to another file")

@@ -91,7 +91,7 @@ def refuse_damaged_files(delta: DeltaTable, table_folder: Path, table: str) -> N
     damaged = [
         (file, how)
         for path, size in sizes
-        if (how := _file_damage(file := _located(table_folder, path), size))
+        if (how := _file_damage(file := located(table_folder, path), size))
     ]
     if damaged:
         file, how = damaged[0]
@@ -159,7 +159,8 @@ def _file_damage(file: Path, size: int) -> str | None:
     return f"has {found:,} of {size:,} bytes" if found != size else None
 
 
-def _located(table_folder: Path, path: str) -> Path:
+def located(table_folder: Path, path: str) -> Path:
+    """Return the file that a path in the log means: relative to the table, percent-encoded."""
     parsed = urlparse(path)
     return Path(unquote(parsed.path)) if parsed.scheme else table_folder / unquote(path)
 

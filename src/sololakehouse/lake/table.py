@@ -17,6 +17,7 @@ from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.damage import (
     LOG,
     damaged_entry,
+    located,
     log_damage,
     refuse_damaged_files,
     refuse_empty_entries,
@@ -152,6 +153,11 @@ class Snapshot:
         import polars as pl
 
         return pl.scan_delta(self._delta).collect_schema()
+
+    @property
+    def data_files(self) -> list[Path]:
+        """The data files of this version."""
+        return [located(self.path, path) for path in self._actions("path")]
 
     @property
     def size_bytes(self) -> int:
@@ -304,7 +310,7 @@ class Snapshot:
         Whole versions are scanned where a file is not all that there is to know: partitions,
         deletion vectors, renamed columns.
         """
-        if not (self._is_plain and other._is_plain):
+        if not (self.is_plain and other.is_plain):
             return self.scan(), other.scan()
         ours, theirs = self.file_uris(), other.file_uris()
         both = set(ours) & set(theirs)
@@ -312,11 +318,12 @@ class Snapshot:
 
     def has_files_of(self, other: Snapshot) -> bool:
         """Whether both versions have the same files, and so the same rows."""
-        plain = self._is_plain and other._is_plain
+        plain = self.is_plain and other.is_plain
         return plain and set(self.file_uris()) == set(other.file_uris())
 
     @property
-    def _is_plain(self) -> bool:
+    def is_plain(self) -> bool:
+        """Whether the data files say all: no partitions, deletion vectors or renamed columns."""
         partitions = self._delta.metadata().partition_columns
         return not partitions and self._delta.protocol().min_reader_version == 1
 

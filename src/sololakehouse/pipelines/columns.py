@@ -99,3 +99,22 @@ def check_names(names: Sequence[str], place: str) -> None:
         )
     if "" in names:
         raise IngestError(f"{place}: column {names.index('') + 1} has no name.")
+
+
+def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return the inferred type that holds the values of both: a double for numbers, else text.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> str(wider(pa.int64(), pa.float64())), str(wider(pa.null(), pa.bool_()))
+    ('double', 'bool')
+    """
+    import pyarrow as pa
+
+    if one == other or other == pa.null():
+        return one
+    if one == pa.null():
+        return other
+    numbers = {str(one), str(other)} == {"int64", "double"}
+    return pa.float64() if numbers else pa.string()

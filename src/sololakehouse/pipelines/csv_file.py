@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.config import CsvOptions
 from sololakehouse.errors import IngestError
-from sololakehouse.pipelines.columns import plain_name
+from sololakehouse.pipelines.columns import plain_name, wider
 from sololakehouse.pipelines.csv_blocks import (
     BLOCK,
     Block,
@@ -101,7 +101,7 @@ class CsvFile:
             parser = _Parser(self.name, self.options, beginning.names)
             for block in self._blocks(stream, beginning):
                 for name, kind in parser.inferred(block, wanted).items():
-                    kinds[name] = _wider(kinds[name], kind)
+                    kinds[name] = wider(kinds[name], kind)
         text = pa.string()
         return pa.schema([(n, text if kind == pa.null() else kind) for n, kind in kinds.items()])
 
@@ -318,14 +318,3 @@ def _joined(block: Block, found: Records, chosen: Any) -> bytes:
 def _malformed(block: Block, found: Records, at: int, reason: str) -> Malformed:
     raw = block.data[found.starts[at] : found.ends[at]].decode(errors="replace")
     return Malformed(int(found.lines[at]), raw, reason)
-
-
-def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    import pyarrow as pa
-
-    if one == other or other == pa.null():
-        return one
-    if one == pa.null():
-        return other
-    numbers = {str(one), str(other)} == {"int64", "double"}
-    return pa.float64() if numbers else pa.string()

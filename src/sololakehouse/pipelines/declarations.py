@@ -145,11 +145,13 @@ class _Collector:
                 raise DefinitionError(
                     f"{place}: the flow's target {target!r} is not defined. {hint}"
                 )
-        return {
-            name: self._declaration(name, *output)
-            for name, output in self._outputs.items()
-            if name in self._flows
-        }
+        for name, (kind, place, *_) in self._outputs.items():
+            if name not in self._flows:
+                raise DefinitionError(
+                    f"{place}: no flow fills the {kind} {name}. Add one with "
+                    "@dp.append_flow(target=...) or CREATE FLOW, or a query after AS."
+                )
+        return {name: self._declaration(name, *output) for name, output in self._outputs.items()}
 
     def _add_flow(self, target: str, flow: Flow, query: Query, place: Place) -> None:
         self._flows.setdefault(target, []).append((flow, query, place))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +157,7 @@ class GraphBuilder:
             self._stand_in_streams(self._declarations[name])
             try:
                 schema: Any = self._frames[name].schema
+                self._analyse_expectations(name)
             except Exception as error:  # noqa: BLE001  (engines raise whatever they like)
                 self._mistakes.setdefault(name, self._error(name, error))
                 continue
@@ -165,6 +166,18 @@ class GraphBuilder:
             else:
                 self._engine.stand_in(name, schema)
             self._analysed.add(name)
+
+    def _analyse_expectations(self, name: str) -> None:
+        declaration = self._declarations[name]
+        for expectation in declaration.expectations:
+            try:
+                _ = self._frames[name].selectExpr(expectation.violated).schema
+            except Exception as error:
+                columns = self._frames[name].columns
+                raise DefinitionError(
+                    f"{declaration.place}: {name}: the expectation {expectation.name!r}: "
+                    f"{_explained(error, columns)}"
+                ) from error
 
     def _blame(self, failures: Mapping[str, Exception]) -> None:
         """Keep the failures that are not just the echo of another one."""
@@ -322,20 +335,20 @@ class GraphBuilder:
         place = error_place(error, file, self._folder)
         if file.suffix == ".sql" or place.line < declaration.place.line:
             place = declaration.place
-        return DefinitionError(f"{place}: {name}: {self._explained(name, error)}")
+        return DefinitionError(f"{place}: {name}: {_explained(error, self._columns_read(name))}")
 
-    def _explained(self, name: str, error: Exception) -> str:
-        message = first_line(error)
-        missing = _IDENTIFIER.findall(message) if "missing from the schema" in message else []
-        columns = [found for found in missing if found]
-        if not columns:
-            return message
-        known = {
-            column
-            for read in self._reads.get(name, ())
-            for column in self._engine.session.table(read).columns
-        }
-        return f"no column {columns[-1]!r}. {suggestion(columns[-1], known, 'column')}"
+    def _columns_read(self, name: str) -> Iterator[str]:
+        for read in self._reads.get(name, ()):
+            yield from self._engine.session.table(read).columns
+
+
+def _explained(error: Exception, known: Iterable[str]) -> str:
+    message = first_line(error)
+    missing = _IDENTIFIER.findall(message) if "missing from the schema" in message else []
+    columns = [found for found in missing if found]
+    if not columns:
+        return message
+    return f"no column {columns[-1]!r}. {suggestion(columns[-1], set(known), 'column')}"
 
 
 def _refuse_kind(declaration: Declaration, streams: Mapping[str, str]) -> None:

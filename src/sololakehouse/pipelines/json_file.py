@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 from sololakehouse.errors import IngestError, suggestion
-from sololakehouse.pipelines.columns import check_names, plain_name
+from sololakehouse.pipelines.columns import check_names, plain_name, wider
 from sololakehouse.pipelines.csv_blocks import RECORD_LIMIT
 from sololakehouse.pipelines.csv_header import no_text
 from sololakehouse.pipelines.landing import Batch, LandingStream, Malformed, open_landing
@@ -54,7 +54,7 @@ class JsonFile:
         with self._stream() as stream:
             for block in self._blocks(stream):
                 for name, kind in _kinds(block).items():
-                    kinds[name] = _wider(kinds.get(name, pa.null()), kind)
+                    kinds[name] = wider(kinds.get(name, pa.null()), kind)
         check_names(list(kinds), self.name)
         unknown = contract.unknown(list(kinds)) if contract else list(kinds)
         text = pa.string()
@@ -155,7 +155,7 @@ def _kinds(block: _Block) -> dict[str, pa.DataType]:
     for _, text in block.texts():
         found = _object(text)
         for name, value in (found if isinstance(found, dict) else {}).items():
-            kinds[name] = _wider(kinds.get(name, pa.null()), _kind(value))
+            kinds[name] = wider(kinds.get(name, pa.null()), _kind(value))
     return kinds
 
 
@@ -169,17 +169,6 @@ def _kind(value: Any) -> pa.DataType:
     if isinstance(value, int):
         return pa.int64() if -(2**63) <= value < 2**63 else pa.string()
     return pa.float64() if isinstance(value, float) else pa.string()
-
-
-def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    import pyarrow as pa
-
-    if one == other or other == pa.null():
-        return one
-    if one == pa.null():
-        return other
-    numbers = {str(one), str(other)} == {"int64", "double"}
-    return pa.float64() if numbers else pa.string()
 
 
 class _BlockReader:

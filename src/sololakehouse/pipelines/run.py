@@ -178,6 +178,7 @@ def _append(
             f"{step.name} cannot go on where it was: {error}. Compute it again from all rows with "
             f"'slh run --full-refresh {step.name}'. The table is as it was."
         ) from error
+    _refuse_other_columns(step, before)
     for alias, table in step.node.streams.items():
         engine.stream(alias, table, unread[alias])
     offsets = stream_offsets(before) | {
@@ -218,6 +219,21 @@ def _refuse_other_kind(step: Step, newest: Snapshot | None) -> None:
         raise RunError(
             f"{step.name} is declared as a streaming table, but its rows were not written by one. "
             f"Compute it again from all rows with 'slh run --full-refresh {step.name}'."
+        )
+
+
+def _refuse_other_columns(step: Step, before: Snapshot | None) -> None:
+    if before is None or not before.rows:
+        return
+    schema = step.node.frame.schema
+    new = {field.name: field.dataType.simpleString() for field in schema.fields}
+    old = {column.name: column.type for column in before.fields}
+    if new != old:
+        listed = [", ".join(f"{name} {kind}" for name, kind in one.items()) for one in (old, new)]
+        raise RunError(
+            f"{step.name} has the columns {listed[0]}, and its query now gives {listed[1]}. "
+            "Compute it again from all rows with "
+            f"'slh run --full-refresh {step.name}'. The table is as it was."
         )
 
 

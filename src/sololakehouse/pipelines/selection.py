@@ -42,11 +42,13 @@ class Selection:
         NotFoundError
             A name or pattern fits no table of the pipeline.
         UsageError
-            Other options stand beside `full_refresh_all`.
+            Other options stand beside `full_refresh_all`, or `downstream` stands alone.
         """
         named = (*self.refresh, *self.full_refresh)
         if self.full_refresh_all and (named or self.downstream):
             raise UsageError("--full-refresh-all computes every table; name no others beside it.")
+        if self.downstream and not named:
+            raise UsageError("--downstream needs tables: name them with --select.")
         tables = [node.name for node in graph.nodes if not node.is_view]
         for pattern in named:
             if not any(_matches(name, (pattern,)) for name in tables):

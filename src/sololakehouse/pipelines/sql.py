@@ -237,10 +237,10 @@ def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
         raise DefinitionError(f"{place}: write CREATE without OR REPLACE, as Apache Spark does.")
     kind = _KINDS.get(" ".join(words[:3]))
     if kind is None:
-        supported = " and ".join(f"{key} ... AS SELECT" for key in _KINDS)
+        supported = ", ".join(f"{key} ... AS SELECT" for key in _KINDS)
         raise DefinitionError(
             f"{place}: '{' '.join(words[:3])}' is not supported in a pipeline source. "
-            f"Supported: {supported}."
+            f"Supported: {supported}, CREATE FLOW ... AS INSERT INTO ... BY NAME."
         )
     start = _query_start(tokens, place, required=kind != "streaming table")
     query = text[tokens[start].start : tokens[-1].end + 1] if start else None
