@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,6 +12,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -48,6 +50,39 @@ def _column_type(name: str) -> str:
 
 
 ColumnType = Annotated[str, AfterValidator(_column_type)]
+
+
+_DURATION = re.compile(r"^(?P<number>-?\d+)\s*(?P<unit>us|ms|s|min|h|d|w)$")
+_UNITS = {
+    "us": timedelta(microseconds=1),
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+
+
+def parse_duration(value: Any) -> Any:
+    """Read a duration such as `90min`, `3h` or `28d`; leave other values to pydantic (ISO 8601).
+
+    A day is 24 hours, a week 7 days. The unit of a number is never guessed.
+
+    Examples
+    --------
+    >>> parse_duration("90min")
+    datetime.timedelta(seconds=5400)
+    """
+    if isinstance(value, int | float):
+        raise ValueError(f"a duration needs a unit, such as '{value}d' or '{value}h'")
+    found = _DURATION.match(value.strip()) if isinstance(value, str) else None
+    if found:
+        return int(found["number"]) * _UNITS[found["unit"]]
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
 class CsvOptions(Settings):

@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from sololakehouse.config import TABLE_NAME, Settings, validation_mistakes
+from sololakehouse.config import TABLE_NAME, Duration, Settings, validation_mistakes
 from sololakehouse.errors import FeatureLookupError
-
-_DURATION = re.compile(r"^(?P<number>-?\d+)\s*(?P<unit>us|ms|s|min|h|d|w)$")
-_UNITS = {
-    "us": timedelta(microseconds=1),
-    "ms": timedelta(milliseconds=1),
-    "s": timedelta(seconds=1),
-    "min": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
-}
-
-
-def parse_duration(value: Any) -> Any:
-    """Read a duration such as `90min`, `3h` or `28d`; leave other values to pydantic (ISO 8601).
-
-    A day is 24 hours, a week 7 days. The unit of a number is never guessed.
-
-    Examples
-    --------
-    >>> parse_duration("90min")
-    datetime.timedelta(seconds=5400)
-    """
-    if isinstance(value, int | float):
-        raise ValueError(f"a duration needs a unit, such as '{value}d' or '{value}h'")
-    found = _DURATION.match(value.strip()) if isinstance(value, str) else None
-    if found:
-        return int(found["number"]) * _UNITS[found["unit"]]
-    return value
 
 
 def _as_names(value: Any) -> Any:
@@ -98,7 +68,7 @@ class FeatureLookup(Settings):
     feature_names: Names | None = None
     rename_outputs: dict[str, str] = Field(default={})
     timestamp_lookup_key: Annotated[str | None, BeforeValidator(_one_name)] = None
-    lookback_window: Annotated[timedelta | None, BeforeValidator(parse_duration)] = None
+    lookback_window: Duration | None = None
     default_values: dict[str, Any] = Field(default={})
 
     def __init__(self, **fields: Any) -> None:

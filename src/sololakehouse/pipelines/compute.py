@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine
-from sololakehouse.errors import RewrittenError, RunError
+from sololakehouse.errors import RewrittenError, RunError, StepError
 from sololakehouse.lake import LakeWriter, Snapshot
 from sololakehouse.pipelines.checks import check
+from sololakehouse.pipelines.increment import Increment, increment
 from sololakehouse.pipelines.plan import (
     STREAMS,
     Step,
@@ -16,10 +18,20 @@ from sololakehouse.pipelines.plan import (
     stream_offsets,
     unread_files,
 )
-from sololakehouse.provenance import Change, ExpectationResult, TableVersion, fingerprint
+from sololakehouse.provenance import (
+    Change,
+    ExpectationResult,
+    TableVersion,
+    content_manifest,
+    fingerprint,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
 
 OPERATION = "MATERIALIZED VIEW"
 STREAM_OPERATION = "STREAMING TABLE"
+INCREMENT = "increment"
 
 
 def materialize(
@@ -27,18 +39,53 @@ def materialize(
 ) -> tuple[Snapshot, Sequence[ExpectationResult]]:
     """Compute all rows of a table, check them, and commit them in place of the ones before."""
     inputs = _inputs(step, writer)
+    part = increment(step, inputs, writer.lake, engine)
+    frame = step.node.frame
     with writer.staging() as staged:
-        engine.write_parquet(step.node.frame, staged)
-        expectations = check(step, engine, staged)
+        engine.write_parquet(part.rows(frame) if part else frame, staged)
+        expectations = check(step, engine, staged, _staying(step, part, writer), part)
         change = Change(
             operation=OPERATION,
             fingerprint=step_fingerprint(step.node, inputs),
             inputs=tuple(inputs.values()),
             expectations=expectations,
-            details=_details(step),
+            details=_details(step) | ({INCREMENT: part.details} if part else {}),
         )
-        properties = step.node.declaration.properties
-        return writer.commit(step.name, staged, change, properties=properties), expectations
+        _compare_with_increments(step, change, staged, writer)
+        snapshot = writer.commit(
+            step.name,
+            staged,
+            change,
+            mode="append" if part else "overwrite",
+            properties=step.node.declaration.properties,
+            removes=part.replaced if part else None,
+        )
+    return snapshot, expectations
+
+
+def _compare_with_increments(step: Step, change: Change, staged: Path, writer: LakeWriter) -> None:
+    """Refuse a full refresh that shows that computing only a part had given other rows."""
+    import polars as pl
+
+    before = writer.lake.newest(step.name) if step.anew else None
+    record = before.record if before else None
+    if record is None or INCREMENT not in record.details:
+        return
+    same = record.fingerprint == change.fingerprint
+    if same and content_manifest(pl.scan_parquet(staged / "*.parquet")) != record.manifest:
+        raise StepError(
+            f"{step.name} ({step.node.declaration.place}): all rows computed anew are not those of "
+            f"{before}, which was computed from new rows of {record.details[INCREMENT]['source']} "
+            "only. Correct 'pipelines.incremental.*', most likely the lookback, and run again: "
+            "then all rows are computed. The table is as it was."
+        )
+
+
+def _staying(step: Step, part: Increment | None, writer: LakeWriter) -> pl.LazyFrame | None:
+    before = writer.lake.newest(step.name) if part else None
+    if part is None or before is None:
+        return None
+    return before.scan() if part.replaced is None else before.scan().filter(~part.replaced)
 
 
 def append(
@@ -66,7 +113,7 @@ def append(
     }
     with writer.staging() as staged:
         engine.write_parquet(step.node.frame, staged)
-        expectations = check(step, engine, staged, before)
+        expectations = check(step, engine, staged, before.scan() if before else None)
         change = Change(
             operation=STREAM_OPERATION,
             fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),

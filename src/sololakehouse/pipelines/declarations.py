@@ -15,6 +15,7 @@ from sololakehouse.errors import DefinitionError, SoloLakehouseError, suggestion
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
 from sololakehouse.pipelines.streams import Flow, FlowUnion
+from sololakehouse.pipelines.time_bound import TimeBound
 from sololakehouse.quality import (
     Expectation,
     Query,
@@ -71,6 +72,11 @@ class Declaration:
     def streams(self) -> dict[str, str]:
         """What the flows read as streams: alias to table, complete once `query` was called."""
         return {alias: table for flow in self.flows for alias, table in flow.streams.items()}
+
+    @property
+    def time_bound(self) -> TimeBound | None:
+        """How far back the rows look, if the table properties declare it."""
+        return TimeBound.from_properties(self.properties)
 
     @property
     def deterministic(self) -> bool:
@@ -167,6 +173,7 @@ class _Collector:
         flows = self._flows[name]
         self._refuse_flows(name, kind, flows)
         _refuse_undecided(name, place, properties)
+        _refuse_time_bound(name, kind, place, properties)
         union = FlowUnion(tuple((flow, query) for flow, query, _ in flows))
         found = [found for _, query, _ in flows for found in expectations_of(query)]
         return Declaration(
@@ -328,6 +335,20 @@ def _refuse_undecided(name: str, place: Place, properties: Mapping[str, str]) ->
         raise DefinitionError(
             f"{place}: the table property '{DETERMINISTIC}' of {name} is 'true' or 'false', "
             f"not {deterministic!r}."
+        )
+
+
+def _refuse_time_bound(
+    name: str, kind: sql.Kind, place: Place, properties: Mapping[str, str]
+) -> None:
+    try:
+        bound = TimeBound.from_properties(properties)
+    except DefinitionError as error:
+        raise DefinitionError(f"{place}: {name}: {error}") from error
+    if bound is not None and kind != "materialized view":
+        raise DefinitionError(
+            f"{place}: {name} is a {kind}; the table properties 'pipelines.incremental.*' are for "
+            "materialized views. A streaming table takes only new rows by itself."
         )
 
 

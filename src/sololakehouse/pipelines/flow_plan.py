@@ -52,16 +52,26 @@ def read_plan(frame: DataFrame, where: str) -> FlowPlan:
     DefinitionError
         The plan reads files directly, whose versions nobody could pin.
     """
-    unnamed: Any = frame
-    relation = copy.deepcopy(unnamed._plan.plan(unnamed.sparkSession.client))
+    relation = relation_of(frame)
     reads: set[str] = set()
     volatile: set[str] = set()
-    for message in _messages(relation):
+    for message in messages_in(relation):
         reads |= _names(message, where)
         volatile |= _volatile(message)
     _normalise(relation, {})
     digest = hashlib.blake2b(relation.SerializeToString(deterministic=True), digest_size=16)
     return FlowPlan(frozenset(reads), digest.hexdigest(), frozenset(volatile))
+
+
+def relation_of(frame: DataFrame) -> Any:
+    """Return the unresolved plan of a DataFrame, a `Relation` of Spark Connect, as a copy."""
+    unnamed: Any = frame
+    return copy.deepcopy(unnamed._plan.plan(unnamed.sparkSession.client))
+
+
+def names_in(relation: Any, where: str) -> frozenset[str]:
+    """Return the names of the tables and views that a plan reads."""
+    return frozenset().union(*(_names(message, where) for message in messages_in(relation)))
 
 
 def _names(message: Any, where: str) -> set[str]:
@@ -97,11 +107,12 @@ def _volatile(message: Any) -> set[str]:
     return called & VOLATILE_FUNCTIONS
 
 
-def _messages(message: Any) -> Iterator[Any]:
+def messages_in(message: Any) -> Iterator[Any]:
+    """Give a protobuf message and all messages inside it."""
     yield message
     for descriptor, value in message.ListFields():
-        for part in _parts(descriptor, value):
-            yield from _messages(part)
+        for part in parts_of(descriptor, value):
+            yield from messages_in(part)
 
 
 def _normalise(message: Any, plan_ids: dict[int, int]) -> None:
@@ -113,11 +124,12 @@ def _normalise(message: Any, plan_ids: dict[int, int]) -> None:
         elif descriptor.name == "plan_id":
             message.plan_id = plan_ids.setdefault(value, len(plan_ids))
         else:
-            for part in _parts(descriptor, value):
+            for part in parts_of(descriptor, value):
                 _normalise(part, plan_ids)
 
 
-def _parts(descriptor: Any, value: Any) -> list[Any]:
+def parts_of(descriptor: Any, value: Any) -> list[Any]:
+    """Return the messages in the value of a field of a protobuf message."""
     if descriptor.message_type is None:
         return []
     if descriptor.message_type.GetOptions().map_entry:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.engine import Engine
+from sololakehouse.engine import Engine, quoted
 from sololakehouse.errors import DefinitionError, RunError, suggestion
 from sololakehouse.pipelines.declarations import (
     DETERMINISTIC,
@@ -34,6 +34,8 @@ class Node:
     ----------
     reads
         Names of the declared views and tables and of the lakehouse's tables that it reads.
+    names
+        What the names in its plan, which may lack the schema, stand for.
     definition
         Hash of the plan and of the plans of the views that it reads.
     streams
@@ -43,6 +45,7 @@ class Node:
     declaration: Declaration
     frame: DataFrame
     reads: tuple[str, ...]
+    names: Mapping[str, str]
     definition: str
     streams: Mapping[str, str]
 
@@ -77,6 +80,14 @@ class Graph:
             found |= set(self.tables_read(source)) if source and source.is_view else {name}
         return sorted(found)
 
+    def views_read(self, node: Node) -> dict[str, Node]:
+        """Return the temporary views that a node reads, directly or through others, in order."""
+        found = set(node.reads)
+        for other in reversed(self.nodes):
+            if other.is_view and other.name in found:
+                found |= set(other.reads)
+        return {other.name: other for other in self.nodes if other.is_view and other.name in found}
+
 
 class GraphBuilder:
     """Builds a graph in rounds.
@@ -103,6 +114,7 @@ class GraphBuilder:
         self._frames: dict[str, DataFrame] = {}
         self._plans: dict[str, FlowPlan] = {}
         self._reads: dict[str, tuple[str, ...]] = {}
+        self._names: dict[str, dict[str, str]] = {}
         self._streams: dict[str, dict[str, str]] = {}
         self._analysed: set[str] = set()
         self._mistakes: dict[str, DefinitionError] = {}
@@ -158,6 +170,7 @@ class GraphBuilder:
             try:
                 schema: Any = self._frames[name].schema
                 self._analyse_expectations(name)
+                self._check_time_bound(name)
             except Exception as error:  # noqa: BLE001  (engines raise whatever they like)
                 self._mistakes.setdefault(name, self._error(name, error))
                 continue
@@ -178,6 +191,34 @@ class GraphBuilder:
                     f"{declaration.place}: {name}: the expectation {expectation.name!r}: "
                     f"{_explained(error, columns)}"
                 ) from error
+
+    def _check_time_bound(self, name: str) -> None:
+        declaration = self._declarations[name]
+        bound = declaration.time_bound
+        if bound is None:
+            return
+        tables = self._tables_read(name)
+        if bound.source not in tables:
+            raise DefinitionError(
+                f"{declaration.place}: {name} looks back over {bound.source!r}, which it does not "
+                f"read. {suggestion(bound.source, tables, 'table')}"
+            )
+        source = self._engine.session.table(quoted(bound.source))
+        kinds = [
+            _moment_type(source, bound.source_timestamp, bound.source, declaration),
+            _moment_type(self._frames[name], bound.timestamp, name, declaration),
+        ]
+        if kinds[0] != kinds[1]:
+            raise DefinitionError(
+                f"{declaration.place}: {bound.source}.{bound.source_timestamp} is a {kinds[0]} and "
+                f"{name}.{bound.timestamp} a {kinds[1]}. Let both be of one type."
+            )
+
+    def _tables_read(self, name: str) -> frozenset[str]:
+        found: set[str] = set()
+        for read in self._reads[name]:
+            found |= self._tables_read(read) if self._is_view(read) else {read}
+        return frozenset(found)
 
     def _blame(self, failures: Mapping[str, Exception]) -> None:
         """Keep the failures that are not just the echo of another one."""
@@ -224,11 +265,12 @@ class GraphBuilder:
             for alias, table in declaration.streams.items()
         }
         _refuse_kind(declaration, streams)
-        named = plan.reads - streams.keys()
-        reads = {self._resolved(name, declaration) for name in named} | set(streams.values())
+        names = {n: self._resolved(n, declaration) for n in sorted(plan.reads - streams.keys())}
+        reads = {*names.values(), *streams.values()}
         self._frames[declaration.name] = frame
         self._plans[declaration.name] = plan
         self._reads[declaration.name] = tuple(sorted(reads))
+        self._names[declaration.name] = names
         self._streams[declaration.name] = streams
 
     def _stand_in_streams(self, declaration: Declaration) -> None:
@@ -319,6 +361,7 @@ class GraphBuilder:
             self._declarations[name],
             self._frames[name],
             reads,
+            self._names[name],
             definitions[name],
             self._streams[name],
         )
@@ -349,6 +392,19 @@ def _explained(error: Exception, known: Iterable[str]) -> str:
     if not columns:
         return message
     return f"no column {columns[-1]!r}. {suggestion(columns[-1], set(known), 'column')}"
+
+
+def _moment_type(frame: Any, column: str, table: str, declaration: Declaration) -> str:
+    kinds: dict[str, str] = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
+    if column not in kinds:
+        hint = suggestion(column, kinds, "column")
+        raise DefinitionError(f"{declaration.place}: {table} has no column {column!r}. {hint}")
+    if kinds[column] not in ("timestamp", "date"):
+        raise DefinitionError(
+            f"{declaration.place}: {table}.{column} is a {kinds[column]}, and 'pipelines."
+            "incremental.*' needs a timestamp or a date."
+        )
+    return kinds[column]
 
 
 def _refuse_kind(declaration: Declaration, streams: Mapping[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,14 @@ STREAMS = "streams"
 class Step:
     """One node of the graph and whether it runs, with the reason in a few words.
 
-    `anew`: all rows are computed again, also those of a streaming table.
+    Attributes
+    ----------
+    tables
+        Tables that it reads, directly or through views.
+    views
+        Temporary views that it reads, directly or through others, each after those it reads.
+    anew
+        Whether all rows are computed again, also those of a streaming table.
     """
 
     node: Node
@@ -30,6 +37,7 @@ class Step:
     reason: str
     tables: tuple[str, ...]
     anew: bool = False
+    views: Mapping[str, Node] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -68,7 +76,7 @@ def plan_steps(graph: Graph, lake: Lakehouse, selection: Selection) -> list[Step
             state, reason = "run", "full refresh"
         if state == "run":
             running.add(node.name)
-        steps.append(Step(node, state, reason, tables, anew))
+        steps.append(Step(node, state, reason, tables, anew, graph.views_read(node)))
     return steps
 
 

@@ -172,6 +172,57 @@ def renamed(query: str, names: Mapping[str, str]) -> str:
     return "".join([*text, query[position:]])
 
 
+def tables_renamed(query: str, names: Mapping[str, str]) -> str:
+    """Let names of tables in a query mean other tables, and leave all other text as it is.
+
+    A table without an alias keeps the last part of its name as one, and columns that are qualified
+    with schema and table lose the schema. Common table expressions are other things, and stay.
+
+    Examples
+    --------
+    >>> tables_renamed("SELECT a.k, s.a.v FROM s.a JOIN b ON a.k = b.k", {"s.a": "new"})
+    'SELECT a.k, a.v FROM new AS `a` JOIN b ON a.k = b.k'
+    """
+    tree = parse(query, "query")
+    text, position = [], 0
+    for start, end, written in sorted([*_new_tables(tree, names), *_new_columns(tree, names)]):
+        text += [query[position:start], written]
+        position = end
+    return "".join([*text, query[position:]])
+
+
+def _new_tables(tree: Any, names: Mapping[str, str]) -> Iterator[tuple[int, int, str]]:
+    for table in _outer_tables(tree):
+        name = ".".join(part.name for part in table.parts)
+        if name in names:
+            alias = "" if table.alias else f" AS `{table.name}`"
+            first, last = table.parts[0].meta, table.parts[-1].meta
+            yield first["start"], last["end"] + 1, names[name] + alias
+
+
+def _new_columns(tree: Any, names: Mapping[str, str]) -> Iterator[tuple[int, int, str]]:
+    from sqlglot import exp
+
+    for column in tree.find_all(exp.Column):
+        schema = column.args.get("db")
+        if schema is not None and f"{schema.name}.{column.table}" in names:
+            yield schema.meta["start"], column.args["table"].meta["start"], ""
+
+
+def _outer_tables(tree: Any) -> list[Any]:
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import traverse_scope
+
+    return list(
+        {
+            id(source): source
+            for scope in traverse_scope(tree)
+            for source in scope.sources.values()
+            if isinstance(source, exp.Table)
+        }.values()
+    )
+
+
 def tables_in_query(text: str) -> set[str]:
     """Return the tables that a person's query reads; anything but one query is refused.
 

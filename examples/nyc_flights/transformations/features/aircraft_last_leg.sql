@@ -3,6 +3,8 @@
 CREATE MATERIALIZED VIEW features.aircraft_last_leg
 COMMENT 'The last leg of an aircraft, known when it has arrived'
 TBLPROPERTIES (
+  'pipelines.incremental.source' = 'silver.flights.arrived_at',
+  'pipelines.incremental.lookback' = '0d',
   'feature.keys' = 'tailnum',
   'feature.timestamp' = 'feature_ts',
   'expect_or_fail.has_key_and_time' = 'tailnum IS NOT NULL AND feature_ts IS NOT NULL'

@@ -1,6 +1,8 @@
 CREATE MATERIALIZED VIEW features.carrier_delay
 COMMENT 'Arrival delay of a carrier over the last 24 hours and 7 days'
 TBLPROPERTIES (
+  'pipelines.incremental.source' = 'silver.flights.arrived_at',
+  'pipelines.incremental.lookback' = '7d',
   'feature.keys' = 'carrier',
   'feature.timestamp' = 'feature_ts',
   'expect_or_fail.has_key_and_time' = 'carrier IS NOT NULL AND feature_ts IS NOT NULL',

@@ -3,6 +3,8 @@
 CREATE MATERIALIZED VIEW features.origin_congestion
 COMMENT 'Departures of the last hours at the origin'
 TBLPROPERTIES (
+  'pipelines.incremental.source' = 'silver.flights.departed_at',
+  'pipelines.incremental.lookback' = '3h',
   'feature.keys' = 'origin',
   'feature.timestamp' = 'feature_ts',
   'expect_or_fail.has_key_and_time' = 'origin IS NOT NULL AND feature_ts IS NOT NULL',

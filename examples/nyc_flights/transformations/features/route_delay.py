@@ -15,7 +15,12 @@ WINDOW_SECONDS = 28 * 24 * 3600
 @dp.materialized_view(
     name="features.route_delay",
     comment="Arrival delay of a route over the last 28 days",
-    table_properties={"feature.keys": "origin,dest", "feature.timestamp": "feature_ts"},
+    table_properties={
+        "feature.keys": "origin,dest",
+        "feature.timestamp": "feature_ts",
+        "pipelines.incremental.source": "silver.flights.arrived_at",
+        "pipelines.incremental.lookback": "28d",
+    },
 )
 @expect_or_fail(
     "has_key_and_time", "origin IS NOT NULL AND dest IS NOT NULL AND feature_ts IS NOT NULL"

@@ -1,6 +1,9 @@
 CREATE MATERIALIZED VIEW gold.daily_delays
 COMMENT 'Flights, late, cancelled and mean arrival delay per origin, carrier and local date'
 TBLPROPERTIES (
+  'pipelines.incremental.source' = 'silver.flights.local_date',
+  'pipelines.incremental.lookback' = '0d',
+  'pipelines.incremental.timestamp' = 'local_date',
   'expect_or_fail.late_covers_not_arrived' = 'late >= cancelled + diverted',
   'expect_or_fail.parts_fit_the_whole' = 'late <= flights',
   'expect.some_flight_arrived' = 'mean_arrival_delay IS NOT NULL'
