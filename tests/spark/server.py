@@ -88,8 +88,11 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[SparkServer]:
-    """Start a server that keeps its tables in `folder`, and stop it afterwards."""
+def started(folder: Path, memory: str = "3g") -> Iterator[SparkServer]:
+    """Start a server that keeps its tables in `folder`, and stop it afterwards.
+
+    `memory` is the heap of its driver, as Java writes it.
+    """
     found = subprocess.run(
         [PYTHON, "-c", "import pyspark; print(pyspark.__path__[0])"],
         capture_output=True,
@@ -110,7 +113,7 @@ def started(folder: Path) -> Iterator[SparkServer]:
     command = [
         str(server.home / "bin" / "spark-submit"),
         *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer"),
-        *("--master", "local[2]", "--driver-memory", "3g"),
+        *("--master", "local[2]", "--driver-memory", memory),
         *options,
         "spark-internal",
     ]
