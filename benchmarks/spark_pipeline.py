@@ -13,8 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from sololakehouse.lake import Lakehouse
 from tests.spark import server
+
+from sololakehouse.lake import Lakehouse
 
 SCHEMAS = ("bronze", "silver", "gold", "features")
 
