@@ -92,6 +92,9 @@ def test_a_delivery_that_is_ended_is_finished_by_the_next_run(
         assert capsys.readouterr().err.count("|  6|east|   6.0|") == 1
     else:
         assert ids(sales, kind) == [1, 2, 3, 4, 5, 6]
+    first, second, third = reversed(sales.lake.history("system.sinks", 3))
+    read_from = [entry.record.inputs[0].version for entry in (first, second, third)]
+    assert read_from == [1, 2, 3]
     assert sales.plan() == {"out": "up to date"}
     assert not list((sales.folder / "warehouse/_sinks").iterdir())
 
@@ -317,6 +320,15 @@ def test_a_sink_cannot_be_read(sales, text, message):
     define(sales, text, "y.sql")
     with pytest.raises(DefinitionError, match=message):
         sales.plan()
+
+
+def test_a_table_may_have_the_name_of_a_sink(sales):
+    sink(sales, "json")
+    define(sales, "CREATE MATERIALIZED VIEW silver.out AS SELECT 1 AS a", "o.sql")
+    define(sales, "CREATE MATERIALIZED VIEW silver.y AS SELECT * FROM out", "y.sql")
+    sales.run()
+    assert sales.lake.read("silver.y").to_polars().rows() == [(1,)]
+    assert ids(sales, "json") == [1, 2, 3]
 
 
 def test_a_flow_into_a_sink_reads_a_stream(sales):

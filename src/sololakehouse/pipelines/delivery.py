@@ -26,7 +26,13 @@ from sololakehouse.pipelines.checks import check
 from sololakehouse.pipelines.compute import step_details, step_inputs
 from sololakehouse.pipelines.plan import STREAMS, Step, step_fingerprint, unread_since
 from sololakehouse.pipelines.sinks import SINKS, Batch, Sink, SinkProgress
-from sololakehouse.provenance import Change, ExpectationResult, content_manifest, fingerprint
+from sololakehouse.provenance import (
+    Change,
+    ExpectationResult,
+    TableVersion,
+    content_manifest,
+    fingerprint,
+)
 
 OPERATION = "SINK"
 _ABOUT = "batch.json"
@@ -47,7 +53,7 @@ def deliver(
     """
     progress = SinkProgress.of(writer.lake, step.name)
     if progress.is_interrupted:
-        _finish(progress, sink, engine, writer, _details(step))
+        _finish(progress, sink, engine, writer)
         progress = SinkProgress.of(writer.lake, step.name)
     before = {} if step.anew else progress.offsets
     sources = {table: writer.lake.read(table) for table in step.node.streams.values()}
@@ -87,15 +93,11 @@ def deliver(
             fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
             inputs=tuple(inputs.values()),
             expectations=expectations,
-            details=_details(step),
+            details=step_details(step) | {"sink": step.name},
         )
-        _complete(staged, sink, engine, batch, progress.pending)
+        _complete(staged, sink, engine, batch, change, progress.pending)
     _send(progress.pending, batch, sink, engine, writer, change)
     return expectations
-
-
-def _details(step: Step) -> dict[str, Any]:
-    return step_details(step) | {"sink": step.name}
 
 
 def _rows(staged: Path) -> int:
@@ -104,13 +106,21 @@ def _rows(staged: Path) -> int:
     return sum(pq.read_metadata(file).num_rows for file in staged.glob("*.parquet"))
 
 
-def _complete(staged: Path, sink: Sink, engine: Engine, batch: Batch, pending: Path) -> None:
+def _complete(
+    staged: Path, sink: Sink, engine: Engine, batch: Batch, change: Change, pending: Path
+) -> None:
     """Write the batch's files as they will be, and make them the pending batch in one step."""
     complete = staged / "complete"
     complete.mkdir()
     for index, file in enumerate(_written(staged, sink, engine) if batch.rows else ()):
         file.rename(complete / f"{index:03}{sink.suffix}")
-    about = {**asdict(batch), "delivered_at": None}
+    about = {
+        "batch": asdict(batch),
+        "fingerprint": change.fingerprint,
+        "inputs": [source.model_dump() for source in change.inputs],
+        "expectations": [found.model_dump() for found in change.expectations],
+        "details": change.details,
+    }
     (complete / _ABOUT).write_text(json.dumps(about), "utf-8")
     pending.parent.mkdir(exist_ok=True)
     flush(*complete.iterdir(), complete)
@@ -127,15 +137,20 @@ def _written(staged: Path, sink: Sink, engine: Engine) -> list[Path]:
     return sorted(file for file in converted.iterdir() if file.name.endswith(sink.suffix))
 
 
-def _finish(
-    progress: SinkProgress, sink: Sink, engine: Engine, writer: LakeWriter, details: dict[str, Any]
-) -> None:
-    batch = Batch(**json.loads((progress.pending / _ABOUT).read_text("utf-8")))
+def _finish(progress: SinkProgress, sink: Sink, engine: Engine, writer: LakeWriter) -> None:
+    about = json.loads((progress.pending / _ABOUT).read_text("utf-8"))
+    batch = Batch(**about.pop("batch"))
     if batch.batch <= progress.batch:
         shutil.rmtree(progress.pending)
         return
     begun = replace(sink, format=batch.format, path=Path(batch.path) if batch.path else None)
-    change = Change(OPERATION, fingerprint(batch.streams), details=details | {"finished": True})
+    change = Change(
+        operation=OPERATION,
+        fingerprint=about["fingerprint"],
+        inputs=[TableVersion(**source) for source in about["inputs"]],
+        expectations=[ExpectationResult(**found) for found in about["expectations"]],
+        details=about["details"],
+    )
     _send(progress.pending, batch, begun, engine, writer, change)
 
 

@@ -273,26 +273,23 @@ class GraphBuilder:
     def _resolved(self, name: str, declaration: Declaration) -> str:
         qualified = name if "." in name else f"{self._database}.{name}"
         for candidate in (name, qualified):
-            if candidate in self._declarations:
-                self._refuse_sink(candidate, declaration)
+            if candidate in self._declarations and not self._is_sink(candidate):
                 return candidate
             if candidate in self._stored:
                 damage = self._stored[candidate]
                 if damage is not None:
                     raise damage
                 return candidate
+        if self._is_sink(name):
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} reads the sink {name!r}, whose rows have "
+                "left the lakehouse. Read the tables that the sink streams from."
+            )
         known = {*self._declarations, *self._stored}
         raise DefinitionError(
             f"{declaration.place}: {declaration.name} reads {name!r}, which is neither declared "
             f"nor in the lakehouse. {suggestion(qualified, known, 'table')}"
         )
-
-    def _refuse_sink(self, read: str, declaration: Declaration) -> None:
-        if self._declarations[read].kind == "sink":
-            raise DefinitionError(
-                f"{declaration.place}: {declaration.name} reads the sink {read!r}, whose rows have "
-                "left the lakehouse. Read the tables that the sink streams from."
-            )
 
     def _order(self, reads: Mapping[str, tuple[str, ...]]) -> list[str]:
         ordered: list[str] = []
@@ -358,6 +355,9 @@ class GraphBuilder:
             self._streams[name],
             self._settings.as_of if name in self._asking else None,
         )
+
+    def _is_sink(self, name: str) -> bool:
+        return name in self._declarations and self._declarations[name].kind == "sink"
 
     def _is_view(self, name: str) -> bool:
         declaration = self._declarations.get(name)
