@@ -34,11 +34,12 @@ FROM dear_ones WHERE 'a;b' <> 'FROM texts';
 CREATE STREAMING TABLE grown;
 CREATE FLOW `a flow` AS INSERT INTO grown BY NAME SELECT id, shop FROM STREAM(bronze.sales);
 USE SCHEMA silver;
-CREATE MATERIALIZED VIEW early CLUSTER BY (shop) AS
+CREATE MATERIALIZED VIEW early AS
 SELECT id, shop FROM bronze.sales WHERE sold_at <= TIMESTAMP '${pipelines.as_of}'
 """,
     "python.py": """
 LIMIT = spark.conf.get("my.limit")
+CONF = {"spark.sql.shuffle.partitions": "3"}
 
 
 @dp.materialized_view(name="gold.read", schema="b STRING, a INT, id BIGINT, way STRING")
@@ -47,7 +48,7 @@ def read():
     return rows.withColumn("way", F.lit(LIMIT))
 
 
-@dp.materialized_view(name="gold.before", spark_conf={"spark.sql.shuffle.partitions": "3"})
+@dp.materialized_view(name="gold.before", cluster_by=["id"], spark_conf=CONF)
 def before():
     moment = F.lit(spark.conf.get("pipelines.as_of")).cast("timestamp")
     return spark.table("bronze.sales").where(F.col("sold_at") <= moment).select("id")
