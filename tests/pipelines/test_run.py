@@ -367,7 +367,7 @@ DEFINITION_MISTAKES = {
     "a sink": (
         '\ndp.create_sink("s", "console")\n',
         "x.py",
-        "transformations/x.py:6: s is a sink, which is not supported.",
+        "transformations/x.py:6: no flow fills the sink s.",
     ),
     "bad SQL": (
         "CREATE MATERIALIZED VIEW gold.x AS SELECT FROM WHERE",

@@ -5,7 +5,14 @@ import re
 import pytest
 
 from sololakehouse.errors import DefinitionError
-from sololakehouse.pipelines.sql import Constraint, definitions, normal_form, tables_in
+from sololakehouse.pipelines.sql import (
+    Constraint,
+    SqlDatabase,
+    SqlSetting,
+    definitions,
+    normal_form,
+    tables_in,
+)
 
 FILE = """\
 -- A comment; with a semicolon.
@@ -49,8 +56,9 @@ def test_constraints_are_read_with_what_happens_on_violation():
 @pytest.mark.parametrize(
     ("inside", "message"),
     [
-        ("a, b", "only CONSTRAINT ... EXPECT may stand in the parentheses before AS, not 'A'"),
-        ("", "only CONSTRAINT"),
+        ("a, b", "the column 'a' has no type. Write its type behind it"),
+        ("a INT,, b INT", "hold an empty entry"),
+        ("", "hold an empty entry"),
         ("CONSTRAINT", "cannot be read. Write CONSTRAINT name EXPECT"),
         ("CONSTRAINT a CHECK (x)", "'CONSTRAINT A CHECK ...' cannot be read"),
         ("CONSTRAINT a EXPECT ()", "cannot be read"),
@@ -97,3 +105,108 @@ def test_the_normal_form_ignores_what_does_not_count(one, two, equal):
 def test_what_is_no_definition_is_refused_with_its_place(text):
     with pytest.raises(DefinitionError, match=r"a\.sql"):
         list(definitions(text, "a.sql"))
+
+
+STATEMENTS = """\
+/* Settings; first. */ SET my.key = a 'b' c; -- it's one; still
+SET `spark.sql.ansi.enabled`=true;;
+USE SCHEMA `gold`;
+CREATE MATERIALIZED VIEW `a;b`.`c``d` AS SELECT '; -- no', "it's", `x;y` FROM `t;u`;
+CREATE FLOW `my flow` AS INSERT INTO TABLE silver.`e f` BY NAME
+SELECT 1 AS `BY`, 'NAME; x' AS name FROM STREAM(`s t`.u) ; ;
+USE spark_catalog.silver; USE NAMESPACE bronze; USE plain
+"""
+
+
+def test_several_statements_with_odd_names_and_comments():
+    setting, ansi, schema, view, flow, *used = definitions(STATEMENTS, "a.sql")
+    assert setting == SqlSetting("my.key", "a 'b' c", 1)
+    assert ansi == SqlSetting("spark.sql.ansi.enabled", "true", 2)
+    assert schema == SqlDatabase("gold", 3)
+    assert (view.name, view.line) == ("a;b.c`d", 4)
+    assert view.query == "SELECT '; -- no', \"it's\", `x;y` FROM `t;u`"
+    assert (flow.name, flow.target, flow.line) == ("my flow", "silver.e f", 5)
+    assert flow.query == "SELECT 1 AS `BY`, 'NAME; x' AS name FROM STREAM(`s t`.u)"
+    assert [found.name for found in used] == ["silver", "bronze", "plain"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SET my.key", "this SET cannot be read. Write SET key = value"),
+        ("SET my.key =", "this SET cannot be read"),
+        ("SET", "this SET cannot be read"),
+        ("USE CATALOG main", "a lakehouse is one catalog, spark_catalog"),
+        ("USE main.gold", "Write USE SCHEMA and the name of a schema"),
+        ("USE", "Write USE SCHEMA"),
+        ("CREATE FLOW f AS SELECT 1", "this flow cannot be read"),
+        ("CREATE FLOW a.f AS INSERT INTO t BY NAME SELECT 1", "the name has one part"),
+        ("CREATE FLOW f AS INSERT INTO t SELECT 1", "by the names of the columns"),
+        ("CREATE FLOW f AS INSERT INTO t (a) BY NAME SELECT 1", "no columns or partitions"),
+        ("CREATE FLOW f AS INSERT OVERWRITE t BY NAME SELECT 1", "this flow cannot be read"),
+        ("CREATE TEMPORARY VIEW v (a INT) AS SELECT 1", "Name them in the query"),
+        ("CREATE VIEW v AS SELECT 1", "Supported: CREATE MATERIALIZED VIEW"),
+    ],
+)
+def test_statements_that_are_refused(text, message):
+    with pytest.raises(DefinitionError) as caught:
+        list(definitions(f"-- first\n{text}", "a.sql"))
+    assert str(caught.value).startswith("a.sql:2: ")
+    assert message in str(caught.value)
+
+
+def test_what_stands_before_as_is_read():
+    (found,) = definitions(
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS x (a INT NOT NULL COMMENT 'of, (it)', "
+        "b DECIMAL(10, 2), c STRUCT<d: INT, e: STRING>) USING DELTA PARTITIONED BY (a, b) "
+        "CLUSTER BY (`b`, c) COMMENT 'x' TBLPROPERTIES ('k' = 'v') AS SELECT 1",
+        "x.sql",
+    )
+    assert found.columns == (
+        "a INT NOT NULL COMMENT 'of, (it)', b DECIMAL ( 10 , 2 ), c STRUCT < d : INT, e : STRING >"
+    )
+    assert (found.format, found.partition_cols, found.cluster_by) == (
+        "delta",
+        ("a", "b"),
+        ("b", "c"),
+    )
+    assert (found.name, found.comment, found.properties) == ("x", "x", {"k": "v"})
+
+
+def test_use_says_where_names_without_a_schema_belong(sales):
+    sales.write(
+        "transformations/a.sql",
+        """
+        CREATE MATERIALIZED VIEW first AS SELECT id FROM bronze.sales;
+        USE SCHEMA gold;
+        CREATE TEMPORARY VIEW v AS SELECT * FROM first;
+        CREATE MATERIALIZED VIEW first AS SELECT id, 'gold' AS way FROM bronze.sales;
+        CREATE MATERIALIZED VIEW second AS
+        WITH silver AS (SELECT first.id, way FROM first) SELECT silver.*, v.id AS v FROM silver
+        JOIN v ON v.id = silver.id WHERE 'first' <> 'FROM first';
+        CREATE STREAMING TABLE third;
+        CREATE FLOW f AS INSERT INTO third BY NAME SELECT way FROM STREAM(first) AS s;
+        USE SCHEMA silver;
+        CREATE MATERIALIZED VIEW fourth AS SELECT * FROM first;
+        """,
+    )
+    sales.write("transformations/b.sql", "CREATE MATERIALIZED VIEW fifth AS SELECT * FROM first")
+    sales.run()
+    columns = {name: sales.lake.read(name).to_polars().columns for name in sales.lake.table_names()}
+    assert columns["silver.first"] == ["id"]
+    assert columns["gold.first"] == ["id", "way"]
+    assert columns["gold.second"] == ["id", "way", "v"]
+    assert columns["gold.third"] == ["way"]
+    assert columns["silver.fourth"] == columns["silver.fifth"] == ["id"]
+
+
+def test_settings_of_a_file_hold_if_they_are_those_of_the_session(sales):
+    text = "SET {} = {};\nCREATE MATERIALIZED VIEW x AS SELECT id FROM bronze.sales"
+    for key, value in (("spark.sql.ansi.enabled", "true"), ("my.own", "x")):
+        sales.write("transformations/a.sql", text.format(key, value))
+        assert sales.plan() == {"silver.x": "run"}
+    sales.write("transformations/a.sql", text.format("spark.sql.ansi.enabled", "false"))
+    with pytest.raises(DefinitionError) as caught:
+        sales.plan()
+    message = "transformations/a.sql:1: SET: 'spark.sql.ansi.enabled' cannot be 'false' for one"
+    assert str(caught.value).startswith(message)

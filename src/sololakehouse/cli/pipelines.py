@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -118,6 +119,8 @@ def _print_quarantined(result: IngestResult) -> None:
 @click.option("--full-refresh", multiple=True, help="Only this table, anew from all rows.")
 @click.option("--full-refresh-all", is_flag=True, help="Every table, anew from all rows.")
 @click.option("--downstream", is_flag=True, help="Also what reads the named tables.")
+@click.option("--as-of", metavar="MOMENT", help="The moment that sources get; default: now.")
+@click.option("--spec", type=click.Path(exists=True, dir_okay=False), help="Another spec file.")
 @as_json
 def run(
     dry_run: bool,
@@ -125,6 +128,8 @@ def run(
     full_refresh: tuple[str, ...],
     full_refresh_all: bool,
     downstream: bool,
+    as_of: str | None,
+    spec: str | None,
     json_wanted: bool,
 ) -> None:
     """Compute the tables of the pipeline in spark-pipeline.yml.
@@ -139,8 +144,10 @@ def run(
       slh run --dry-run
       slh run --select 'features.*' --downstream
       slh run --full-refresh silver.events
+      slh run --as-of 2013-12-31T00:00:00Z
     """
     from sololakehouse.lake import Lakehouse
+    from sololakehouse.lake.reference import parse_moment
     from sololakehouse.pipelines.selection import Selection
 
     selection = Selection(
@@ -150,12 +157,16 @@ def run(
         downstream=downstream,
     )
     lake = Lakehouse.open()
+    given: dict[str, Any] = {
+        "as_of": parse_moment(as_of) if as_of else None,
+        "spec": Path(spec) if spec else None,
+    }
     if dry_run:
-        rows = planned(lake, selection)
+        rows = planned(lake, selection, **given)
         columns = ["table", "state", "reason", "reads"]
     else:
         with recorded(lake, "run") as log:
-            results = run_pipeline(lake, log, selection, quiet=json_wanted)
+            results = run_pipeline(lake, log, selection, quiet=json_wanted, **given)
         shown = [result for result in results if result.step.state in _SHOWN]
         rows = [_run_row(result) for result in shown]
         columns = ["table", "state", "reason", "version", "rows", "violations", "seconds"]
@@ -169,22 +180,25 @@ def _listed(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(part.strip() for name in names for part in name.split(",") if part.strip())
 
 
-def planned(lake: Lakehouse, selection: Selection) -> list[dict[str, Any]]:
-    """Plan the pipeline and describe its steps."""
+def planned(lake: Lakehouse, selection: Selection, **given: Any) -> list[dict[str, Any]]:
+    """Plan the pipeline and describe its steps; `given` is for `prepare`."""
     from sololakehouse.pipelines.run import prepare
 
-    with prepare(lake, selection) as pipeline:
+    with prepare(lake, selection, **given) as pipeline:
         return [_step_row(step) for step in pipeline.steps]
 
 
 def run_pipeline(
-    lake: Lakehouse, log: RunLog, selection: Selection, *, quiet: bool
+    lake: Lakehouse, log: RunLog, selection: Selection, *, quiet: bool, **given: Any
 ) -> list[StepResult]:
-    """Run the pipeline with a progress bar, and point out violated expectations."""
+    """Run the pipeline with a progress bar, and point out violated expectations.
+
+    `given` is for `prepare`.
+    """
     from sololakehouse.pipelines.run import execute, prepare
 
     with (
-        prepare(lake, selection) as pipeline,
+        prepare(lake, selection, **given) as pipeline,
         progress(len(pipeline.steps), quiet=quiet) as begin,
     ):
 

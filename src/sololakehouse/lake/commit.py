@@ -121,6 +121,7 @@ class LakeWriter:
         evolve: bool = False,
         manifest: Manifest | None = None,
         removes: pl.Expr | None = None,
+        description: str | None = None,
     ) -> Snapshot:
         """Make the staged Parquet files a new version of the table.
 
@@ -145,6 +146,8 @@ class LakeWriter:
             Of the staged rows, from a writer that has them in memory; None: the files are read.
         removes
             Rows of the table that an append takes out in the same commit, as a predicate.
+        description
+            What the table says of itself; with `None` that stays as it is.
 
         Raises
         ------
@@ -166,7 +169,7 @@ class LakeWriter:
             newest = self.lake.newest(table)
             if transaction and newest and newest.has_transaction(transaction):
                 return newest
-            self._prepare(table, schema, properties or {}, mode, evolve=evolve)
+            self._prepare(table, schema, properties or {}, mode, description, evolve=evolve)
             staged_files = _StagedFiles(table, path, self.run.run_id)
             try:
                 replaced = self._replaced(table, staged, change, removes)
@@ -260,10 +263,11 @@ class LakeWriter:
         schema: pa.Schema,
         properties: Mapping[str, str],
         mode: Literal["append", "overwrite"],
+        description: str | None,
         *,
         evolve: bool,
     ) -> None:
-        if not self.lake.exists(table) and self._created(table, schema, properties):
+        if not self.lake.exists(table) and self._created(table, schema, properties, description):
             return
         delta = DeltaTable(self.lake.path(table))
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
@@ -271,12 +275,16 @@ class LakeWriter:
         changed = {key: value for key, value in properties.items() if known.get(key) != value}
         if changed:
             delta.alter.set_table_properties(changed, raise_if_not_exists=False)
+        if description is not None and delta.metadata().description != description:
+            DeltaTable(self.lake.path(table)).alter.set_table_description(description)
         columns = {field.name for field in delta.schema().fields}
         added = [field for field in Schema.from_arrow(schema).fields if field.name not in columns]
         if evolve and added:
             DeltaTable(self.lake.path(table)).alter.add_columns(added)
 
-    def _created(self, table: str, schema: pa.Schema, properties: Mapping[str, str]) -> bool:
+    def _created(
+        self, table: str, schema: pa.Schema, properties: Mapping[str, str], description: str | None
+    ) -> bool:
         path = self.lake.path(table)
         path.mkdir(parents=True, exist_ok=True)
         days = self.lake.project.settings.retention_days
@@ -286,6 +294,7 @@ class LakeWriter:
                 Schema.from_arrow(schema),
                 configuration={**retention_properties(days), **properties},
                 raise_if_key_not_exists=False,
+                description=description,
             )
         except (DeltaError, OSError):
             if self.lake.exists(table):

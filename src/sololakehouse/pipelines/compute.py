@@ -18,6 +18,7 @@ from sololakehouse.pipelines.plan import (
     stream_offsets,
     unread_files,
 )
+from sololakehouse.pipelines.settings import AS_OF
 from sololakehouse.provenance import (
     Change,
     ExpectationResult,
@@ -38,7 +39,7 @@ def materialize(
     step: Step, engine: Engine, writer: LakeWriter
 ) -> tuple[Snapshot, Sequence[ExpectationResult]]:
     """Compute all rows of a table, check them, and commit them in place of the ones before."""
-    inputs = _inputs(step, writer)
+    inputs = step_inputs(step, writer)
     part = increment(step, inputs, writer.lake, engine)
     frame = step.node.frame
     with writer.staging() as staged:
@@ -49,7 +50,7 @@ def materialize(
             fingerprint=step_fingerprint(step.node, inputs),
             inputs=tuple(inputs.values()),
             expectations=expectations,
-            details=_details(step) | ({INCREMENT: part.details} if part else {}),
+            details=step_details(step) | ({INCREMENT: part.details} if part else {}),
         )
         _compare_with_increments(step, change, staged, writer)
         snapshot = writer.commit(
@@ -58,6 +59,7 @@ def materialize(
             change,
             mode="append" if part else "overwrite",
             properties=step.node.declaration.properties,
+            description=step.node.declaration.comment,
             removes=part.replaced if part else None,
         )
     return snapshot, expectations
@@ -92,7 +94,7 @@ def append(
     step: Step, engine: Engine, writer: LakeWriter
 ) -> tuple[Snapshot, Sequence[ExpectationResult]]:
     """Append what the streams have added; how far they were read is part of the commit."""
-    inputs = _inputs(step, writer)
+    inputs = step_inputs(step, writer)
     newest = writer.lake.newest(step.name)
     _refuse_other_kind(step, newest)
     before = None if step.anew else newest
@@ -119,7 +121,7 @@ def append(
             fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
             inputs=tuple(inputs.values()),
             expectations=expectations,
-            details=_details(step) | {STREAMS: offsets},
+            details=step_details(step) | {STREAMS: offsets},
         )
         snapshot = writer.commit(
             step.name,
@@ -127,11 +129,13 @@ def append(
             change,
             mode="overwrite" if step.anew else "append",
             properties=step.node.declaration.properties,
+            description=step.node.declaration.comment,
         )
     return snapshot, expectations
 
 
-def _inputs(step: Step, writer: LakeWriter) -> dict[str, TableVersion]:
+def step_inputs(step: Step, writer: LakeWriter) -> dict[str, TableVersion]:
+    """Return the versions of the tables that a step reads, after a check of their files."""
     read = [writer.lake.read(name) for name in step.tables]
     for source in read:
         source.verify()
@@ -163,11 +167,14 @@ def _refuse_other_columns(step: Step, before: Snapshot | None) -> None:
         )
 
 
-def _details(step: Step) -> dict[str, Any]:
+def step_details(step: Step) -> dict[str, Any]:
+    """Return what a commit says of the step that made it."""
     declaration = step.node.declaration
     details: dict[str, Any] = {
         "definition": step.node.definition,
         "place": str(declaration.place),
         "deterministic": declaration.deterministic,
     }
+    if step.node.as_of:
+        details[AS_OF] = step.node.as_of
     return details | ({"comment": declaration.comment} if declaration.comment else {})

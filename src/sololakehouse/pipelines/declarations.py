@@ -7,15 +7,19 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.errors import DefinitionError, SoloLakehouseError, suggestion
+from sololakehouse.errors import DefinitionError, SoloLakehouseError, UsageError, suggestion
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
+from sololakehouse.pipelines.settings import AS_OF, PipelineSettings, keys_read
+from sololakehouse.pipelines.shape import Shape
+from sololakehouse.pipelines.sinks import Sink
 from sololakehouse.pipelines.streams import Flow, FlowUnion
 from sololakehouse.pipelines.time_bound import TimeBound
+from sololakehouse.pipelines.variables import VariableError, marked, with_marks
 from sololakehouse.quality import (
     Expectation,
     Query,
@@ -55,7 +59,16 @@ class Declaration:
     """A table or view that a source file declares, and the function that gives its rows.
 
     `query` gives the rows as they are stored, `unfiltered` the rows before `expect_or_drop`.
-    `flows` are the queries that it consists of: one, but for a streaming table.
+    `flows` are the queries that it consists of: one, but for a streaming table or a sink.
+
+    Attributes
+    ----------
+    shape
+        The columns that the rows must have, and how the files are sorted.
+    sink
+        Where the rows go, if they leave the lakehouse.
+    asks_moment
+        Whether its source file asked for the moment of the run while it was loaded.
     """
 
     name: str
@@ -67,6 +80,9 @@ class Declaration:
     comment: str | None
     properties: Mapping[str, str]
     expectations: tuple[Expectation, ...]
+    shape: Shape = field(default_factory=Shape)
+    sink: Sink | None = None
+    asks_moment: bool = False
 
     @property
     def streams(self) -> dict[str, str]:
@@ -84,31 +100,73 @@ class Declaration:
         return self.properties.get(DETERMINISTIC, "true") == "true"
 
 
+@dataclass(frozen=True)
+class SourceContext:
+    """What source files are read with: folders, the schema of names without one, settings."""
+
+    folder: Path
+    warehouse: Path
+    database: str
+    settings: PipelineSettings
+
+
+@dataclass(frozen=True)
+class _Output:
+    kind: sql.Kind
+    place: Place
+    comment: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    shape: Shape = field(default_factory=Shape)
+    sink: Sink | None = None
+
+
+@dataclass(frozen=True)
+class _NamedFlow:
+    """A flow with the name of its target: as it is written, and with a schema."""
+
+    target: str
+    qualified: str
+    flow: Flow
+    query: Query
+    place: Place
+
+
 class _Collector:
     """Collects outputs and flows; registered as a `GraphElementRegistry` of pyspark."""
 
-    def __init__(self, folder: Path, database: str, session: SparkSession) -> None:
-        self._folder = folder
-        self._database = database
+    def __init__(self, context: SourceContext, session: SparkSession) -> None:
+        self._context = context
         self._session = session
-        self._outputs: dict[str, tuple[sql.Kind, Place, str | None, Mapping[str, str]]] = {}
-        self._flows: dict[str, list[tuple[Flow, Query, Place]]] = {}
+        self._outputs: dict[str, _Output] = {}
+        self._flows: list[_NamedFlow] = []
+        self.asked: dict[str, set[str]] = {}
 
     def register_output(self, output: Output) -> None:
         from pyspark.pipelines.output import MaterializedView, StreamingTable, TemporaryView
+        from pyspark.pipelines.output import Sink as SparkSink
 
         place = self._place(output.source_code_location)
         if isinstance(output, TemporaryView):
-            self._add(output.name, "temporary view", place, output.comment, {})
+            self._add(output.name, _Output("temporary view", place, output.comment))
+        elif isinstance(output, SparkSink):
+            folder, warehouse = self._context.folder, self._context.warehouse
+            with _at(place):
+                sink = Sink.of(output.name, output.format, output.options, folder, warehouse)
+            self._add(output.name, _Output("sink", place, sink=sink))
         elif isinstance(output, MaterializedView | StreamingTable):
-            _refuse_layout(output, place)
             streaming = isinstance(output, StreamingTable)
+            _refuse_layout(output.name, output.partition_cols, output.format, place)
+            with _at(place):
+                shape = Shape.of(output.schema, output.cluster_by or ())
             self._add(
                 self._qualified(output.name),
-                "streaming table" if streaming else "materialized view",
-                place,
-                output.comment,
-                dict(output.table_properties),
+                _Output(
+                    "streaming table" if streaming else "materialized view",
+                    place,
+                    output.comment,
+                    dict(output.table_properties),
+                    shape,
+                ),
             )
         else:
             raise DefinitionError(
@@ -118,127 +176,156 @@ class _Collector:
             )
 
     def register_flow(self, flow: SparkFlow) -> None:
-        name = flow.target if flow.target in self._outputs else self._qualified(flow.target)
         place = self._place(flow.source_code_location)
-        if flow.spark_conf:
-            raise DefinitionError(f"{place}: 'spark_conf' is not supported for {name}.")
+        self._refuse_settings(flow.spark_conf, f"{place}: spark_conf of {flow.name}")
         stream = Flow(flow.name)
-        self._add_flow(name, stream, stream.reading(flow.func), place)
+        query = stream.reading(flow.func)
+        qualified = self._qualified(flow.target)
+        self._flows.append(_NamedFlow(flow.target, qualified, stream, query, place))
 
     def register_auto_cdc_flow(self, flow: AutoCdcFlow) -> None:
         place = self._place(flow.source_code_location)
         raise DefinitionError(f"{place}: create_auto_cdc_flow is not supported.")
 
     def register_sql(self, sql_text: str, file_path: Path) -> None:
-        for found in sql.definitions(sql_text, str(file_path)):
+        text = self._with_values(sql_text, file_path)
+        database = self._context.database
+        for found in sql.definitions(text, str(file_path)):
             place = Place(str(file_path), found.line)
+            if isinstance(found, sql.SqlDatabase):
+                database = found.name
+            elif isinstance(found, sql.SqlSetting):
+                self._refuse_settings({found.key: found.value}, f"{place}: SET")
+            elif isinstance(found, sql.SqlFlow):
+                flow = Flow(found.name)
+                query = self._sql_query(found.query, flow, database)
+                qualified = self._qualified(found.target, database)
+                self._flows.append(_NamedFlow(found.target, qualified, flow, query, place))
+            else:
+                self._define(found, place, database)
+
+    def _define(self, found: sql.SqlDefinition, place: Place, database: str) -> None:
+        is_view = found.kind == "temporary view"
+        name = found.name if is_view else self._qualified(found.name, database)
+        _refuse_layout(name, found.partition_cols, found.format, place)
+        with _at(place):
+            shape = Shape.of(found.columns, found.cluster_by)
+        self._add(name, _Output(found.kind, place, found.comment, found.properties, shape))
+        if found.query is not None:
             flow = Flow(found.name)
-            if isinstance(found, sql.SqlFlow):
-                query = self._sql_query(found.query, flow)
-                self._add_flow(self._qualified(found.target), flow, query, place)
-                continue
-            name = found.name if found.kind == "temporary view" else self._qualified(found.name)
-            self._add(name, found.kind, place, found.comment, found.properties)
-            if found.query is not None:
-                query = self._sql_query(found.query, flow)
-                self._add_flow(name, flow, _constrained(query, found.constraints), place)
+            query = self._sql_query(found.query, flow, database)
+            query = _constrained(query, found.constraints)
+            self._flows.append(_NamedFlow(name, name, flow, query, place))
+
+    def _with_values(self, text: str, file: Path) -> str:
+        """Replace variables; one without a value is a mistake, unless it is in a comment."""
+        text, errors = with_marks(text, lambda key: self._session.conf.get(key, None))
+        mistakes = []
+        for token in sql.tokens_of(text, str(file)) if errors else ():
+            number = marked(token.text)
+            if number is not None:
+                set_here = f"SET {errors[number].name}".lower() in text.lower()
+                why = " SET does not: it holds for queries, not for their text." * set_here
+                mistakes.append(DefinitionError(f"{file}:{token.line}: {errors[number]}{why}"))
+        if mistakes:
+            raise DefinitionError.of(mistakes)
+        return text
+
+    def _refuse_settings(self, settings: Mapping[str, str], where: str) -> None:
+        refusal = self._context.settings.refusal(settings)
+        if refusal:
+            raise DefinitionError(f"{where}: {refusal}")
 
     def declarations(self) -> dict[str, Declaration]:
-        for target, flows in self._flows.items():
-            if target not in self._outputs:
-                place = flows[0][2]
-                hint = suggestion(target, self._outputs, "table")
+        flows = self._flows_by_target()
+        for name, output in self._outputs.items():
+            if name not in flows:
                 raise DefinitionError(
-                    f"{place}: the flow's target {target!r} is not defined. {hint}"
-                )
-        for name, (kind, place, *_) in self._outputs.items():
-            if name not in self._flows:
-                raise DefinitionError(
-                    f"{place}: no flow fills the {kind} {name}. Add one with "
+                    f"{output.place}: no flow fills the {output.kind} {name}. Add one with "
                     "@dp.append_flow(target=...) or CREATE FLOW, or a query after AS."
                 )
-        return {name: self._declaration(name, *output) for name, output in self._outputs.items()}
+        return {
+            name: self._declaration(name, output, flows[name])
+            for name, output in self._outputs.items()
+        }
 
-    def _add_flow(self, target: str, flow: Flow, query: Query, place: Place) -> None:
-        self._flows.setdefault(target, []).append((flow, query, place))
+    def _flows_by_target(self) -> dict[str, list[_NamedFlow]]:
+        flows: dict[str, list[_NamedFlow]] = {}
+        for named in self._flows:
+            target = named.target if named.target in self._outputs else named.qualified
+            if target not in self._outputs:
+                hint = suggestion(target, self._outputs, "table")
+                raise DefinitionError(
+                    f"{named.place}: the flow's target {target!r} is not defined. {hint}"
+                )
+            flows.setdefault(target, []).append(named)
+        return flows
 
-    def _declaration(
-        self,
-        name: str,
-        kind: sql.Kind,
-        place: Place,
-        comment: str | None,
-        properties: Mapping[str, str],
-    ) -> Declaration:
-        flows = self._flows[name]
-        self._refuse_flows(name, kind, flows)
-        _refuse_undecided(name, place, properties)
-        _refuse_time_bound(name, kind, place, properties)
-        union = FlowUnion(tuple((flow, query) for flow, query, _ in flows))
-        found = [found for _, query, _ in flows for found in expectations_of(query)]
+    def _declaration(self, name: str, output: _Output, flows: Sequence[_NamedFlow]) -> Declaration:
+        _refuse_flows(name, output.kind, flows)
+        _refuse_undecided(name, output.place, output.properties)
+        _refuse_time_bound(name, output)
+        union = FlowUnion(tuple((named.flow, named.query) for named in flows))
+        found = [found for named in flows for found in expectations_of(named.query)]
         return Declaration(
             name=name,
-            kind=kind,
-            place=place,
+            kind=output.kind,
+            place=output.place,
             query=union,
             unfiltered=union.over(unfiltered),
             flows=union.flows,
-            comment=comment,
-            properties=without_expectations(properties),
-            expectations=(*dict.fromkeys(found), *expectations_in(properties, str(place))),
+            comment=output.comment,
+            properties=without_expectations(output.properties),
+            expectations=(
+                *dict.fromkeys(found),
+                *expectations_in(output.properties, str(output.place)),
+                *output.shape.expectations,
+            ),
+            shape=output.shape,
+            sink=output.sink,
+            asks_moment=any(AS_OF in self.asked.get(named.place.file, ()) for named in flows),
         )
 
-    def _refuse_flows(
-        self, name: str, kind: sql.Kind, flows: Sequence[tuple[Flow, Query, Place]]
-    ) -> None:
-        if kind != "streaming table" and len(flows) > 1:
-            raise DefinitionError(
-                f"{flows[1][2]}: {name} has a second flow; a {kind} has exactly one."
-            )
-        names = [flow.name for flow, _, _ in flows]
-        for flow, _, place in flows:
-            if names.count(flow.name) > 1:
-                raise DefinitionError(
-                    f"{place}: {name} has two flows of the name {flow.name!r}. Rename one."
-                )
+    def _sql_query(self, text: str, flow: Flow, database: str) -> Query:
+        settings, usual = self._context.settings, self._context.database
 
-    def _sql_query(self, text: str, flow: Flow) -> Query:
+        def named(table: str) -> str:
+            known = table in self._outputs or table in flow.streams or database == usual
+            return table if known else self._qualified(table, database)
+
         def frame() -> Any:
-            return self._session.sql(sql.streams_renamed(text, flow.alias))
+            if settings.as_of in text:
+                self._session.conf.get(AS_OF)
+            query = sql.streams_renamed(text, lambda table: flow.alias(named(table)))
+            return self._session.sql(query if database == usual else sql.qualified(query, named))
 
         return frame
 
-    def _add(
-        self,
-        name: str,
-        kind: sql.Kind,
-        place: Place,
-        comment: str | None,
-        properties: Mapping[str, str],
-    ) -> None:
+    def _add(self, name: str, output: _Output) -> None:
         if name in self._outputs:
-            first = self._outputs[name][1]
+            first = self._outputs[name].place
             raise DefinitionError(
-                f"{name} is defined twice: at {first} and at {place}. Keep one definition, or "
-                "give one of them another name."
+                f"{name} is defined twice: at {first} and at {output.place}. Keep one definition, "
+                "or give one of them another name."
             )
-        self._outputs[name] = (kind, place, comment, properties)
+        self._outputs[name] = output
 
-    def _qualified(self, name: str) -> str:
-        return name if "." in name else f"{self._database}.{name}"
+    def _qualified(self, name: str, database: str | None = None) -> str:
+        return name if "." in name else f"{database or self._context.database}.{name}"
 
     def _place(self, location: Any) -> Place:
-        file = Path(location.filename)
-        near = file.relative_to(self._folder) if file.is_relative_to(self._folder) else file
+        file, folder = Path(location.filename), self._context.folder
+        near = file.relative_to(folder) if file.is_relative_to(folder) else file
         return Place(str(near), location.line_number or 0)
 
 
 def collect(
-    folder: Path, files: Iterator[Path], database: str, session: SparkSession
+    files: Iterator[Path], context: SourceContext, session: SparkSession
 ) -> dict[str, Declaration]:
     """Run the source files and return what they declare, by qualified name.
 
-    A name without a schema is in the spec's database; a temporary view has a one-part name.
+    A name without a schema is in the spec's database; a temporary view or a sink has a one-part
+    name.
 
     Raises
     ------
@@ -247,15 +334,19 @@ def collect(
     """
     from pyspark.pipelines.graph_element_registry import graph_element_registration_context
 
-    collector = _Collector(folder, database, session)
+    folder = context.folder
+    collector = _Collector(context, session)
     mistakes = []
     with _in_folder(folder), graph_element_registration_context(_as_registry(collector)):
         for file in files:
+            near = file.relative_to(folder)
             try:
                 if file.suffix == ".sql":
-                    collector.register_sql(file.read_text("utf-8"), file.relative_to(folder))
+                    collector.register_sql(file.read_text("utf-8"), near)
                 else:
-                    _run_source(file, folder, session)
+                    with keys_read() as asked:
+                        collector.asked[str(near)] = asked
+                        _run_source(file, folder, session)
             except DefinitionError as error:
                 mistakes.append(error)
     if mistakes:
@@ -276,7 +367,8 @@ def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
         raise
     except Exception as error:
         place = error_place(error, file, folder)
-        kind = "" if isinstance(error, ActionRefusedError) else f"{type(error).__name__}: "
+        ours = isinstance(error, ActionRefusedError | VariableError)
+        kind = "" if ours else f"{type(error).__name__}: "
         raise DefinitionError(f"{place}: {kind}{first_line(error)}") from error
 
 
@@ -338,30 +430,55 @@ def _refuse_undecided(name: str, place: Place, properties: Mapping[str, str]) ->
         )
 
 
-def _refuse_time_bound(
-    name: str, kind: sql.Kind, place: Place, properties: Mapping[str, str]
-) -> None:
+def _refuse_time_bound(name: str, output: _Output) -> None:
     try:
-        bound = TimeBound.from_properties(properties)
+        bound = TimeBound.from_properties(output.properties)
     except DefinitionError as error:
-        raise DefinitionError(f"{place}: {name}: {error}") from error
-    if bound is not None and kind != "materialized view":
+        raise DefinitionError(f"{output.place}: {name}: {error}") from error
+    if bound is not None and output.kind != "materialized view":
         raise DefinitionError(
-            f"{place}: {name} is a {kind}; the table properties 'pipelines.incremental.*' are for "
-            "materialized views. A streaming table takes only new rows by itself."
+            f"{output.place}: {name} is a {output.kind}; the table properties 'pipelines."
+            "incremental.*' are for materialized views. A streaming table takes only new rows by "
+            "itself."
         )
 
 
-def _refuse_layout(output: Any, place: Place) -> None:
-    asked = {
-        "partition_cols": output.partition_cols,
-        "cluster_by": output.cluster_by,
-        "schema": output.schema,
-        "format": None if output.format in (None, "delta") else output.format,
-    }
-    given = [name for name, value in asked.items() if value]
-    if given:
-        raise DefinitionError(f"{place}: {', '.join(given)} is not supported for {output.name}.")
+def _refuse_layout(
+    name: str, partition_cols: Sequence[str] | None, storage: str | None, place: Place
+) -> None:
+    if partition_cols:
+        raise DefinitionError(
+            f"{place}: partition_cols of {name} is not supported: the files of a table here are "
+            f"not partitioned. Write cluster_by={list(partition_cols)} to sort them by these "
+            "columns; the rows are the same."
+        )
+    if storage not in (None, "delta"):
+        raise DefinitionError(
+            f"{place}: {name} cannot have the format {storage!r}: every table of a lakehouse is a "
+            "Delta table. Leave the format out, or write rows to files with dp.create_sink."
+        )
+
+
+def _refuse_flows(name: str, kind: sql.Kind, flows: Sequence[_NamedFlow]) -> None:
+    if kind not in ("streaming table", "sink") and len(flows) > 1:
+        raise DefinitionError(
+            f"{flows[1].place}: {name} has a second flow; a {kind} has exactly one."
+        )
+    names = [named.flow.name for named in flows]
+    for named in flows:
+        if names.count(named.flow.name) > 1:
+            raise DefinitionError(
+                f"{named.place}: {name} has two flows of the name {named.flow.name!r}. Rename one."
+            )
+
+
+@contextmanager
+def _at(place: Place) -> Iterator[None]:
+    """Say the place of what is declared wrongly."""
+    try:
+        yield
+    except UsageError as error:
+        raise DefinitionError(f"{place}: {error}") from error
 
 
 def _words(class_name: str) -> str:

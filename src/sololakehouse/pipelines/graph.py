@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine, quoted
@@ -13,15 +12,18 @@ from sololakehouse.errors import DefinitionError, RunError, suggestion
 from sololakehouse.pipelines.declarations import (
     DETERMINISTIC,
     Declaration,
+    SourceContext,
     error_place,
     first_line,
 )
 from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan
 from sololakehouse.pipelines.refused_actions import refused_actions
+from sololakehouse.pipelines.settings import AS_OF, keys_read
 from sololakehouse.provenance import fingerprint
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.types import StructType
 
 _IDENTIFIER = re.compile(r'missing from the schema|Identifier\("([^"]+)"\)')
 
@@ -40,6 +42,8 @@ class Node:
         Hash of the plan and of the plans of the views that it reads.
     streams
         Names in the plan that stand for the new rows of a table, with the table.
+    as_of
+        The moment of the run (ISO 8601, in UTC) if the query or a view that it reads asks for it.
     """
 
     declaration: Declaration
@@ -48,6 +52,7 @@ class Node:
     names: Mapping[str, str]
     definition: str
     streams: Mapping[str, str]
+    as_of: str | None = None
 
     @property
     def name(self) -> str:
@@ -63,6 +68,11 @@ class Node:
     def is_stream(self) -> bool:
         """Whether new rows are appended to the table that is there."""
         return self.declaration.kind == "streaming table"
+
+    @property
+    def is_sink(self) -> bool:
+        """Whether new rows leave the lakehouse."""
+        return self.declaration.kind == "sink"
 
 
 @dataclass(frozen=True)
@@ -103,14 +113,15 @@ class GraphBuilder:
         engine: Engine,
         declarations: Mapping[str, Declaration],
         stored: Mapping[str, RunError | None],
-        database: str,
-        folder: Path,
+        context: SourceContext,
     ) -> None:
         self._engine = engine
         self._declarations = declarations
         self._stored = stored
-        self._database = database
-        self._folder = folder
+        self._database = context.database
+        self._folder = context.folder
+        self._settings = context.settings
+        self._asking: set[str] = set()
         self._frames: dict[str, DataFrame] = {}
         self._plans: dict[str, FlowPlan] = {}
         self._reads: dict[str, tuple[str, ...]] = {}
@@ -169,6 +180,7 @@ class GraphBuilder:
             self._stand_in_streams(self._declarations[name])
             try:
                 schema: Any = self._frames[name].schema
+                self._analyse_shape(name, schema)
                 self._analyse_expectations(name)
                 self._check_time_bound(name)
             except Exception as error:  # noqa: BLE001  (engines raise whatever they like)
@@ -176,9 +188,15 @@ class GraphBuilder:
                 continue
             if self._declarations[name].kind == "temporary view":
                 self._engine.view(name, self._frames[name])
-            else:
-                self._engine.stand_in(name, schema)
+            elif self._declarations[name].kind != "sink":
+                self._engine.stand_in(name, self._declarations[name].shape.schema or schema)
             self._analysed.add(name)
+
+    def _analyse_shape(self, name: str, given: StructType) -> None:
+        declaration = self._declarations[name]
+        mistake = declaration.shape.mistake(given)
+        if mistake:
+            raise DefinitionError(f"{declaration.place}: {name}: {mistake}")
 
     def _analyse_expectations(self, name: str) -> None:
         declaration = self._declarations[name]
@@ -238,10 +256,14 @@ class GraphBuilder:
         )
 
     def _call(self, declaration: Declaration) -> Exception | None:
+        from pyspark.pipelines.block_session_mutations import block_session_mutations
+
         try:
             self._stand_in_streams(declaration)
-            with refused_actions():
+            with refused_actions(), block_session_mutations(), keys_read() as asked:
                 frame: Any = declaration.query()
+            if AS_OF in asked or declaration.asks_moment:
+                self._asking.add(declaration.name)
             self._understand(declaration, frame)
         except RunError:
             raise
@@ -293,13 +315,18 @@ class GraphBuilder:
     def _resolved(self, name: str, declaration: Declaration) -> str:
         qualified = name if "." in name else f"{self._database}.{name}"
         for candidate in (name, qualified):
-            if candidate in self._declarations:
+            if candidate in self._declarations and not self._is_sink(candidate):
                 return candidate
             if candidate in self._stored:
                 damage = self._stored[candidate]
                 if damage is not None:
                     raise damage
                 return candidate
+        if self._is_sink(name):
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} reads the sink {name!r}, whose rows have "
+                "left the lakehouse. Read the tables that the sink streams from."
+            )
         known = {*self._declarations, *self._stored}
         raise DefinitionError(
             f"{declaration.place}: {declaration.name} reads {name!r}, which is neither declared "
@@ -343,7 +370,8 @@ class GraphBuilder:
             name,
             DefinitionError(
                 f"{declaration.place}: {name} uses {calls}, so the same inputs would not give the "
-                "same table again. Take the value from a table, or declare the table property "
+                "same table again. Take the value from a table, take the moment of the run from "
+                f"spark.conf.get('{AS_OF}') or ${{{AS_OF}}}, or declare the table property "
                 f"'{DETERMINISTIC}' as 'false'."
             ),
         )
@@ -356,15 +384,23 @@ class GraphBuilder:
     def _node(self, name: str, definitions: dict[str, str]) -> Node:
         reads = self._reads[name]
         views = {read: definitions[read] for read in reads if self._is_view(read)}
-        definitions[name] = fingerprint(self._plans[name].digest, views)
+        if any(view in self._asking for view in views):
+            self._asking.add(name)
+        declaration = self._declarations[name]
+        policy = [part for part in (declaration.shape.policy, self._settings.deciding) if part]
+        definitions[name] = fingerprint(self._plans[name].digest, views, *policy)
         return Node(
-            self._declarations[name],
-            self._frames[name],
+            declaration,
+            declaration.shape.of_frame(self._frames[name]),
             reads,
             self._names[name],
             definitions[name],
             self._streams[name],
+            self._settings.as_of if name in self._asking else None,
         )
+
+    def _is_sink(self, name: str) -> bool:
+        return name in self._declarations and self._declarations[name].kind == "sink"
 
     def _is_view(self, name: str) -> bool:
         declaration = self._declarations.get(name)
@@ -408,13 +444,13 @@ def _moment_type(frame: Any, column: str, table: str, declaration: Declaration) 
 
 
 def _refuse_kind(declaration: Declaration, streams: Mapping[str, str]) -> None:
-    streaming = declaration.kind == "streaming table"
+    streaming = declaration.kind in ("streaming table", "sink")
     idle = [flow.name for flow in declaration.flows if not flow.streams]
     if streaming and idle:
         raise DefinitionError(
-            f"{declaration.place}: the flow {idle[0]!r} of the streaming table {declaration.name} "
-            "reads no stream. Read one with spark.readStream.table(...) or STREAM(...), or "
-            "declare a materialized view."
+            f"{declaration.place}: the flow {idle[0]!r} of the {declaration.kind} "
+            f"{declaration.name} reads no stream. Read one with spark.readStream.table(...) or "
+            "STREAM(...), or declare a materialized view."
         )
     if streams and not streaming:
         raise DefinitionError(

@@ -12,6 +12,8 @@ from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.appended import appended_files
 from sololakehouse.pipelines.graph import Graph, Node
 from sololakehouse.pipelines.selection import Selection
+from sololakehouse.pipelines.settings import AS_OF
+from sololakehouse.pipelines.sinks import SinkProgress
 from sololakehouse.provenance import TableVersion, fingerprint
 
 State = Literal["run", "up to date", "view", "not selected"]
@@ -59,7 +61,7 @@ def plan_steps(graph: Graph, lake: Lakehouse, selection: Selection) -> list[Step
         A selected table reads one that does not exist and is not selected.
     """
     selected = selection.names(graph)
-    named = {node.name for node in graph.nodes if not node.is_view}
+    named = {node.name for node in graph.nodes if not (node.is_view or node.is_sink)}
     named |= {table for node in graph.nodes for table in graph.tables_read(node)}
     versions = {name: newest for name in sorted(named) if (newest := lake.newest(name))}
     steps: list[Step] = []
@@ -71,7 +73,8 @@ def plan_steps(graph: Graph, lake: Lakehouse, selection: Selection) -> list[Step
             continue
         _refuse_missing(node, tables, versions, running)
         anew = selection.is_anew(node.name)
-        state, reason = _decide(node, tables, versions, running)
+        progress = SinkProgress.of(lake, node.name) if node.is_sink else None
+        state, reason = _decide(node, tables, versions, running, progress)
         if anew and not node.is_view:
             state, reason = "run", "full refresh"
         if state == "run":
@@ -96,7 +99,21 @@ def unread_files(
     RewrittenError
         A source did more than grow since it was read.
     """
-    offsets = stream_offsets(target)
+    return unread_since(stream_offsets(target), streams, sources)
+
+
+def unread_since(
+    offsets: Mapping[str, Mapping[str, Any]],
+    streams: Mapping[str, str],
+    sources: Mapping[str, Snapshot],
+) -> dict[str, list[Path]]:
+    """Return the files whose rows were not read yet, given how far each stream was read.
+
+    Raises
+    ------
+    RewrittenError
+        A source did more than grow since it was read.
+    """
     return {alias: _unread(sources[table], offsets.get(alias)) for alias, table in streams.items()}
 
 
@@ -129,10 +146,16 @@ def step_fingerprint(node: Node, inputs: Mapping[str, TableVersion]) -> str:
 
 
 def _decide(
-    node: Node, tables: tuple[str, ...], versions: Mapping[str, Snapshot], running: set[str]
+    node: Node,
+    tables: tuple[str, ...],
+    versions: Mapping[str, Snapshot],
+    running: set[str],
+    progress: SinkProgress | None,
 ) -> tuple[State, str]:
     if node.is_view:
         return "view", "computed where it is read"
+    if progress is not None:
+        return _decide_sink(node, progress, versions, running)
     newest = versions.get(node.name)
     if newest is None:
         return "run", "new table"
@@ -151,17 +174,40 @@ def _decide(
         return "run", f"it was restored to v{newest.record.restored_version}"
     before = {source.table: source.content for source in newest.record.inputs}
     moved = [name for name in tables if before.get(name) != inputs[name].content]
-    return "run", f"{moved[0]} has a new version" if moved else "its definition changed"
+    if moved:
+        return "run", f"{moved[0]} has a new version"
+    if node.as_of and newest.record.details.get(AS_OF) != node.as_of:
+        return "run", f"it uses the moment of the run, {node.as_of}"
+    return "run", "its definition changed"
 
 
 def _decide_stream(
     node: Node, newest: Snapshot, versions: Mapping[str, Snapshot]
 ) -> tuple[State, str]:
+    news = _news(node, stream_offsets(newest), versions)
+    return ("run", news) if news else ("up to date", f"v{newest.version}")
+
+
+def _decide_sink(
+    node: Node, progress: SinkProgress, versions: Mapping[str, Snapshot], running: set[str]
+) -> tuple[State, str]:
+    changed = [table for table in node.streams.values() if table in running]
+    if changed:
+        return "run", f"{changed[0]} is computed again"
+    if progress.is_interrupted:
+        return "run", "its last delivery was interrupted"
+    news = _news(node, progress.offsets, versions)
+    if news:
+        return "run", "new sink" if progress.batch < 0 else news
+    return "up to date", "no rows yet" if progress.batch < 0 else f"batch {progress.batch}"
+
+
+def _news(
+    node: Node, offsets: Mapping[str, Mapping[str, Any]], versions: Mapping[str, Snapshot]
+) -> str | None:
     try:
-        unread = unread_files(node.streams, newest, versions)
+        unread = unread_since(offsets, node.streams, versions)
     except RewrittenError as error:
-        return "run", str(error)
-    for alias, files in unread.items():
-        if files:
-            return "run", f"{node.streams[alias]} has new rows"
-    return "up to date", f"v{newest.version}"
+        return str(error)
+    streams = (node.streams[alias] for alias, files in unread.items() if files)
+    return next((f"{table} has new rows" for table in streams), None)

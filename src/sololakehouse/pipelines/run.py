@@ -6,15 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
 from sololakehouse.errors import RunError, SoloLakehouseError, StepError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.pipelines.compute import append, materialize
-from sololakehouse.pipelines.declarations import collect, first_line
+from sololakehouse.pipelines.declarations import SourceContext, collect, first_line
+from sololakehouse.pipelines.delivery import deliver
 from sololakehouse.pipelines.graph import GraphBuilder
 from sololakehouse.pipelines.plan import Step, plan_steps
 from sololakehouse.pipelines.selection import EVERYTHING, Selection
+from sololakehouse.pipelines.settings import PipelineSettings
 from sololakehouse.pipelines.spec import find_spec, source_files
 from sololakehouse.provenance import ExpectationResult
 
@@ -38,11 +42,24 @@ class PreparedPipeline:
 
 
 @contextmanager
-def prepare(lake: Lakehouse, selection: Selection = EVERYTHING) -> Iterator[PreparedPipeline]:
+def prepare(
+    lake: Lakehouse,
+    selection: Selection = EVERYTHING,
+    *,
+    as_of: datetime | None = None,
+    spec: Path | None = None,
+) -> Iterator[PreparedPipeline]:
     """Load the project's pipeline and plan it; nothing is computed or written.
 
     Every table of the lakehouse is pinned to its newest version: that is the snapshot which the
     whole run sees. Tables of the schema `system` tell of runs and are no input of one.
+
+    Parameters
+    ----------
+    as_of
+        The moment that sources get as `pipelines.as_of`; None: what the spec says, else now.
+    spec
+        The spec; None: the nearest one, see `find_spec`.
 
     Raises
     ------
@@ -55,14 +72,16 @@ def prepare(lake: Lakehouse, selection: Selection = EVERYTHING) -> Iterator[Prep
     RunError
         A table that the pipeline reads or writes cannot be opened; other tables do not matter.
     """
-    spec_path, spec = find_spec(lake.project)
+    spec_path, pipeline = find_spec(lake.project, spec)
+    settings = PipelineSettings.of(pipeline.configuration, as_of, str(spec_path))
     folder = spec_path.parent
+    context = SourceContext(folder, lake.project.warehouse, pipeline.database, settings)
     with Engine.start() as engine:
-        engine.use(spec.database)
+        engine.use(pipeline.database)
         stored = _pinned(lake, engine)
-        files = source_files(folder, spec)
-        declarations = collect(folder, files, spec.database, engine.session)
-        builder = GraphBuilder(engine, declarations, stored, spec.database, folder)
+        settings.apply(engine.session)
+        declarations = collect(source_files(folder, pipeline), context, engine.session)
+        builder = GraphBuilder(engine, declarations, stored, context)
         graph = builder.build()
         steps = plan_steps(graph, lake, selection)
         builder.analyse(step.name for step in steps if step.state in ("run", "view"))
@@ -116,9 +135,12 @@ def execute(
 def _executed(
     step: Step, engine: Engine, writer: LakeWriter
 ) -> tuple[Snapshot | None, Sequence[ExpectationResult]]:
+    sink = step.node.declaration.sink
     if step.state in ("up to date", "not selected"):
-        return writer.lake.newest(step.name), ()
+        return None if sink else writer.lake.newest(step.name), ()
     with _step_errors(step):
+        if sink:
+            return None, deliver(step, sink, engine, writer)
         if step.state == "view":
             engine.view(step.name, step.node.frame)
             return None, ()
