@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RewrittenError, RunError
 from sololakehouse.lake import LakeWriter, Snapshot
+from sololakehouse.pipelines.branches import StagedBranch, stage
 from sololakehouse.pipelines.checks import check
+from sololakehouse.pipelines.dropped import Quarantine
 from sololakehouse.pipelines.plan import (
     STREAMS,
     Step,
@@ -27,9 +30,9 @@ def materialize(
 ) -> tuple[Snapshot, Sequence[ExpectationResult]]:
     """Compute all rows of a table, check them, and commit them in place of the ones before."""
     inputs = _inputs(step, writer)
-    with writer.staging() as staged:
-        engine.write_parquet(step.node.frame, staged)
-        expectations = check(step, engine, staged)
+    with writer.staging() as folder:
+        staged = _staged(step, engine, folder)
+        expectations = check(step, engine, folder, staged, writer.run.started_at)
         change = Change(
             operation=OPERATION,
             fingerprint=step_fingerprint(step.node, inputs),
@@ -37,8 +40,8 @@ def materialize(
             expectations=expectations,
             details=_details(step),
         )
-        properties = step.node.declaration.properties
-        return writer.commit(step.name, staged, change, properties=properties), expectations
+        quarantine = Quarantine.of(step, engine, writer, starts_over=True)
+        return _committed(step, writer, folder, staged, change, quarantine), expectations
 
 
 def append(
@@ -64,9 +67,9 @@ def append(
         alias: sources[table].table_version.model_dump(exclude={"data_version"})
         for alias, table in step.node.streams.items()
     }
-    with writer.staging() as staged:
-        engine.write_parquet(step.node.frame, staged)
-        expectations = check(step, engine, staged, before)
+    with writer.staging() as folder:
+        staged = _staged(step, engine, folder)
+        expectations = check(step, engine, folder, staged, writer.run.started_at, before)
         change = Change(
             operation=STREAM_OPERATION,
             fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
@@ -74,14 +77,38 @@ def append(
             expectations=expectations,
             details=_details(step) | {STREAMS: offsets},
         )
-        snapshot = writer.commit(
-            step.name,
-            staged,
-            change,
-            mode="overwrite" if step.anew else "append",
-            properties=step.node.declaration.properties,
-        )
-    return snapshot, expectations
+        starts_over = before is None or before.record is None
+        quarantine = Quarantine.of(step, engine, writer, starts_over=starts_over)
+        return _committed(step, writer, folder, staged, change, quarantine), expectations
+
+
+def _staged(step: Step, engine: Engine, folder: Path) -> list[StagedBranch]:
+    node = step.node
+    return stage(engine, node.frame, node.marks, node.declaration.branches, folder)
+
+
+def _committed(
+    step: Step,
+    writer: LakeWriter,
+    folder: Path,
+    staged: Sequence[StagedBranch],
+    change: Change,
+    quarantine: Quarantine | None,
+) -> Snapshot:
+    newest = writer.lake.newest(step.name)
+    version = newest.version + 1 if newest else 1
+    if quarantine:
+        quarantine.keep(staged, change, version)
+    snapshot = writer.commit(
+        step.name,
+        folder,
+        change,
+        mode="append" if step.node.is_stream and not step.anew else "overwrite",
+        properties=step.node.declaration.properties,
+    )
+    if quarantine and snapshot.version != version:
+        quarantine.keep(staged, change, snapshot.version)
+    return snapshot
 
 
 def _inputs(step: Step, writer: LakeWriter) -> dict[str, TableVersion]:

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, suggestion
 from sololakehouse.pipelines import sql
+from sololakehouse.pipelines.branches import Branch
+from sololakehouse.pipelines.quarantine import quarantine_of
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
 from sololakehouse.pipelines.streams import Flow, FlowUnion
 from sololakehouse.quality import (
+    AnyExpectation,
     Expectation,
     Query,
     expect,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 DETERMINISTIC = "pipelines.deterministic"
+QUARANTINE = "pipelines.quarantine"
 _DECORATORS = {"": expect, "DROP ROW": expect_or_drop, "FAIL UPDATE": expect_or_fail}
 
 
@@ -53,19 +57,19 @@ class Place:
 class Declaration:
     """A table or view that a source file declares, and the function that gives its rows.
 
-    `query` gives the rows as they are stored, `unfiltered` the rows before `expect_or_drop`.
-    `flows` are the queries that it consists of: one, but for a streaming table.
+    `query` gives the rows as they are stored, `branches` those of each flow before
+    `expect_or_drop`. `flows` are the queries that it consists of: one, but for a streaming table.
     """
 
     name: str
     kind: sql.Kind
     place: Place
     query: Query
-    unfiltered: Query
+    branches: tuple[Branch, ...]
     flows: tuple[Flow, ...]
     comment: str | None
     properties: Mapping[str, str]
-    expectations: tuple[Expectation, ...]
+    expectations: tuple[AnyExpectation, ...]
 
     @property
     def streams(self) -> dict[str, str]:
@@ -77,6 +81,12 @@ class Declaration:
         """Whether the same inputs must give the same rows; what the table property says."""
         return self.properties.get(DETERMINISTIC, "true") == "true"
 
+    @property
+    def quarantine(self) -> str | None:
+        """The table that keeps the rows which expectations drop; None if they are not kept."""
+        wanted = self.properties.get(QUARANTINE, "false") == "true"
+        return quarantine_of(self.name) if wanted else None
+
 
 class _Collector:
     """Collects outputs and flows; registered as a `GraphElementRegistry` of pyspark."""
@@ -87,6 +97,7 @@ class _Collector:
         self._session = session
         self._outputs: dict[str, tuple[sql.Kind, Place, str | None, Mapping[str, str]]] = {}
         self._flows: dict[str, list[tuple[Flow, Query, Place]]] = {}
+        self._constraints: dict[str, tuple[sql.Constraint, ...]] = {}
 
     def register_output(self, output: Output) -> None:
         from pyspark.pipelines.output import MaterializedView, StreamingTable, TemporaryView
@@ -133,9 +144,9 @@ class _Collector:
                 continue
             name = found.name if found.kind == "temporary view" else self._qualified(found.name)
             self._add(name, found.kind, place, found.comment, found.properties)
+            self._constraints[name] = found.constraints
             if found.query is not None:
-                query = self._sql_query(found.query, flow)
-                self._add_flow(name, flow, _constrained(query, found.constraints), place)
+                self._add_flow(name, flow, self._sql_query(found.query, flow), place)
 
     def declarations(self) -> dict[str, Declaration]:
         for target, flows in self._flows.items():
@@ -164,22 +175,47 @@ class _Collector:
         comment: str | None,
         properties: Mapping[str, str],
     ) -> Declaration:
-        flows = self._flows[name]
+        constraints = self._constraints.get(name, ())
+        flows = [
+            (flow, _constrained(query, constraints), where)
+            for flow, query, where in self._flows[name]
+        ]
         self._refuse_flows(name, kind, flows)
         _refuse_undecided(name, place, properties)
         union = FlowUnion(tuple((flow, query) for flow, query, _ in flows))
-        found = [found for _, query, _ in flows for found in expectations_of(query)]
-        return Declaration(
+        of_table = expectations_in(properties, str(place))
+        of_flows = [(*expectations_of(query), *of_table) for _, query, _ in flows]
+        declaration = Declaration(
             name=name,
             kind=kind,
             place=place,
             query=union,
-            unfiltered=union.over(unfiltered),
+            branches=tuple(
+                Branch(unfiltered(query), _of_rows(expectations))
+                for (_, query, _), expectations in zip(flows, of_flows, strict=True)
+            ),
             flows=union.flows,
             comment=comment,
             properties=without_expectations(properties),
-            expectations=(*dict.fromkeys(found), *expectations_in(properties, str(place))),
+            expectations=tuple(dict.fromkeys(found for one in of_flows for found in one)),
         )
+        _refuse_expectations(declaration, of_flows)
+        self._refuse_quarantine(declaration)
+        return declaration
+
+    def _refuse_quarantine(self, declaration: Declaration) -> None:
+        kept = declaration.quarantine
+        place = f"{declaration.place}: the table property '{QUARANTINE}' of {declaration.name}"
+        if kept and not any(branch.dropping for branch in declaration.branches):
+            raise DefinitionError(
+                f"{place} is 'true', but none of its expectations drops rows. Write one with "
+                "expect_or_drop, or remove the property."
+            )
+        if kept in self._outputs:
+            raise DefinitionError(
+                f"{place} is 'true', but {kept} is defined at {self._outputs[str(kept)][1]}. "
+                "Give that table another name."
+            )
 
     def _refuse_flows(
         self, name: str, kind: sql.Kind, flows: Sequence[tuple[Flow, Query, Place]]
@@ -323,12 +359,38 @@ def _constrained(query: Query, constraints: Sequence[sql.Constraint]) -> Query:
 
 
 def _refuse_undecided(name: str, place: Place, properties: Mapping[str, str]) -> None:
-    deterministic = properties.get(DETERMINISTIC, "true")
-    if deterministic not in ("true", "false"):
-        raise DefinitionError(
-            f"{place}: the table property '{DETERMINISTIC}' of {name} is 'true' or 'false', "
-            f"not {deterministic!r}."
-        )
+    for key in (DETERMINISTIC, QUARANTINE):
+        said = properties.get(key, "true")
+        if said not in ("true", "false"):
+            raise DefinitionError(
+                f"{place}: the table property '{key}' of {name} is 'true' or 'false', not {said!r}."
+            )
+
+
+def _of_rows(expectations: Sequence[AnyExpectation]) -> tuple[Expectation, ...]:
+    return tuple(e for e in expectations if isinstance(e, Expectation))
+
+
+def _refuse_expectations(
+    declaration: Declaration, of_flows: Sequence[Sequence[AnyExpectation]]
+) -> None:
+    place = f"{declaration.place}: {declaration.name}"
+    for found in declaration.expectations:
+        if found.mistake:
+            raise DefinitionError(f"{place}: the expectation {found.name!r} {found.mistake}.")
+        if declaration.kind == "temporary view" and found.action != "drop":
+            raise DefinitionError(
+                f"{place}: the expectation {found.name!r} stands on a temporary view, which is "
+                "computed where it is read, so nothing would check it. Put it on the table that "
+                "reads the view."
+            )
+    for group in (declaration.expectations, *of_flows):
+        names = [found.name for found in group]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise DefinitionError(
+                f"{place} has two expectations of the name {twice[0]!r}. Rename one."
+            )
 
 
 def _refuse_layout(output: Any, place: Place) -> None:

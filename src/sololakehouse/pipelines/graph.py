@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine
 from sololakehouse.errors import DefinitionError, RunError, suggestion
+from sololakehouse.pipelines.branches import marked
 from sololakehouse.pipelines.declarations import (
     DETERMINISTIC,
     Declaration,
     error_place,
     first_line,
 )
+from sololakehouse.pipelines.dropped import refuse_taken_names
 from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan
 from sololakehouse.pipelines.refused_actions import refused_actions
+from sololakehouse.pipelines.table_checks import refuse_columns
 from sololakehouse.provenance import fingerprint
+from sololakehouse.quality import Expectation
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
@@ -38,6 +42,8 @@ class Node:
         Hash of the plan and of the plans of the views that it reads.
     streams
         Names in the plan that stand for the new rows of a table, with the table.
+    marks
+        The rows of all flows before any is dropped; see `branches`. None if none is.
     """
 
     declaration: Declaration
@@ -45,6 +51,7 @@ class Node:
     reads: tuple[str, ...]
     definition: str
     streams: Mapping[str, str]
+    marks: DataFrame | None = None
 
     @property
     def name(self) -> str:
@@ -104,6 +111,7 @@ class GraphBuilder:
         self._plans: dict[str, FlowPlan] = {}
         self._reads: dict[str, tuple[str, ...]] = {}
         self._streams: dict[str, dict[str, str]] = {}
+        self._marks: dict[str, DataFrame | None] = {}
         self._analysed: set[str] = set()
         self._mistakes: dict[str, DefinitionError] = {}
 
@@ -171,13 +179,19 @@ class GraphBuilder:
         declaration = self._declarations[name]
         for expectation in declaration.expectations:
             try:
-                _ = self._frames[name].selectExpr(expectation.violated).schema
+                if isinstance(expectation, Expectation):
+                    _ = self._frames[name].selectExpr(expectation.violated).schema
+                else:
+                    refuse_columns(expectation, self._frames[name].schema)
             except Exception as error:
                 columns = self._frames[name].columns
+                said = str(error) if isinstance(error, DefinitionError) else None
                 raise DefinitionError(
                     f"{declaration.place}: {name}: the expectation {expectation.name!r}: "
-                    f"{_explained(error, columns)}"
+                    f"{said or _explained(error, columns)}"
                 ) from error
+        if declaration.quarantine:
+            refuse_taken_names(declaration.quarantine, declaration, self._frames[name].columns)
 
     def _blame(self, failures: Mapping[str, Exception]) -> None:
         """Keep the failures that are not just the echo of another one."""
@@ -201,7 +215,8 @@ class GraphBuilder:
             self._stand_in_streams(declaration)
             with refused_actions():
                 frame: Any = declaration.query()
-            self._understand(declaration, frame)
+                self._understand(declaration, frame)
+                self._marks[declaration.name] = marked(declaration.branches)
         except RunError:
             raise
         except Exception as error:  # noqa: BLE001  (a flow function is the person's code)
@@ -321,6 +336,7 @@ class GraphBuilder:
             reads,
             definitions[name],
             self._streams[name],
+            self._marks[name],
         )
 
     def _is_view(self, name: str) -> bool:

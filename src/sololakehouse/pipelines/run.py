@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
 from sololakehouse.errors import RunError, SoloLakehouseError, StepError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.pipelines.checks import check_again
 from sololakehouse.pipelines.compute import append, materialize
 from sololakehouse.pipelines.declarations import collect, first_line
 from sololakehouse.pipelines.graph import GraphBuilder
@@ -116,8 +117,11 @@ def execute(
 def _executed(
     step: Step, engine: Engine, writer: LakeWriter
 ) -> tuple[Snapshot | None, Sequence[ExpectationResult]]:
-    if step.state in ("up to date", "not selected"):
+    if step.state == "not selected":
         return writer.lake.newest(step.name), ()
+    if step.state == "up to date":
+        newest = writer.lake.read(step.name)
+        return newest, check_again(step, newest, writer.run.started_at)
     with _step_errors(step):
         if step.state == "view":
             engine.view(step.name, step.node.frame)
