@@ -88,6 +88,7 @@ def make_project(folder: Path, rows: int) -> None:
     (folder / "spark-pipeline.yml").write_text(
         "name: bench\nstorage: .storage\nlibraries:\n  - glob: {include: transformations/**}\n"
     )
+    (folder / "step.py").write_text(STEP)
     (folder / "transformations").mkdir()
     draw = np.random.default_rng(7)
     at = 1_767_000_000 + draw.integers(0, 10**7, rows)
@@ -122,7 +123,7 @@ def once(folder: Path, query: str, contestant: str) -> tuple[float, float, int, 
         shutil.rmtree(folder / "warehouse" / "silver" / name, ignore_errors=True)
     write_source(folder, query, contestant)
     told = folder / "told.json"
-    peak = measured([sys.executable, "-c", STEP, str(told)], folder).peak
+    peak = measured([sys.executable, "step.py", str(told)], folder).peak
     seconds, cpu, rows = json.loads(told.read_text())
     return seconds, cpu, rows, peak
 

@@ -318,12 +318,10 @@ def _why_not(kind: ExpectationKind, text: str) -> str:
             f"query: WHERE {text}"
         )
     if kind == "fresh":
-        return (
-            f"because a table is old as a whole. Write 'expect_{kind}' or 'expect_{kind}_or_fail'."
-        )
+        return "because a table is old as a whole. Write expect_fresh or expect_fresh_or_fail."
     return (
         "because nothing says which row of a key to keep. Keep one in the query, or write "
-        f"'expect_{kind}' or 'expect_{kind}_or_fail'."
+        "expect_unique or expect_unique_or_fail."
     )
 
 

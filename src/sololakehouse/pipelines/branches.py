@@ -1,8 +1,8 @@
 """The rows of each flow of a table, before `expect_or_drop` leaves some of them out.
 
-The rows of all flows are computed once, each with the number of its flow and whether it is dropped.
-The engine writes the rows into folders by these two marks, so that the files of the rows that stay
-have no column more than the table, and can be committed as they are.
+The rows of all flows are computed once, each with a mark: the number of its flow, and whether it is
+dropped. The engine writes the rows into a folder for each mark, so that the files of the rows that
+stay have no column more than the table, and can be committed as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import polars as pl
     from pyspark.sql.connect.dataframe import DataFrame
 
-_FLOW, _DROPPED = "__slh_flow", "__slh_dropped"
+_MARK = "__slh_mark"
+_STAYS, _DROPPED = "stays", "dropped"
 _MARKED, _LEFT_OUT = "marked", "dropped"
 
 
@@ -72,8 +73,11 @@ def marked(branches: Sequence[Branch]) -> DataFrame | None:
 
 def _marked(number: int, branch: Branch) -> DataFrame:
     frame: Any = branch.query()
-    dropped = " OR ".join(e.violated for e in branch.dropping) or "false"
-    marks: DataFrame = frame.selectExpr("*", f"{number} AS {_FLOW}", f"({dropped}) AS {_DROPPED}")
+    mark = f"'{number}-{_STAYS}'"
+    if branch.dropping:
+        dropped = " OR ".join(expectation.violated for expectation in branch.dropping)
+        mark = f"CASE WHEN {dropped} THEN '{number}-{_DROPPED}' ELSE {mark} END"
+    marks: DataFrame = frame.selectExpr("*", f"{mark} AS {_MARK}")
     return marks
 
 
@@ -100,13 +104,13 @@ def stage(
         engine.write_parquet(frame, folder)
         return [StagedBranch(branches[0].expectations, tuple(sorted(folder.glob("*.parquet"))))]
     (folder / _MARKED).mkdir()
-    engine.write_parquet(marks, folder / _MARKED, partition_by=(_FLOW, _DROPPED))
+    engine.write_parquet(marks, folder / _MARKED, partition_by=[_MARK])
     (folder / _LEFT_OUT).mkdir()
     staged = [
         StagedBranch(
             branch.expectations,
-            _taken(folder / _MARKED, number, "false", folder),
-            _taken(folder / _MARKED, number, "true", folder / _LEFT_OUT),
+            _taken(folder / _MARKED, f"{number}-{_STAYS}", folder),
+            _taken(folder / _MARKED, f"{number}-{_DROPPED}", folder / _LEFT_OUT),
         )
         for number, branch in enumerate(branches)
     ]
@@ -122,11 +126,10 @@ def _rows(files: Sequence[Path]) -> int:
     return sum(pq.read_metadata(file).num_rows for file in files)
 
 
-def _taken(marks: Path, number: int, dropped: str, folder: Path) -> tuple[Path, ...]:
-    found = sorted((marks / f"{_FLOW}={number}" / f"{_DROPPED}={dropped}").glob("*.parquet"))
+def _taken(marks: Path, mark: str, folder: Path) -> tuple[Path, ...]:
+    found = sorted((marks / f"{_MARK}={mark}").glob("*.parquet"))
     return tuple(
-        file.rename(folder / f"flow{number}-{index:05d}.parquet")
-        for index, file in enumerate(found)
+        file.rename(folder / f"{mark}-{index:05d}.parquet") for index, file in enumerate(found)
     )
 
 
