@@ -139,7 +139,8 @@ def compare(folder: Path, query: str, rounds: int) -> None:
         seconds, cpu, rows, peak = (statistics.median(c) for c in zip(*runs, strict=True))
         print(
             f"{contestant:<14}{rows:>12,.0f}{seconds:>8.2f}{cpu:>8.2f}{peak:>8,.0f}"
-            f"{seconds / base[0]:>8.0%}{cpu / base[1]:>10.0%}"
+            f"{seconds / base[0]:>8.0%}{cpu / base[1]:>10.0%}",
+            flush=True,
         )
 
 
