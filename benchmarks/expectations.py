@@ -148,13 +148,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=4_000_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--query", choices=QUERIES, help="one of the two (default: both)")
     parser.add_argument("--folder", type=Path, help="where tables are made (default: temporary)")
     asked = parser.parse_args()
     print(f"{asked.rows:,} rows, {psutil.cpu_count()} cores, medians of {asked.rounds} rounds")
     with tempfile.TemporaryDirectory(dir=asked.folder) as scratch:
         folder = Path(scratch) / "project"
         make_project(folder, asked.rows)
-        for query in QUERIES:
+        for query in [asked.query] if asked.query else QUERIES:
             compare(folder, query, asked.rounds)
 
 

@@ -58,9 +58,7 @@ CONDITIONS = {
     "a < 3 OR b = 'y'": lambda a, b: either(None if a is None else a < 3, equal(b, "y")),
     "b <> 'z'": lambda _, b: None if b is None else b != "z",
 }
-VALUES = st.tuples(
-    st.one_of(st.none(), st.integers(-2, 4)), st.sampled_from([None, "x", "y", "z"])
-)
+VALUES = st.tuples(st.one_of(st.none(), st.integers(-2, 4)), st.sampled_from([None, "x", "y", "z"]))
 CHECKS = st.lists(
     st.tuples(st.sampled_from(list(CONDITIONS)), st.sampled_from(["warn", "drop", "fail"])),
     max_size=4,
