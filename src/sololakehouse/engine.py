@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -120,13 +120,16 @@ class Engine:
             rows = self.session.read.schema(schema).parquet(*paths)
         self.view(name, rows)
 
-    def write_parquet(self, frame: DataFrame, folder: Path) -> None:
+    def write_parquet(
+        self, frame: DataFrame, folder: Path, partition_by: Sequence[str] = ()
+    ) -> None:
         """Compute a DataFrame into Parquet files in an existing, empty folder.
 
-        A DataFrame without rows becomes one file without rows, so that its schema is kept.
+        A DataFrame without rows becomes one file without rows, so that its schema is kept. With
+        `partition_by`, the files are in a folder for each value of these columns, and lack them.
         """
-        frame.write.mode("append").parquet(str(folder))
-        if not any(folder.glob("*.parquet")):
+        frame.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
+        if not partition_by and not any(folder.glob("*.parquet")):
             import pyarrow.parquet as pq
 
             pq.write_table(frame.limit(0).toArrow(), folder / "part-0.parquet")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MODULUS = 2**64
+ExpectationKind = Literal["row", "unique", "fresh"]
 _GOLDEN_RATIO = 0x9E3779B97F4A7C15
 _MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _LAST_SHIFT = 31
@@ -118,13 +119,41 @@ class TableVersion(_Record):
 
 
 class ExpectationResult(_Record):
-    """How many of the checked rows violated one expectation; NULL counts as violated."""
+    """What came out of one expectation.
 
+    Attributes
+    ----------
+    kind
+        `row`: a condition on each row; `unique`, `fresh`: of the whole table.
+    rows
+        Rows that were checked, those that it drops included.
+    violations
+        `row`: rows that violate it; NULL counts as violated. `unique`: rows in excess of one for
+        each key. `fresh`: 1 if the newest value is too old, else 0.
+    """
+
+    kind: ExpectationKind = "row"
     name: str
     condition: str
     action: Literal["warn", "drop", "fail"]
     rows: int
     violations: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing violates it."""
+        return self.violations == 0
+
+    @property
+    def violated_text(self) -> str:
+        """Say in a sentence how it is violated, without the name of the table."""
+        if self.kind == "fresh":
+            return f"the newest value is older than {self.name!r} allows ({self.condition})."
+        some = f"{self.violations:,} of {self.rows:,} rows"
+        if self.kind == "unique":
+            return f"{some} repeat a key against {self.name!r} ({self.condition})."
+        done = "dropped" if self.action == "drop" else "kept"
+        return f"{some} violate {self.name!r} and were {done}."
 
 
 class Manifest(_Record):

@@ -68,7 +68,7 @@ def test_tables_shows_those_of_the_system_if_asked(slh, json_of, shop):
     assert [row["table"] for row in json_of("tables", "--all")] == [
         "bronze.sales",
         "gold.totals",
-        "system.expectation_results",
+        "system.expectations",
         "system.ingested_files",
         "system.runs",
         "system.steps",

@@ -67,7 +67,7 @@ def test_what_a_view_says_is_what_the_history_says(checked):
 
 
 def test_expectation_results_have_the_counts(checked):
-    (row,) = rows(checked, "SELECT * FROM system.expectation_results")
+    (row,) = rows(checked, "SELECT * FROM system.expectations")
     assert (row["table_name"], row["version"], row["name"]) == ("gold.checked", 1, "has an amount")
     assert (row["action"], row["rows"], row["violations"]) == ("warn", 3, 1)
 

@@ -75,7 +75,8 @@ def print_description(about: dict[str, Any]) -> None:
         _print_pairs(sorted(about["properties"].items()))
     if about.get("expectations"):
         print_line("\n[bold]Expectations, when they were last checked[/]")
-        print_table(about["expectations"], ["name", "condition", "action", "rows", "violations"])
+        columns = ["name", "kind", "condition", "action", "rows", "violations"]
+        print_table(about["expectations"], columns)
 
 
 def _print_pairs(pairs: list[tuple[str, Any]]) -> None:

@@ -221,12 +221,8 @@ def run_pipeline(
 
 def _print_violations(result: StepResult) -> None:
     for found in result.expectations:
-        if found.violations:
-            done = "dropped" if found.action == "drop" else "kept"
-            print_line(
-                f"[yellow]{result.step.name}[/]: {found.violations:,} of {found.rows:,} rows "
-                f"violate {found.name!r} and were {done}."
-            )
+        if not found.passed:
+            print_line(f"[yellow]{result.step.name}[/]: {found.violated_text}")
 
 
 def _step_row(step: Step) -> dict[str, Any]:

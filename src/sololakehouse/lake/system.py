@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TABLE_COMMITS = "system.table_commits"
 INGESTED_FILES = "system.ingested_files"
-EXPECTATION_RESULTS = "system.expectation_results"
+EXPECTATIONS = "system.expectations"
 _INGEST = "INGEST"
 
 
@@ -115,10 +115,11 @@ def _file_rows(commits: list[_Commit]) -> Iterator[dict[str, Any]]:
 def _expectation_rows(commits: list[_Commit]) -> Iterator[dict[str, Any]]:
     for commit in commits:
         record = commit.entry.record
-        for found in record.expectations if record else ():
-            yield (
-                _place(commit) | {"run_id": record.run_id if record else None} | found.model_dump()
-            )
+        if record is None or record.data_version is not None:
+            continue
+        for found in record.expectations:
+            row = _place(commit) | {"run_id": record.run_id, "passed": found.passed}
+            yield row | found.model_dump()
 
 
 def _place(commit: _Commit) -> dict[str, Any]:
@@ -185,18 +186,20 @@ VIEWS: Mapping[str, Mapping[str, str]] = {
         "run_id": "string",
         "in_table": "boolean",
     },
-    EXPECTATION_RESULTS: {
+    EXPECTATIONS: {
         **_PLACE,
         "run_id": "string",
         "name": "string",
+        "kind": "string",
         "condition": "string",
         "action": "string",
         "rows": "bigint",
         "violations": "bigint",
+        "passed": "boolean",
     },
 }
 _ROWS: Mapping[str, Callable[[list[_Commit]], Iterator[dict[str, Any]]]] = {
     TABLE_COMMITS: _commit_rows,
     INGESTED_FILES: _file_rows,
-    EXPECTATION_RESULTS: _expectation_rows,
+    EXPECTATIONS: _expectation_rows,
 }

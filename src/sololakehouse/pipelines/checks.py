@@ -2,76 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sololakehouse import quality
 from sololakehouse.engine import Engine
-from sololakehouse.errors import StepError
+from sololakehouse.errors import ExpectationError, StepError
+from sololakehouse.lake import Snapshot
 from sololakehouse.lake.contract import FeatureContract, counted
-from sololakehouse.pipelines.increment import Increment
+from sololakehouse.pipelines.branches import StagedBranch, scan_kept
+from sololakehouse.pipelines.findings import Finding
 from sololakehouse.pipelines.plan import Step
+from sololakehouse.pipelines.row_checks import RowCounts
+from sololakehouse.pipelines.table_checks import check_fresh, check_table
 from sololakehouse.provenance import ExpectationResult
+from sololakehouse.quality import Expectation, FreshExpectation
 
 if TYPE_CHECKING:
     import polars as pl
-    from pyspark.sql.connect.dataframe import DataFrame
 
 
 def check(
     step: Step,
     engine: Engine,
-    staged: Path,
+    folder: Path,
+    staged: Sequence[StagedBranch],
+    moment: datetime,
     beside: pl.LazyFrame | None = None,
-    part: Increment | None = None,
 ) -> list[ExpectationResult]:
     """Hold staged rows to the expectations of their table, and a feature table to its contract.
 
+    An expectation of rows sees what its flows give, also rows that another one drops. An
+    expectation of the table sees the table as it would be, rows `beside` included.
+
     Parameters
     ----------
+    folder
+        Where the files of the staged rows that stay are.
+    moment
+        The moment of the run, which freshness is measured against.
     beside
-        Rows of the table that stay.
-    part
-        What the staged rows are of the table; None: all of it, or the new rows of its streams.
+        Rows of the table that stay; None if the staged rows are all of it.
 
     Raises
     ------
     ExpectationError
-        Rows violate an `expect_or_fail`.
+        Expectations that fail a run are violated: says all of them, each with its count and three
+        examples.
     FeatureTableError
-        The keys of a feature table are not unique or not set, rows that stay included.
+        The keys of a feature table are not unique or not set.
     """
-    declaration = step.node.declaration
-    stored: DataFrame = engine.session.read.parquet(str(staged))
-    dropping = [e for e in declaration.expectations if e.action == "drop"]
-    keeping = [e for e in declaration.expectations if e.action != "drop"]
-    kept = quality.evaluate(stored, keeping)
-    quality.refuse_failures(step.name, stored, kept)
-    _check_contract(step, staged, beside)
-    _check_time_bound(step, staged)
-    if not dropping:
-        return kept
-    unfiltered = declaration.unfiltered()
-    seen = part.rows(unfiltered) if part else unfiltered
-    return [*kept, *quality.evaluate(seen, dropping)]
+    counts = RowCounts(engine, staged)
+    rows = scan_kept(folder, beside)
+    findings = [
+        counts.finding(expectation)
+        if isinstance(expectation, Expectation)
+        else check_table(expectation, rows, moment)
+        for expectation in step.node.declaration.expectations
+    ]
+    _refuse_failures(step.name, findings)
+    _check_contract(step, rows)
+    _check_time_bound(step, folder)
+    return [finding.result for finding in findings]
 
 
-def _check_contract(step: Step, staged: Path, beside: pl.LazyFrame | None) -> None:
-    import polars as pl
+def check_again(step: Step, snapshot: Snapshot, moment: datetime) -> list[ExpectationResult]:
+    """Hold a table that is up to date to what time alone can violate: that it is fresh.
 
+    Raises
+    ------
+    ExpectationError
+        An `expect_fresh_or_fail` is violated.
+    """
+    found = step.node.declaration.expectations
+    fresh = [expectation for expectation in found if isinstance(expectation, FreshExpectation)]
+    findings = [check_fresh(expectation, snapshot.scan(), moment) for expectation in fresh]
+    _refuse_failures(step.name, findings)
+    return [finding.result for finding in findings]
+
+
+def _refuse_failures(table: str, findings: Sequence[Finding]) -> None:
+    broken = [finding for finding in findings if finding.fails]
+    if len(broken) == 1:
+        said, *examples = broken[0].told("")
+        listed = "\n".join(["Examples:", *examples]) if examples else ""
+        raise ExpectationError(f"{table}: {said}. The table is as it was. {listed}".rstrip())
+    if broken:
+        listed = "\n".join(line for finding in broken for line in finding.told("  "))
+        raise ExpectationError(
+            f"{table}: {len(broken)} expectations are violated. The table is as it was.\n{listed}"
+        )
+
+
+def _check_contract(step: Step, rows: pl.LazyFrame) -> None:
     contract = FeatureContract.from_properties(step.node.declaration.properties)
     if contract is not None:
-        parts = [pl.scan_parquet(staged / "*.parquet"), *([] if beside is None else [beside])]
-        contract.check(pl.concat(parts, how="vertical_relaxed"), step.name)
+        contract.check(rows, step.name)
 
 
-def _check_time_bound(step: Step, staged: Path) -> None:
+def _check_time_bound(step: Step, folder: Path) -> None:
     import polars as pl
 
     bound = step.node.declaration.time_bound
     if bound is None:
         return
-    moments = pl.scan_parquet(staged / "*.parquet").select(pl.col(bound.timestamp).null_count())
+    moments = scan_kept(folder).select(pl.col(bound.timestamp).null_count())
     unset = moments.collect().item()
     if unset:
         raise StepError(

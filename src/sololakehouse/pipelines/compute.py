@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RewrittenError, RunError, StepError
 from sololakehouse.lake import LakeWriter, Snapshot
+from sololakehouse.pipelines.branches import StagedBranch, scan_kept, stage
 from sololakehouse.pipelines.checks import check
+from sololakehouse.pipelines.dropped import Quarantine
 from sololakehouse.pipelines.increment import Increment, increment
 from sololakehouse.pipelines.plan import (
     STREAMS,
@@ -41,10 +43,10 @@ def materialize(
     """Compute all rows of a table, check them, and commit them in place of the ones before."""
     inputs = step_inputs(step, writer)
     part = increment(step, inputs, writer.lake, engine)
-    frame = step.node.frame
-    with writer.staging() as staged:
-        engine.write_parquet(part.rows(frame) if part else frame, staged)
-        expectations = check(step, engine, staged, _staying(step, part, writer), part)
+    beside = _staying(step, part, writer) if part else None
+    with writer.staging() as folder:
+        staged = _staged(step, engine, folder, part)
+        expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
         change = Change(
             operation=OPERATION,
             fingerprint=step_fingerprint(step.node, inputs),
@@ -52,29 +54,19 @@ def materialize(
             expectations=expectations,
             details=step_details(step) | ({INCREMENT: part.details} if part else {}),
         )
-        _compare_with_increments(step, change, staged, writer)
-        snapshot = writer.commit(
-            step.name,
-            staged,
-            change,
-            mode="append" if part else "overwrite",
-            properties=step.node.declaration.properties,
-            description=step.node.declaration.comment,
-            removes=part.replaced if part else None,
-        )
-    return snapshot, expectations
+        _compare_with_increments(step, change, folder, writer)
+        quarantine = Quarantine.of(step, engine, writer, starts_over=part is None)
+        return _committed(step, writer, folder, staged, change, quarantine, part), expectations
 
 
-def _compare_with_increments(step: Step, change: Change, staged: Path, writer: LakeWriter) -> None:
+def _compare_with_increments(step: Step, change: Change, folder: Path, writer: LakeWriter) -> None:
     """Refuse a full refresh that shows that computing only a part had given other rows."""
-    import polars as pl
-
     before = writer.lake.newest(step.name) if step.anew else None
     record = before.record if before else None
     if record is None or INCREMENT not in record.details:
         return
     same = record.fingerprint == change.fingerprint
-    if same and content_manifest(pl.scan_parquet(staged / "*.parquet")) != record.manifest:
+    if same and content_manifest(scan_kept(folder)) != record.manifest:
         raise StepError(
             f"{step.name} ({step.node.declaration.place}): all rows computed anew are not those of "
             f"{before}, which was computed from new rows of {record.details[INCREMENT]['source']} "
@@ -83,11 +75,9 @@ def _compare_with_increments(step: Step, change: Change, staged: Path, writer: L
         )
 
 
-def _staying(step: Step, part: Increment | None, writer: LakeWriter) -> pl.LazyFrame | None:
-    before = writer.lake.newest(step.name) if part else None
-    if part is None or before is None:
-        return None
-    return before.scan() if part.replaced is None else before.scan().filter(~part.replaced)
+def _staying(step: Step, part: Increment, writer: LakeWriter) -> pl.LazyFrame:
+    rows = writer.lake.read(step.name).scan()
+    return rows if part.replaced is None else rows.filter(~part.replaced)
 
 
 def append(
@@ -113,9 +103,10 @@ def append(
         alias: sources[table].table_version.model_dump(exclude={"data_version"})
         for alias, table in step.node.streams.items()
     }
-    with writer.staging() as staged:
-        engine.write_parquet(step.node.frame, staged)
-        expectations = check(step, engine, staged, before.scan() if before else None)
+    beside = before.scan() if before else None
+    with writer.staging() as folder:
+        staged = _staged(step, engine, folder)
+        expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
         change = Change(
             operation=STREAM_OPERATION,
             fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
@@ -123,15 +114,45 @@ def append(
             expectations=expectations,
             details=step_details(step) | {STREAMS: offsets},
         )
-        snapshot = writer.commit(
-            step.name,
-            staged,
-            change,
-            mode="overwrite" if step.anew else "append",
-            properties=step.node.declaration.properties,
-            description=step.node.declaration.comment,
-        )
-    return snapshot, expectations
+        starts_over = before is None or before.record is None
+        quarantine = Quarantine.of(step, engine, writer, starts_over=starts_over)
+        return _committed(step, writer, folder, staged, change, quarantine), expectations
+
+
+def _staged(
+    step: Step, engine: Engine, folder: Path, part: Increment | None = None
+) -> list[StagedBranch]:
+    frame, marks = step.node.frame, step.node.marks
+    if part:
+        frame, marks = part.rows(frame), None if marks is None else part.rows(marks)
+    return stage(engine, frame, marks, step.node.declaration.branches, folder)
+
+
+def _committed(
+    step: Step,
+    writer: LakeWriter,
+    folder: Path,
+    staged: Sequence[StagedBranch],
+    change: Change,
+    quarantine: Quarantine | None,
+    part: Increment | None = None,
+) -> Snapshot:
+    newest = writer.lake.newest(step.name)
+    version = newest.version + 1 if newest else 1
+    if quarantine:
+        quarantine.keep(staged, change, version)
+    snapshot = writer.commit(
+        step.name,
+        folder,
+        change,
+        mode="append" if part or (step.node.is_stream and not step.anew) else "overwrite",
+        properties=step.node.declaration.properties,
+        description=step.node.declaration.comment,
+        removes=part.replaced if part else None,
+    )
+    if quarantine and snapshot.version != version:
+        quarantine.keep(staged, change, snapshot.version)
+    return snapshot
 
 
 def step_inputs(step: Step, writer: LakeWriter) -> dict[str, TableVersion]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, UsageError, suggestion
 from sololakehouse.pipelines import sql
+from sololakehouse.pipelines.branches import Branch
+from sololakehouse.pipelines.quarantine import quarantine_of
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
 from sololakehouse.pipelines.settings import AS_OF, PipelineSettings, keys_read
 from sololakehouse.pipelines.shape import Shape
@@ -21,6 +23,7 @@ from sololakehouse.pipelines.streams import Flow, FlowUnion
 from sololakehouse.pipelines.time_bound import TimeBound
 from sololakehouse.pipelines.variables import VariableError, marked, with_marks
 from sololakehouse.quality import (
+    AnyExpectation,
     Expectation,
     Query,
     expect,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 DETERMINISTIC = "pipelines.deterministic"
+QUARANTINE = "pipelines.quarantine"
 _DECORATORS = {"": expect, "DROP ROW": expect_or_drop, "FAIL UPDATE": expect_or_fail}
 
 
@@ -58,8 +62,9 @@ class Place:
 class Declaration:
     """A table or view that a source file declares, and the function that gives its rows.
 
-    `query` gives the rows as they are stored, `unfiltered` the rows before `expect_or_drop`.
-    `flows` are the queries that it consists of: one, but for a streaming table or a sink.
+    `query` gives the rows as they are stored, `branches` those of each flow before
+    `expect_or_drop`. `flows` are the queries that it consists of: one, but for a streaming table
+    or a sink.
 
     Attributes
     ----------
@@ -75,11 +80,11 @@ class Declaration:
     kind: sql.Kind
     place: Place
     query: Query
-    unfiltered: Query
+    branches: tuple[Branch, ...]
     flows: tuple[Flow, ...]
     comment: str | None
     properties: Mapping[str, str]
-    expectations: tuple[Expectation, ...]
+    expectations: tuple[AnyExpectation, ...]
     shape: Shape = field(default_factory=Shape)
     sink: Sink | None = None
     asks_moment: bool = False
@@ -98,6 +103,12 @@ class Declaration:
     def deterministic(self) -> bool:
         """Whether the same inputs must give the same rows; what the table property says."""
         return self.properties.get(DETERMINISTIC, "true") == "true"
+
+    @property
+    def quarantine(self) -> str | None:
+        """The table that keeps the rows which expectations drop; None if they are not kept."""
+        wanted = self.properties.get(QUARANTINE, "false") == "true"
+        return quarantine_of(self.name) if wanted else None
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,7 @@ class _Output:
     properties: Mapping[str, str] = field(default_factory=dict)
     shape: Shape = field(default_factory=Shape)
     sink: Sink | None = None
+    constraints: tuple[sql.Constraint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -210,11 +222,20 @@ class _Collector:
         _refuse_layout(name, found.partition_cols, found.format, place)
         with _at(place):
             shape = Shape.of(found.columns, found.cluster_by)
-        self._add(name, _Output(found.kind, place, found.comment, found.properties, shape))
+        self._add(
+            name,
+            _Output(
+                found.kind,
+                place,
+                found.comment,
+                found.properties,
+                shape,
+                constraints=found.constraints,
+            ),
+        )
         if found.query is not None:
             flow = Flow(found.name)
             query = self._sql_query(found.query, flow, database)
-            query = _constrained(query, found.constraints)
             self._flows.append(_NamedFlow(name, name, flow, query, place))
 
     def _with_values(self, text: str, file: Path) -> str:
@@ -265,26 +286,47 @@ class _Collector:
         _refuse_flows(name, output.kind, flows)
         _refuse_undecided(name, output.place, output.properties)
         _refuse_time_bound(name, output)
-        union = FlowUnion(tuple((named.flow, named.query) for named in flows))
-        found = [found for named in flows for found in expectations_of(named.query)]
-        return Declaration(
+        queries = [_constrained(named.query, output.constraints) for named in flows]
+        union = FlowUnion(
+            tuple((named.flow, query) for named, query in zip(flows, queries, strict=True))
+        )
+        of_table = expectations_in(output.properties, str(output.place))
+        of_table = (*of_table, *output.shape.expectations)
+        of_flows = [(*expectations_of(query), *of_table) for query in queries]
+        declaration = Declaration(
             name=name,
             kind=output.kind,
             place=output.place,
             query=union,
-            unfiltered=union.over(unfiltered),
+            branches=tuple(
+                Branch(unfiltered(query), _of_rows(expectations))
+                for query, expectations in zip(queries, of_flows, strict=True)
+            ),
             flows=union.flows,
             comment=output.comment,
             properties=without_expectations(output.properties),
-            expectations=(
-                *dict.fromkeys(found),
-                *expectations_in(output.properties, str(output.place)),
-                *output.shape.expectations,
-            ),
+            expectations=tuple(dict.fromkeys(found for one in of_flows for found in one)),
             shape=output.shape,
             sink=output.sink,
             asks_moment=any(AS_OF in self.asked.get(named.place.file, ()) for named in flows),
         )
+        _refuse_expectations(declaration, of_flows)
+        self._refuse_quarantine(declaration)
+        return declaration
+
+    def _refuse_quarantine(self, declaration: Declaration) -> None:
+        kept = declaration.quarantine
+        place = f"{declaration.place}: the table property '{QUARANTINE}' of {declaration.name}"
+        if kept and not any(branch.dropping for branch in declaration.branches):
+            raise DefinitionError(
+                f"{place} is 'true', but none of its expectations drops rows. Write one with "
+                "expect_or_drop, or remove the property."
+            )
+        if kept in self._outputs:
+            raise DefinitionError(
+                f"{place} is 'true', but {kept} is defined at {self._outputs[str(kept)].place}. "
+                "Give that table another name."
+            )
 
     def _sql_query(self, text: str, flow: Flow, database: str) -> Query:
         settings, usual = self._context.settings, self._context.database
@@ -422,12 +464,38 @@ def _constrained(query: Query, constraints: Sequence[sql.Constraint]) -> Query:
 
 
 def _refuse_undecided(name: str, place: Place, properties: Mapping[str, str]) -> None:
-    deterministic = properties.get(DETERMINISTIC, "true")
-    if deterministic not in ("true", "false"):
-        raise DefinitionError(
-            f"{place}: the table property '{DETERMINISTIC}' of {name} is 'true' or 'false', "
-            f"not {deterministic!r}."
-        )
+    for key in (DETERMINISTIC, QUARANTINE):
+        said = properties.get(key, "true")
+        if said not in ("true", "false"):
+            raise DefinitionError(
+                f"{place}: the table property '{key}' of {name} is 'true' or 'false', not {said!r}."
+            )
+
+
+def _of_rows(expectations: Sequence[AnyExpectation]) -> tuple[Expectation, ...]:
+    return tuple(e for e in expectations if isinstance(e, Expectation))
+
+
+def _refuse_expectations(
+    declaration: Declaration, of_flows: Sequence[Sequence[AnyExpectation]]
+) -> None:
+    place = f"{declaration.place}: {declaration.name}"
+    for found in declaration.expectations:
+        if found.mistake:
+            raise DefinitionError(f"{place}: the expectation {found.name!r} {found.mistake}.")
+        if declaration.kind == "temporary view" and found.action != "drop":
+            raise DefinitionError(
+                f"{place}: the expectation {found.name!r} stands on a temporary view, which is "
+                "computed where it is read, so nothing would check it. Put it on the table that "
+                "reads the view."
+            )
+    for group in (declaration.expectations, *of_flows):
+        names = [found.name for found in group]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise DefinitionError(
+                f"{place} has two expectations of the name {twice[0]!r}. Rename one."
+            )
 
 
 def _refuse_time_bound(name: str, output: _Output) -> None:

@@ -22,6 +22,7 @@ from sololakehouse.lake import LakeWriter, Transaction
 from sololakehouse.lake.commit import flush
 from sololakehouse.lake.failures import disk_errors
 from sololakehouse.lake.outside import append_outside
+from sololakehouse.pipelines.branches import stage
 from sololakehouse.pipelines.checks import check
 from sololakehouse.pipelines.compute import step_details, step_inputs
 from sololakehouse.pipelines.plan import STREAMS, Step, step_fingerprint, unread_since
@@ -74,8 +75,10 @@ def deliver(
     }
     inputs = step_inputs(step, writer)
     with writer.staging() as staged:
-        engine.write_parquet(step.node.frame, staged)
-        expectations = check(step, engine, staged)
+        branches = stage(
+            engine, step.node.frame, step.node.marks, step.node.declaration.branches, staged
+        )
+        expectations = check(step, engine, staged, branches, writer.run.started_at)
         rows = _rows(staged)
         path = str(sink.path) if sink.path else None
         batch = Batch(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine, quoted
 from sololakehouse.errors import DefinitionError, RunError, suggestion
+from sololakehouse.pipelines.branches import MARKS, marked
 from sololakehouse.pipelines.declarations import (
     DETERMINISTIC,
     Declaration,
@@ -16,10 +17,13 @@ from sololakehouse.pipelines.declarations import (
     error_place,
     first_line,
 )
+from sololakehouse.pipelines.dropped import refuse_taken_names
 from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan
 from sololakehouse.pipelines.refused_actions import refused_actions
 from sololakehouse.pipelines.settings import AS_OF, keys_read
+from sololakehouse.pipelines.table_checks import refuse_columns
 from sololakehouse.provenance import fingerprint
+from sololakehouse.quality import Expectation
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
@@ -44,6 +48,8 @@ class Node:
         Names in the plan that stand for the new rows of a table, with the table.
     as_of
         The moment of the run (ISO 8601, in UTC) if the query or a view that it reads asks for it.
+    marks
+        The rows of all flows before any is dropped; see `branches`. None if none is.
     """
 
     declaration: Declaration
@@ -53,6 +59,7 @@ class Node:
     definition: str
     streams: Mapping[str, str]
     as_of: str | None = None
+    marks: DataFrame | None = None
 
     @property
     def name(self) -> str:
@@ -127,6 +134,7 @@ class GraphBuilder:
         self._reads: dict[str, tuple[str, ...]] = {}
         self._names: dict[str, dict[str, str]] = {}
         self._streams: dict[str, dict[str, str]] = {}
+        self._marks: dict[str, DataFrame | None] = {}
         self._analysed: set[str] = set()
         self._mistakes: dict[str, DefinitionError] = {}
 
@@ -202,13 +210,19 @@ class GraphBuilder:
         declaration = self._declarations[name]
         for expectation in declaration.expectations:
             try:
-                _ = self._frames[name].selectExpr(expectation.violated).schema
+                if isinstance(expectation, Expectation):
+                    _ = self._frames[name].selectExpr(expectation.violated).schema
+                else:
+                    refuse_columns(expectation, self._frames[name].schema)
             except Exception as error:
                 columns = self._frames[name].columns
+                said = str(error) if isinstance(error, DefinitionError) else None
                 raise DefinitionError(
                     f"{declaration.place}: {name}: the expectation {expectation.name!r}: "
-                    f"{_explained(error, columns)}"
+                    f"{said or _explained(error, columns)}"
                 ) from error
+        if declaration.quarantine:
+            refuse_taken_names(declaration.quarantine, declaration, self._frames[name].columns)
 
     def _check_time_bound(self, name: str) -> None:
         declaration = self._declarations[name]
@@ -262,9 +276,10 @@ class GraphBuilder:
             self._stand_in_streams(declaration)
             with refused_actions(), block_session_mutations(), keys_read() as asked:
                 frame: Any = declaration.query()
+                self._understand(declaration, frame)
+                self._marks[declaration.name] = marked(declaration.branches)
             if AS_OF in asked or declaration.asks_moment:
                 self._asking.add(declaration.name)
-            self._understand(declaration, frame)
         except RunError:
             raise
         except Exception as error:  # noqa: BLE001  (a flow function is the person's code)
@@ -387,6 +402,7 @@ class GraphBuilder:
         if any(view in self._asking for view in views):
             self._asking.add(name)
         declaration = self._declarations[name]
+        marks = self._marks[name]
         policy = [part for part in (declaration.shape.policy, self._settings.deciding) if part]
         definitions[name] = fingerprint(self._plans[name].digest, views, *policy)
         return Node(
@@ -397,6 +413,7 @@ class GraphBuilder:
             definitions[name],
             self._streams[name],
             self._settings.as_of if name in self._asking else None,
+            None if marks is None else declaration.shape.of_frame(marks, MARKS),
         )
 
     def _is_sink(self, name: str) -> bool:

@@ -140,7 +140,7 @@ def step_fingerprint(node: Node, inputs: Mapping[str, TableVersion]) -> str:
     return fingerprint(
         node.definition,
         {name: source.content for name, source in inputs.items()},
-        [[e.name, e.condition, e.action] for e in declaration.expectations],
+        [expectation.policy for expectation in declaration.expectations],
         dict(declaration.properties),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
 from sololakehouse.errors import RunError, SoloLakehouseError, StepError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.pipelines.checks import check_again
 from sololakehouse.pipelines.compute import append, materialize
 from sololakehouse.pipelines.declarations import SourceContext, collect, first_line
 from sololakehouse.pipelines.delivery import deliver
@@ -136,8 +137,11 @@ def _executed(
     step: Step, engine: Engine, writer: LakeWriter
 ) -> tuple[Snapshot | None, Sequence[ExpectationResult]]:
     sink = step.node.declaration.sink
-    if step.state in ("up to date", "not selected"):
+    if step.state == "not selected":
         return None if sink else writer.lake.newest(step.name), ()
+    if step.state == "up to date":
+        newest = None if sink else writer.lake.read(step.name)
+        return newest, check_again(step, newest, writer.run.started_at) if newest else ()
     with _step_errors(step):
         if sink:
             return None, deliver(step, sink, engine, writer)

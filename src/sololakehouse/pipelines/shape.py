@@ -61,11 +61,14 @@ class Shape:
         columns = [[f.name, f.dataType.simpleString()] for f in self.schema or ()]
         return [columns, *self.cluster_by] if columns or self.cluster_by else []
 
-    def of_frame(self, given: DataFrame) -> DataFrame:
-        """Give a frame's rows with the columns in the declared order, sorted."""
+    def of_frame(self, given: DataFrame, beside: Sequence[str] = ()) -> DataFrame:
+        """Give a frame's rows with the columns in the declared order, sorted.
+
+        Columns named in `beside` are no columns of the table, and come last.
+        """
         frame: Any = given
         if self.schema is not None:
-            frame = frame.select(*(_quoted(name) for name in self.schema.names))
+            frame = frame.select(*map(_quoted, (*self.schema.names, *beside)))
         if self.cluster_by:
             frame = frame.sort(*(_quoted(name) for name in self.cluster_by))
         return cast("DataFrame", frame)
