@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RewrittenError, RunError
 from sololakehouse.lake import LakeWriter, Snapshot
+from sololakehouse.pipelines import cdc
 from sololakehouse.pipelines.checks import check
 from sololakehouse.pipelines.plan import (
     STREAMS,
@@ -57,6 +59,7 @@ def append(
             f"{step.name} cannot go on where it was: {error}. Compute it again from all rows with "
             f"'slh run --full-refresh {step.name}'. The table is as it was."
         ) from error
+    cdc.refuse_other_flow(step, engine, before)
     _refuse_other_columns(step, before)
     for alias, table in step.node.streams.items():
         engine.stream(alias, table, unread[alias])
@@ -64,20 +67,21 @@ def append(
         alias: sources[table].table_version.model_dump(exclude={"data_version"})
         for alias, table in step.node.streams.items()
     }
+    change = Change(
+        operation=STREAM_OPERATION,
+        fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
+        inputs=tuple(inputs.values()),
+        details=_details(step) | {STREAMS: offsets},
+    )
+    if step.node.declaration.changes:
+        return cdc.apply_changes(step, engine, writer, before, change)
     with writer.staging() as staged:
         engine.write_parquet(step.node.frame, staged)
         expectations = check(step, engine, staged, before)
-        change = Change(
-            operation=STREAM_OPERATION,
-            fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
-            inputs=tuple(inputs.values()),
-            expectations=expectations,
-            details=_details(step) | {STREAMS: offsets},
-        )
         snapshot = writer.commit(
             step.name,
             staged,
-            change,
+            replace(change, expectations=expectations),
             mode="overwrite" if step.anew else "append",
             properties=step.node.declaration.properties,
         )

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, suggestion
 from sololakehouse.pipelines import sql
+from sololakehouse.pipelines.change_flow import ChangeFlow, scd_type_hint
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
 from sololakehouse.pipelines.streams import Flow, FlowUnion
 from sololakehouse.quality import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pyspark.pipelines.flow import Flow as SparkFlow
     from pyspark.pipelines.graph_element_registry import GraphElementRegistry
     from pyspark.pipelines.output import Output
+    from pyspark.sql import Column
     from pyspark.sql.connect.session import SparkSession
 
 DETERMINISTIC = "pipelines.deterministic"
@@ -54,7 +56,8 @@ class Declaration:
     """A table or view that a source file declares, and the function that gives its rows.
 
     `query` gives the rows as they are stored, `unfiltered` the rows before `expect_or_drop`.
-    `flows` are the queries that it consists of: one, but for a streaming table.
+    `flows` are the queries that it consists of: one, but for a streaming table. `changes` is the
+    flow of change data that fills it, if one does.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Declaration:
     comment: str | None
     properties: Mapping[str, str]
     expectations: tuple[Expectation, ...]
+    changes: ChangeFlow | None = None
 
     @property
     def streams(self) -> dict[str, str]:
@@ -87,6 +91,7 @@ class _Collector:
         self._session = session
         self._outputs: dict[str, tuple[sql.Kind, Place, str | None, Mapping[str, str]]] = {}
         self._flows: dict[str, list[tuple[Flow, Query, Place]]] = {}
+        self._changes: dict[str, ChangeFlow] = {}
 
     def register_output(self, output: Output) -> None:
         from pyspark.pipelines.output import MaterializedView, StreamingTable, TemporaryView
@@ -120,8 +125,15 @@ class _Collector:
         self._add_flow(name, stream, stream.reading(flow.func), place)
 
     def register_auto_cdc_flow(self, flow: AutoCdcFlow) -> None:
-        place = self._place(flow.source_code_location)
-        raise DefinitionError(f"{place}: create_auto_cdc_flow is not supported.")
+        self._add_changes(flow, 1)
+
+    def register_history_flow(
+        self,
+        flow: AutoCdcFlow,
+        track_history: Sequence[Column] | None,
+        track_history_except: Sequence[Column] | None,
+    ) -> None:
+        self._add_changes(flow, 2, track_history, track_history_except)
 
     def register_sql(self, sql_text: str, file_path: Path) -> None:
         for found in sql.definitions(sql_text, str(file_path)):
@@ -153,6 +165,32 @@ class _Collector:
                 )
         return {name: self._declaration(name, *output) for name, output in self._outputs.items()}
 
+    def _add_changes(
+        self,
+        flow: AutoCdcFlow,
+        scd_type: Literal[1, 2],
+        track_history: Sequence[Column] | None = None,
+        track_history_except: Sequence[Column] | None = None,
+    ) -> None:
+        place = self._place(flow.source_code_location)
+        target = self._qualified(flow.target)
+        changes = ChangeFlow(
+            flow=Flow(flow.name or target),
+            target=target,
+            source=flow.source,
+            keys=flow.keys,
+            sequence_by=flow.sequence_by,
+            apply_as_deletes=flow.apply_as_deletes,
+            column_list=flow.column_list,
+            except_column_list=flow.except_column_list,
+            scd_type=scd_type,
+            place=str(place),
+            track_history=track_history,
+            track_history_except=track_history_except,
+        )
+        self._changes[target] = changes
+        self._add_flow(target, changes.flow, lambda: changes.rows(self._session), place)
+
     def _add_flow(self, target: str, flow: Flow, query: Query, place: Place) -> None:
         self._flows.setdefault(target, []).append((flow, query, place))
 
@@ -167,6 +205,9 @@ class _Collector:
         flows = self._flows[name]
         self._refuse_flows(name, kind, flows)
         _refuse_undecided(name, place, properties)
+        changes = self._changes.get(name)
+        if changes is not None:
+            changes.refuse_target(kind, [str(place) for *_, place in flows])
         union = FlowUnion(tuple((flow, query) for flow, query, _ in flows))
         found = [found for _, query, _ in flows for found in expectations_of(query)]
         return Declaration(
@@ -179,6 +220,7 @@ class _Collector:
             comment=comment,
             properties=without_expectations(properties),
             expectations=(*dict.fromkeys(found), *expectations_in(properties, str(place))),
+            changes=changes,
         )
 
     def _refuse_flows(
@@ -270,7 +312,8 @@ def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
     except Exception as error:
         place = error_place(error, file, folder)
         kind = "" if isinstance(error, ActionRefusedError) else f"{type(error).__name__}: "
-        raise DefinitionError(f"{place}: {kind}{first_line(error)}") from error
+        said = scd_type_hint(error) or f"{kind}{first_line(error)}"
+        raise DefinitionError(f"{place}: {said}") from error
 
 
 def error_place(error: BaseException, file: Path, folder: Path) -> Place:

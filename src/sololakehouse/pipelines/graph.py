@@ -246,6 +246,12 @@ class GraphBuilder:
                 f"{declaration.place}: {declaration.name} streams from the temporary view "
                 f"{source!r}. Stream from a table."
             )
+        known = self._declarations.get(source)
+        if known is not None and known.changes is not None:
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} streams from {source}, whose rows are "
+                "changed in place by change data. Read the table itself, in a materialized view."
+            )
         return source
 
     def _resolved(self, name: str, declaration: Declaration) -> str:
@@ -314,7 +320,9 @@ class GraphBuilder:
     def _node(self, name: str, definitions: dict[str, str]) -> Node:
         reads = self._reads[name]
         views = {read: definitions[read] for read in reads if self._is_view(read)}
-        definitions[name] = fingerprint(self._plans[name].digest, views)
+        changes = self._declarations[name].changes
+        told = [changes.told(self._frames[name].columns)] if changes else []
+        definitions[name] = fingerprint(self._plans[name].digest, views, *told)
         return Node(
             self._declarations[name],
             self._frames[name],
