@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,7 +122,7 @@ def refuse_auto_cdc(words: list[str], place: str) -> None:
     """
     from sololakehouse.errors import DefinitionError
 
-    pairs = list(zip(words, words[1:], strict=False))
+    pairs = list(pairwise(words))
     if ("AUTO", "CDC") in pairs[:8] or ("APPLY", "CHANGES") in pairs[:4]:
         raise DefinitionError(
             f"{place}: AUTO CDC in SQL is Databricks' own, and Apache Spark cannot read it. Call "

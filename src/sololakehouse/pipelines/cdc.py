@@ -22,15 +22,13 @@ from sololakehouse.lake.restore import restore
 from sololakehouse.pipelines.change_flow import DELETED, SEQUENCE, ChangeFlow
 from sololakehouse.pipelines.changes import Outcome, history_rows, newest_rows, row_text
 from sololakehouse.pipelines.checks import check
-from sololakehouse.pipelines.flow_plan import read_plan
-from sololakehouse.pipelines.plan import Step, stream_offsets
+from sololakehouse.pipelines.plan import CDC, Step, change_parameters, stream_offsets
 from sololakehouse.provenance import Change, ExpectationResult, TableVersion, fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
 
 STATE_OPERATION = "AUTO CDC STATE"
-CDC = "cdc"
 BUCKET_ROWS = 1_000_000
 _EXAMPLES = 3
 
@@ -77,7 +75,7 @@ def apply_changes(
         expectations = check(step, engine, rows)
         table.check_contract(rows, replaced)
         kept = _commit_memory(step, writer, table, memory, replaced, change)
-        parameters = {"parameters": _parameters(step, flow, engine), "state": kept.model_dump()}
+        parameters = {"parameters": step.node.parameters, "state": kept.model_dump()}
         snapshot = writer.commit(
             step.name,
             rows,
@@ -95,7 +93,7 @@ def apply_changes(
     return snapshot, expectations
 
 
-def refuse_other_flow(step: Step, engine: Engine, before: Snapshot | None) -> None:
+def refuse_other_flow(step: Step, before: Snapshot | None) -> None:
     """Refuse to go on with a table whose flow was of another kind, or had other parameters.
 
     Raises
@@ -103,22 +101,21 @@ def refuse_other_flow(step: Step, engine: Engine, before: Snapshot | None) -> No
     RunError
         Asks for a full refresh.
     """
-    changes = step.node.declaration.changes
-    known = _cdc_details(before)
-    if before is None or not (known or (changes and stream_offsets(before))):
+    if before is None or not stream_offsets(before):
         return
-    if changes is None or not known:
-        made = "was filled by change data, and its flow now appends rows"
-        made = made if known else "was filled by flows that append, and now by change data"
-    elif known["parameters"] != _parameters(step, changes, engine):
-        made = (
+    now, made = step.node.parameters, change_parameters(before)
+    if now == made:
+        return
+    said = "was filled by flows that append, and now by change data"
+    if made is not None:
+        said = "was filled by change data, and its flow now appends rows"
+    if now is not None and made is not None:
+        said = (
             "was made with other parameters of create_auto_cdc_flow (keys, sequence_by, "
             "apply_as_deletes, columns or SCD type)"
         )
-    else:
-        return
     raise RunError(
-        f"{step.name} {made}. Compute it again from all rows with 'slh run --full-refresh "
+        f"{step.name} {said}. Compute it again from all rows with 'slh run --full-refresh "
         f"{step.name}'. The table is as it was."
     )
 
@@ -190,11 +187,6 @@ def _flow_of(step: Step) -> ChangeFlow:
     return flow
 
 
-def _parameters(step: Step, flow: ChangeFlow, engine: Engine) -> str:
-    events = read_plan(flow.events(engine.session), flow.place)
-    return fingerprint(events.digest, flow.told(step.node.frame.columns))
-
-
 def _cdc_details(before: Snapshot | None) -> Mapping[str, Any]:
     record = before.record if before else None
     return record.details.get(CDC, {}) if record else {}
@@ -261,6 +253,7 @@ def _buckets(events: Path, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
     import polars as pl
 
     scan = pl.scan_parquet(events / "*.parquet")
+    scan = scan.with_columns(pl.col(DELETED).cast(pl.Boolean).fill_null(False))
     count = math.ceil(scan.select(pl.len()).collect().item() / BUCKET_ROWS)
     if count < 2:
         yield scan.collect()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import DefinitionError, suggestion
 from sololakehouse.pipelines.streams import Flow
+from sololakehouse.quality import Query
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -43,6 +44,8 @@ class ChangeFlow:
         1: the table holds the newest row of each key. 2: all of them, from when until when.
     place
         Where the flow is declared, for messages.
+    view
+        Gives the new rows of the source, if it is a temporary view.
     """
 
     flow: Flow
@@ -57,6 +60,11 @@ class ChangeFlow:
     place: str
     track_history: Sequence[Column] | None = None
     track_history_except: Sequence[Column] | None = None
+    view: Query | None = None
+
+    def over(self, view: Query, streams: dict[str, str]) -> ChangeFlow:
+        """Return the flow with a temporary view of a stream as its source."""
+        return replace(self, view=view, flow=Flow(self.flow.name, streams))
 
     def __post_init__(self) -> None:
         if not self.keys:
@@ -68,7 +76,8 @@ class ChangeFlow:
             self.track_history,
             self.track_history_except,
         )
-        self.flow.alias(self.source)
+        if self.view is None:
+            self.flow.alias(self.source)
 
     def refuse_target(self, kind: str, places: Sequence[str]) -> None:
         """Refuse a target that is no streaming table, or that flows at several places fill."""
@@ -105,7 +114,7 @@ class ChangeFlow:
         """Return the new rows of the source: the table's columns, `__sequence` and `__deleted`."""
         from pyspark.sql import functions as F
 
-        source: Any = session.read.table(self.flow.alias(self.source))
+        source: Any = self.view() if self.view else session.read.table(self.flow.alias(self.source))
         columns = source.columns
         reserved = [name for name in columns if name in _RESERVED]
         if reserved:
@@ -117,11 +126,11 @@ class ChangeFlow:
         self._refuse_unknown("apply_as_deletes", self.apply_as_deletes, columns)
         selected = self._kept(columns)
         self._refuse_lost_keys(columns, selected)
-        deleted = F.lit(False) if self.apply_as_deletes is None else self.apply_as_deletes
+        deletes = F.lit(False) if self.apply_as_deletes is None else self.apply_as_deletes
         events: DataFrame = source.select(
             *map(_quoted, selected),
             self.sequence_by.alias(SEQUENCE),
-            F.coalesce(deleted, F.lit(False)).alias(DELETED),
+            deletes.alias(DELETED),
         )
         return events
 

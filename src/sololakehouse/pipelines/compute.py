@@ -59,7 +59,7 @@ def append(
             f"{step.name} cannot go on where it was: {error}. Compute it again from all rows with "
             f"'slh run --full-refresh {step.name}'. The table is as it was."
         ) from error
-    cdc.refuse_other_flow(step, engine, before)
+    cdc.refuse_other_flow(step, before)
     _refuse_other_columns(step, before)
     for alias, table in step.node.streams.items():
         engine.stream(alias, table, unread[alias])

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -91,7 +92,7 @@ class _Collector:
         self._session = session
         self._outputs: dict[str, tuple[sql.Kind, Place, str | None, Mapping[str, str]]] = {}
         self._flows: dict[str, list[tuple[Flow, Query, Place]]] = {}
-        self._changes: dict[str, ChangeFlow] = {}
+        self._changes: list[tuple[ChangeFlow, Place]] = []
 
     def register_output(self, output: Output) -> None:
         from pyspark.pipelines.output import MaterializedView, StreamingTable, TemporaryView
@@ -150,6 +151,7 @@ class _Collector:
                 self._add_flow(name, flow, _constrained(query, found.constraints), place)
 
     def declarations(self) -> dict[str, Declaration]:
+        changes = self._read_changes()
         for target, flows in self._flows.items():
             if target not in self._outputs:
                 place = flows[0][2]
@@ -163,7 +165,10 @@ class _Collector:
                     f"{place}: no flow fills the {kind} {name}. Add one with "
                     "@dp.append_flow(target=...) or CREATE FLOW, or a query after AS."
                 )
-        return {name: self._declaration(name, *output) for name, output in self._outputs.items()}
+        return {
+            name: self._declaration(name, *output, changes.get(name))
+            for name, output in self._outputs.items()
+        }
 
     def _add_changes(
         self,
@@ -188,8 +193,24 @@ class _Collector:
             track_history=track_history,
             track_history_except=track_history_except,
         )
-        self._changes[target] = changes
-        self._add_flow(target, changes.flow, lambda: changes.rows(self._session), place)
+        self._changes.append((changes, place))
+
+    def _read_changes(self) -> dict[str, ChangeFlow]:
+        """Add the flows of change data; a temporary view that one reads becomes part of it."""
+        found, views = {}, set()
+        for changes, place in self._changes:
+            view = self._flows.get(changes.source, ())
+            if view and self._outputs[changes.source][0] == "temporary view":
+                flow, query, _ = view[0]
+                changes = changes.over(query, flow.streams)
+                views.add(changes.source)
+            found[changes.target] = changes
+            self._add_flow(
+                changes.target, changes.flow, partial(changes.rows, self._session), place
+            )
+        for name in views:
+            del self._outputs[name], self._flows[name]
+        return found
 
     def _add_flow(self, target: str, flow: Flow, query: Query, place: Place) -> None:
         self._flows.setdefault(target, []).append((flow, query, place))
@@ -201,13 +222,13 @@ class _Collector:
         place: Place,
         comment: str | None,
         properties: Mapping[str, str],
+        changes: ChangeFlow | None,
     ) -> Declaration:
         flows = self._flows[name]
-        self._refuse_flows(name, kind, flows)
-        _refuse_undecided(name, place, properties)
-        changes = self._changes.get(name)
         if changes is not None:
             changes.refuse_target(kind, [str(place) for *_, place in flows])
+        self._refuse_flows(name, kind, flows)
+        _refuse_undecided(name, place, properties)
         union = FlowUnion(tuple((flow, query) for flow, query, _ in flows))
         found = [found for _, query, _ in flows for found in expectations_of(query)]
         return Declaration(

@@ -38,6 +38,8 @@ class Node:
         Hash of the plan and of the plans of the views that it reads.
     streams
         Names in the plan that stand for the new rows of a table, with the table.
+    parameters
+        Hash of what its flow of change data was told; None without such a flow.
     """
 
     declaration: Declaration
@@ -45,6 +47,7 @@ class Node:
     reads: tuple[str, ...]
     definition: str
     streams: Mapping[str, str]
+    parameters: str | None = None
 
     @property
     def name(self) -> str:
@@ -197,6 +200,7 @@ class GraphBuilder:
         )
 
     def _call(self, declaration: Declaration) -> Exception | None:
+        known = declaration.streams
         try:
             self._stand_in_streams(declaration)
             with refused_actions():
@@ -205,7 +209,7 @@ class GraphBuilder:
         except RunError:
             raise
         except Exception as error:  # noqa: BLE001  (a flow function is the person's code)
-            return error
+            return error if known == declaration.streams else self._call(declaration)
         return None
 
     def _understand(self, declaration: Declaration, frame: Any) -> None:
@@ -320,8 +324,8 @@ class GraphBuilder:
     def _node(self, name: str, definitions: dict[str, str]) -> Node:
         reads = self._reads[name]
         views = {read: definitions[read] for read in reads if self._is_view(read)}
-        changes = self._declarations[name].changes
-        told = [changes.told(self._frames[name].columns)] if changes else []
+        parameters = self._parameters(name)
+        told = [parameters] if parameters else []
         definitions[name] = fingerprint(self._plans[name].digest, views, *told)
         return Node(
             self._declarations[name],
@@ -329,7 +333,16 @@ class GraphBuilder:
             reads,
             definitions[name],
             self._streams[name],
+            parameters,
         )
+
+    def _parameters(self, name: str) -> str | None:
+        declaration = self._declarations[name]
+        if declaration.changes is None:
+            return None
+        events = declaration.changes.events(self._engine.session)
+        plan = read_plan(events, str(declaration.place))
+        return fingerprint(plan.digest, declaration.changes.told(self._frames[name].columns))
 
     def _is_view(self, name: str) -> bool:
         declaration = self._declarations.get(name)
