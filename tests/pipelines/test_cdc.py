@@ -86,6 +86,9 @@ def test_the_newest_row_of_each_key(current):
     deliver(current, "2", "2,30,D,NA,NA", "3,30,U,Cyd,Lima", "1,15,U,Ada,Nice")
     current.run()
     assert people(current) == [(1, "Ada", "Oslo"), (3, "Cyd", "Lima")]
+    memory = current.lake.read(STATE)
+    assert memory.to_polars().sort("id").rows() == [(1, 20, False), (2, 30, True), (3, 30, False)]
+    assert memory.record.manifest == content_manifest(memory.scan())
 
 
 def test_a_late_upsert_does_not_undo_a_delete(current):
@@ -339,6 +342,28 @@ def test_another_flow_asks_for_a_full_refresh(current, change):
     refresh(current)
     deliver(current, "3", "2,40,D,Bob,NA")
     current.run()
+
+
+@pytest.mark.parametrize(
+    ("given", "other"),
+    [
+        ("_type=2", '_type=2, track_history_column_list=["name"]'),
+        ('["id"]', '["id", "name"]'),
+        ('by="seq"', 'by="seq + 1"'),
+        ("op = 'D'", "op = 'X'"),
+        ('"name", "city"]', '"name"]'),
+        ("create_auto_cdc_flow(target", "dp.create_auto_cdc_flow(target"),
+    ],
+)
+def test_the_fingerprint_covers_all_parameters(project, given, other):
+    definitions = set()
+    for source in (HISTORY, HISTORY.replace(given, other)):
+        if "dp.create_auto" in source:
+            source = source.replace(", stored_as_scd_type=2", "")
+        define(project, source, "people.py")
+        with prepare(project.lake) as pipeline:
+            definitions |= {step.node.definition for step in pipeline.steps}
+    assert len(definitions) == 2
 
 
 def test_a_table_goes_from_appending_to_change_data_and_back_only_by_a_full_refresh(project):
