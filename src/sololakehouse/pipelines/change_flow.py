@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ DELETED = "__deleted"
 START_AT = "__START_AT"
 END_AT = "__END_AT"
 OWN_NAME = "sololakehouse.pipelines.create_auto_cdc_flow"
+_MISSING = re.compile(r'Identifier\("([^"]+)"\)')
 _RESERVED = (SEQUENCE, DELETED, START_AT, END_AT)
 _ORDERED = frozenset(
     {
@@ -122,8 +124,8 @@ class ChangeFlow:
                 f"{self._where}: the column {reserved[0]!r} of {self.source} has a name that auto "
                 "CDC keeps for itself. Rename it in a streaming table before."
             )
-        self._refuse_unknown("sequence_by", self.sequence_by, columns)
-        self._refuse_unknown("apply_as_deletes", self.apply_as_deletes, columns)
+        self._refuse_unknown("sequence_by", self.sequence_by, source)
+        self._refuse_unknown("apply_as_deletes", self.apply_as_deletes, source)
         selected = self._kept(columns)
         self._refuse_lost_keys(columns, selected)
         deletes = F.lit(False) if self.apply_as_deletes is None else self.apply_as_deletes
@@ -193,9 +195,20 @@ class ChangeFlow:
                     "compared. Leave it out with 'except_column_list'."
                 )
 
-    def _refuse_unknown(self, argument: str, given: Column | None, columns: list[str]) -> None:
-        if given is not None and _identifier(given) is not None:
-            self._names(argument, [given], columns)
+    def _refuse_unknown(self, argument: str, given: Column | None, source: Any) -> None:
+        if given is None:
+            return
+        if _identifier(given) is not None:
+            self._names(argument, [given], source.columns)
+        try:
+            _ = source.select(given).schema
+        except Exception as error:
+            said = str(error).strip().splitlines()[0]
+            missing = _MISSING.findall(said)
+            if missing:
+                hint = suggestion(missing[-1], source.columns, "column")
+                said = f"{self.source} has no column {missing[-1]!r}. {hint}"
+            raise DefinitionError(f"{self._where}: '{argument}': {said}") from error
 
     def _names(self, argument: str, given: Sequence[Column] | None, known: list[str]) -> list[str]:
         spelling = {name.lower(): name for name in known}
