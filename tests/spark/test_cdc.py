@@ -80,5 +80,6 @@ def test_what_apache_spark_refuses_is_refused_here(spark, project, source, said)
 
 
 def test_apache_spark_says_that_histories_are_not_its_own(spark, project):
+    spark.put({}, ["silver"])
     said = asked(spark, project, "dry-run", HISTORY)
     assert "Apache Spark's own runner has no SCD type 2" in said
