@@ -10,6 +10,7 @@ SoloLakehouseError
     ├── BusyError              another process is at work in the project
     ├── IngestError            a landing file that does not fit its source
     ├── RewrittenError         a stream whose table did not only grow
+    ├── ChangeDataError        change data that no key or order can be told of
     ├── StepError              a pipeline step that the engine could not execute
     ├── ExpectationError       rows that violate an `expect_or_fail`
     ├── FeatureTableError      a feature table whose keys are not unique or not set
@@ -124,6 +125,10 @@ class IngestError(RunError):
 
 class RewrittenError(RunError):
     """A table that is read as a stream did more than grow since it was read."""
+
+
+class ChangeDataError(RunError):
+    """Change data that no key or order can be told of; the table is as it was."""
 
 
 class StepError(RunError):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
     from pyspark.sql.connect.dataframe import DataFrame
 
-_MARK = "__slh_mark"
+MARK = "__slh_mark"
 _STAYS, _DROPPED = "stays", "dropped"
 _MARKED, _LEFT_OUT = "marked", "dropped"
 
@@ -76,7 +76,7 @@ def _marked(number: int, branch: Branch) -> DataFrame:
     if branch.dropping:
         dropped = " OR ".join(expectation.violated for expectation in branch.dropping)
         mark = f"CASE WHEN {dropped} THEN '{number}-{_DROPPED}' ELSE {mark} END"
-    marks: DataFrame = frame.selectExpr("*", f"{mark} AS {_MARK}")
+    marks: DataFrame = frame.selectExpr("*", f"{mark} AS {MARK}")
     return marks
 
 
@@ -103,7 +103,7 @@ def stage(
         engine.write_parquet(frame, folder)
         return [StagedBranch(branches[0].expectations, tuple(sorted(folder.glob("*.parquet"))))]
     (folder / _MARKED).mkdir()
-    engine.write_parquet(marks, folder / _MARKED, partition_by=[_MARK])
+    engine.write_parquet(marks, folder / _MARKED, partition_by=[MARK])
     (folder / _LEFT_OUT).mkdir()
     staged = [
         StagedBranch(
@@ -126,7 +126,7 @@ def _rows(files: Sequence[Path]) -> int:
 
 
 def _taken(marks: Path, mark: str, folder: Path) -> tuple[Path, ...]:
-    found = sorted((marks / f"{_MARK}={mark}").glob("*.parquet"))
+    found = sorted((marks / f"{MARK}={mark}").glob("*.parquet"))
     return tuple(
         file.rename(folder / f"{mark}-{index:05d}.parquet") for index, file in enumerate(found)
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RewrittenError, RunError, StepError
 from sololakehouse.lake import LakeWriter, Snapshot
+from sololakehouse.pipelines import cdc
 from sololakehouse.pipelines.branches import StagedBranch, scan_kept, stage
 from sololakehouse.pipelines.checks import check
 from sololakehouse.pipelines.dropped import Quarantine
@@ -96,6 +98,7 @@ def append(
             f"{step.name} cannot go on where it was: {error}. Compute it again from all rows with "
             f"'slh run --full-refresh {step.name}'. The table is as it was."
         ) from error
+    cdc.refuse_other_flow(step, before)
     _refuse_other_columns(step, before)
     for alias, table in step.node.streams.items():
         engine.stream(alias, table, unread[alias])
@@ -103,17 +106,19 @@ def append(
         alias: sources[table].table_version.model_dump(exclude={"data_version"})
         for alias, table in step.node.streams.items()
     }
+    change = Change(
+        operation=STREAM_OPERATION,
+        fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
+        inputs=tuple(inputs.values()),
+        details=step_details(step) | {STREAMS: offsets},
+    )
+    if step.node.declaration.changes:
+        return cdc.apply_changes(step, engine, writer, before, change)
     beside = before.scan() if before else None
     with writer.staging() as folder:
         staged = _staged(step, engine, folder)
         expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
-        change = Change(
-            operation=STREAM_OPERATION,
-            fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
-            inputs=tuple(inputs.values()),
-            expectations=expectations,
-            details=step_details(step) | {STREAMS: offsets},
-        )
+        change = replace(change, expectations=expectations)
         starts_over = before is None or before.record is None
         quarantine = Quarantine.of(step, engine, writer, starts_over=starts_over)
         return _committed(step, writer, folder, staged, change, quarantine), expectations

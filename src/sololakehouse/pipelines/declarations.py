@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, UsageError, suggestion
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.branches import Branch
+from sololakehouse.pipelines.change_flow import ChangeFlow, scd_type_hint
 from sololakehouse.pipelines.quarantine import quarantine_of
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
 from sololakehouse.pipelines.settings import AS_OF, PipelineSettings, keys_read
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from pyspark.pipelines.flow import Flow as SparkFlow
     from pyspark.pipelines.graph_element_registry import GraphElementRegistry
     from pyspark.pipelines.output import Output
+    from pyspark.sql import Column
     from pyspark.sql.connect.session import SparkSession
 
 DETERMINISTIC = "pipelines.deterministic"
@@ -74,6 +77,8 @@ class Declaration:
         Where the rows go, if they leave the lakehouse.
     asks_moment
         Whether its source file asked for the moment of the run while it was loaded.
+    changes
+        The flow of change data that fills it, if one does.
     """
 
     name: str
@@ -88,6 +93,7 @@ class Declaration:
     shape: Shape = field(default_factory=Shape)
     sink: Sink | None = None
     asks_moment: bool = False
+    changes: ChangeFlow | None = None
 
     @property
     def streams(self) -> dict[str, str]:
@@ -151,6 +157,7 @@ class _Collector:
         self._session = session
         self._outputs: dict[str, _Output] = {}
         self._flows: list[_NamedFlow] = []
+        self._changes: list[tuple[ChangeFlow, Place]] = []
         self.asked: dict[str, set[str]] = {}
 
     def register_output(self, output: Output) -> None:
@@ -196,8 +203,15 @@ class _Collector:
         self._flows.append(_NamedFlow(flow.target, qualified, stream, query, place))
 
     def register_auto_cdc_flow(self, flow: AutoCdcFlow) -> None:
-        place = self._place(flow.source_code_location)
-        raise DefinitionError(f"{place}: create_auto_cdc_flow is not supported.")
+        self._add_changes(flow, 1)
+
+    def register_history_flow(
+        self,
+        flow: AutoCdcFlow,
+        track_history: Sequence[Column] | None,
+        track_history_except: Sequence[Column] | None,
+    ) -> None:
+        self._add_changes(flow, 2, track_history, track_history_except)
 
     def register_sql(self, sql_text: str, file_path: Path) -> None:
         text = self._with_values(sql_text, file_path)
@@ -258,6 +272,7 @@ class _Collector:
             raise DefinitionError(f"{where}: {refusal}")
 
     def declarations(self) -> dict[str, Declaration]:
+        changes = self._read_changes()
         flows = self._flows_by_target()
         for name, output in self._outputs.items():
             if name not in flows:
@@ -266,9 +281,52 @@ class _Collector:
                     "@dp.append_flow(target=...) or CREATE FLOW, or a query after AS."
                 )
         return {
-            name: self._declaration(name, output, flows[name])
+            name: self._declaration(name, output, flows[name], changes.get(name))
             for name, output in self._outputs.items()
         }
+
+    def _add_changes(
+        self,
+        flow: AutoCdcFlow,
+        scd_type: Literal[1, 2],
+        track_history: Sequence[Column] | None = None,
+        track_history_except: Sequence[Column] | None = None,
+    ) -> None:
+        place = self._place(flow.source_code_location)
+        target = self._qualified(flow.target)
+        changes = ChangeFlow(
+            flow=Flow(flow.name or target),
+            target=target,
+            source=flow.source,
+            keys=flow.keys,
+            sequence_by=flow.sequence_by,
+            apply_as_deletes=flow.apply_as_deletes,
+            column_list=flow.column_list,
+            except_column_list=flow.except_column_list,
+            scd_type=scd_type,
+            place=str(place),
+            track_history=track_history,
+            track_history_except=track_history_except,
+        )
+        self._changes.append((changes, place))
+
+    def _read_changes(self) -> dict[str, ChangeFlow]:
+        """Add the flows of change data; a temporary view that one reads becomes part of it."""
+        found, views = {}, set()
+        for given, place in self._changes:
+            changes = given
+            view = next((named for named in self._flows if named.target == given.source), None)
+            if view and self._outputs[given.source].kind == "temporary view":
+                changes = given.over(view.query, view.flow.streams)
+                views.add(given.source)
+            found[changes.target] = changes
+            query = partial(changes.rows, self._session)
+            target = changes.target
+            self._flows.append(_NamedFlow(target, target, changes.flow, query, place))
+        self._flows = [named for named in self._flows if named.target not in views]
+        for name in views:
+            del self._outputs[name]
+        return found
 
     def _flows_by_target(self) -> dict[str, list[_NamedFlow]]:
         flows: dict[str, list[_NamedFlow]] = {}
@@ -282,7 +340,15 @@ class _Collector:
             flows.setdefault(target, []).append(named)
         return flows
 
-    def _declaration(self, name: str, output: _Output, flows: Sequence[_NamedFlow]) -> Declaration:
+    def _declaration(
+        self,
+        name: str,
+        output: _Output,
+        flows: Sequence[_NamedFlow],
+        changes: ChangeFlow | None,
+    ) -> Declaration:
+        if changes is not None:
+            changes.refuse_target(output.kind, [str(named.place) for named in flows])
         _refuse_flows(name, output.kind, flows)
         _refuse_undecided(name, output.place, output.properties)
         _refuse_time_bound(name, output)
@@ -309,6 +375,7 @@ class _Collector:
             shape=output.shape,
             sink=output.sink,
             asks_moment=any(AS_OF in self.asked.get(named.place.file, ()) for named in flows),
+            changes=changes,
         )
         _refuse_expectations(declaration, of_flows)
         self._refuse_quarantine(declaration)
@@ -411,7 +478,8 @@ def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
         place = error_place(error, file, folder)
         ours = isinstance(error, ActionRefusedError | VariableError)
         kind = "" if ours else f"{type(error).__name__}: "
-        raise DefinitionError(f"{place}: {kind}{first_line(error)}") from error
+        said = scd_type_hint(error) or f"{kind}{first_line(error)}"
+        raise DefinitionError(f"{place}: {said}") from error
 
 
 def error_place(error: BaseException, file: Path, folder: Path) -> Place:
@@ -483,6 +551,11 @@ def _refuse_expectations(
     for found in declaration.expectations:
         if found.mistake:
             raise DefinitionError(f"{place}: the expectation {found.name!r} {found.mistake}.")
+        if declaration.changes and found.action == "drop":
+            raise DefinitionError(
+                f"{place}: the expectation {found.name!r} drops rows, and change data needs every "
+                "event. Put it on a temporary view, and let the flow read that."
+            )
         if declaration.kind == "temporary view" and found.action != "drop":
             raise DefinitionError(
                 f"{place}: the expectation {found.name!r} stands on a temporary view, which is "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine, quoted
 from sololakehouse.errors import DefinitionError, RunError, suggestion
-from sololakehouse.pipelines.branches import MARKS, marked
+from sololakehouse.pipelines.branches import MARK, marked
 from sololakehouse.pipelines.declarations import (
     DETERMINISTIC,
     Declaration,
@@ -48,6 +48,8 @@ class Node:
         Names in the plan that stand for the new rows of a table, with the table.
     as_of
         The moment of the run (ISO 8601, in UTC) if the query or a view that it reads asks for it.
+    parameters
+        Hash of what its flow of change data was told; None without such a flow.
     marks
         The rows of all flows before any is dropped; see `branches`. None if none is.
     """
@@ -59,6 +61,7 @@ class Node:
     definition: str
     streams: Mapping[str, str]
     as_of: str | None = None
+    parameters: str | None = None
     marks: DataFrame | None = None
 
     @property
@@ -272,6 +275,7 @@ class GraphBuilder:
     def _call(self, declaration: Declaration) -> Exception | None:
         from pyspark.pipelines.block_session_mutations import block_session_mutations
 
+        known = declaration.streams
         try:
             self._stand_in_streams(declaration)
             with refused_actions(), block_session_mutations(), keys_read() as asked:
@@ -283,7 +287,7 @@ class GraphBuilder:
         except RunError:
             raise
         except Exception as error:  # noqa: BLE001  (a flow function is the person's code)
-            return error
+            return error if known == declaration.streams else self._call(declaration)
         return None
 
     def _understand(self, declaration: Declaration, frame: Any) -> None:
@@ -324,6 +328,12 @@ class GraphBuilder:
             raise DefinitionError(
                 f"{declaration.place}: {declaration.name} streams from the temporary view "
                 f"{source!r}. Stream from a table."
+            )
+        known = self._declarations.get(source)
+        if known is not None and known.changes is not None:
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} streams from {source}, whose rows are "
+                "changed in place by change data. Read the table itself, in a materialized view."
             )
         return source
 
@@ -403,7 +413,9 @@ class GraphBuilder:
             self._asking.add(name)
         declaration = self._declarations[name]
         marks = self._marks[name]
-        policy = [part for part in (declaration.shape.policy, self._settings.deciding) if part]
+        parameters = self._parameters(name)
+        deciding = (declaration.shape.policy, self._settings.deciding, parameters)
+        policy = [part for part in deciding if part]
         definitions[name] = fingerprint(self._plans[name].digest, views, *policy)
         return Node(
             declaration,
@@ -413,8 +425,17 @@ class GraphBuilder:
             definitions[name],
             self._streams[name],
             self._settings.as_of if name in self._asking else None,
-            None if marks is None else declaration.shape.of_frame(marks, MARKS),
+            parameters,
+            None if marks is None else declaration.shape.of_frame(marks, (MARK,)),
         )
+
+    def _parameters(self, name: str) -> str | None:
+        declaration = self._declarations[name]
+        if declaration.changes is None:
+            return None
+        events = declaration.changes.events(self._engine.session)
+        plan = read_plan(events, str(declaration.place))
+        return fingerprint(plan.digest, declaration.changes.told(self._frames[name].columns))
 
     def _is_sink(self, name: str) -> bool:
         return name in self._declarations and self._declarations[name].kind == "sink"

@@ -18,6 +18,7 @@ from sololakehouse.provenance import TableVersion, fingerprint
 
 State = Literal["run", "up to date", "view", "not selected"]
 STREAMS = "streams"
+CDC = "cdc"
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,13 @@ def stream_offsets(table: Snapshot | None) -> dict[str, dict[str, Any]]:
     """Return how far a streaming table has read: for each stream, the source and its version."""
     record = table.record if table else None
     return dict(record.details.get(STREAMS, {})) if record else {}
+
+
+def change_parameters(table: Snapshot) -> str | None:
+    """Return what the flow of change data was told that made a table; None if none did."""
+    record = table.record
+    known: str | None = record.details.get(CDC, {}).get("parameters") if record else None
+    return known
 
 
 def unread_files(
@@ -184,6 +192,8 @@ def _decide(
 def _decide_stream(
     node: Node, newest: Snapshot, versions: Mapping[str, Snapshot]
 ) -> tuple[State, str]:
+    if change_parameters(newest) != node.parameters:
+        return "run", "its flow of change data is another one"
     news = _news(node, stream_offsets(newest), versions)
     return ("run", news) if news else ("up to date", f"v{newest.version}")
 

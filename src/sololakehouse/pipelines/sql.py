@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import DefinitionError, UsageError
+from sololakehouse.pipelines.auto_cdc import refuse_auto_cdc
 
 if TYPE_CHECKING:
     from sqlglot.tokens import Token
@@ -99,6 +100,7 @@ def definitions(text: str, where: str) -> Iterator[SqlStatement]:
         A statement cannot be parsed or defines something that is not supported.
     """
     for statement in _statements(tokens_of(text, where)):
+        refuse_auto_cdc([token.text.upper() for token in statement], f"{where}:{statement[0].line}")
         words = [token.text.upper() for token in statement[:2]]
         if words == ["CREATE", "FLOW"]:
             yield _flow(text, statement, where)
