@@ -66,6 +66,14 @@ class Engine:
             if not interrupted:
                 session.stop()
 
+    def activate(self) -> None:
+        """Make the session the active one in a thread of its own."""
+        self.session._set_default_and_active_session(self.session)
+
+    def interrupt(self) -> None:
+        """End the queries that other threads wait for; they fail, and no new one can begin."""
+        self.session.client._channel.close()
+
     def register(
         self, table: str, path: Path, storage: Literal["delta", "parquet"] = "delta"
     ) -> None:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sololakehouse.cli.recording import recorded
-from sololakehouse.cli.render import (
-    as_json,
-    byte_progress,
-    print_json,
-    print_line,
-    print_table,
-    progress,
-)
+from sololakehouse.cli.explanation import print_explanations
+from sololakehouse.cli.recording import recorded, steps_recorded
+from sololakehouse.cli.render import as_json, byte_progress, print_json, print_line, print_table
+from sololakehouse.cli.run_view import View, run_view, step_row
 
 if TYPE_CHECKING:
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.run_log import RunLog
+    from sololakehouse.pipelines.events import StepResult
     from sololakehouse.pipelines.ingest import IngestResult
-    from sololakehouse.pipelines.plan import Step
-    from sololakehouse.pipelines.run import StepResult
     from sololakehouse.pipelines.selection import Selection
-
-
-_SHOWN = ("run", "up to date")
 
 
 @click.command()
@@ -114,17 +106,21 @@ def _print_quarantined(result: IngestResult) -> None:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Show what a run would do, and check every query.")
+@click.option("--explain", is_flag=True, help="The same, with what each table reads and why.")
 @click.option("--refresh", "--select", multiple=True, help="Only this table, or pattern.")
 @click.option("--full-refresh", multiple=True, help="Only this table, anew from all rows.")
 @click.option("--full-refresh-all", is_flag=True, help="Every table, anew from all rows.")
 @click.option("--downstream", is_flag=True, help="Also what reads the named tables.")
-@as_json
+@click.option("--parallel", type=click.IntRange(min=1), help="How many steps run side by side.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print events, one JSON object per line.")
 def run(
     dry_run: bool,
+    explain: bool,
     refresh: tuple[str, ...],
     full_refresh: tuple[str, ...],
     full_refresh_all: bool,
     downstream: bool,
+    parallel: int | None,
     json_wanted: bool,
 ) -> None:
     """Compute the tables of the pipeline in spark-pipeline.yml.
@@ -133,10 +129,14 @@ def run(
     is up to date and left alone. A streaming table gets the rows that its sources have gained.
     Options that name tables may be given several times, and take patterns.
 
+    Independent tables are computed side by side. If one fails, only what depends on it is
+    skipped. After a failure or Ctrl-C, the next run goes on from there.
+
     \b
     Examples:
       slh run
       slh run --dry-run
+      slh run --explain --select silver.flights
       slh run --select 'features.*' --downstream
       slh run --full-refresh silver.events
     """
@@ -150,19 +150,17 @@ def run(
         downstream=downstream,
     )
     lake = Lakehouse.open()
-    if dry_run:
+    if explain:
+        _explain(lake, selection, json_wanted=json_wanted)
+    elif dry_run:
         rows = planned(lake, selection)
-        columns = ["table", "state", "reason", "reads"]
+        if json_wanted:
+            print_json(rows)
+        else:
+            print_table(rows, ["table", "state", "reason", "reads"])
     else:
         with recorded(lake, "run") as log:
-            results = run_pipeline(lake, log, selection, quiet=json_wanted)
-        shown = [result for result in results if result.step.state in _SHOWN]
-        rows = [_run_row(result) for result in shown]
-        columns = ["table", "state", "reason", "version", "rows", "violations", "seconds"]
-    if json_wanted:
-        print_json(rows)
-    else:
-        print_table(rows, columns)
+            run_pipeline(lake, log, selection, "json" if json_wanted else "steps", parallel)
 
 
 def _listed(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -174,64 +172,49 @@ def planned(lake: Lakehouse, selection: Selection) -> list[dict[str, Any]]:
     from sololakehouse.pipelines.run import prepare
 
     with prepare(lake, selection) as pipeline:
-        return [_step_row(step) for step in pipeline.steps]
+        return [step_row(step) for step in pipeline.steps]
+
+
+def _explain(lake: Lakehouse, selection: Selection, *, json_wanted: bool) -> None:
+    from sololakehouse.pipelines.explain import explain
+    from sololakehouse.pipelines.run import prepare
+
+    named = bool(selection.refresh or selection.full_refresh)
+    with prepare(lake, selection) as pipeline:
+        explained = explain(pipeline, lake, with_plans=named)
+    if json_wanted:
+        print_json([asdict(explanation) for explanation in explained])
+    else:
+        print_explanations(explained)
 
 
 def run_pipeline(
-    lake: Lakehouse, log: RunLog, selection: Selection, *, quiet: bool
+    lake: Lakehouse,
+    log: RunLog,
+    selection: Selection,
+    view: View,
+    parallel: int | None = None,
 ) -> list[StepResult]:
-    """Run the pipeline with a progress bar, and point out violated expectations."""
-    from sololakehouse.pipelines.run import execute, prepare
+    """Run the pipeline, show it, note it in the run's log, and tell it to OpenLineage if wanted.
 
+    Parameters
+    ----------
+    parallel
+        How many steps run side by side; None: what `lakehouse.yml` says.
+    """
+    from sololakehouse.lineage.openlineage import open_lineage
+    from sololakehouse.pipelines.run import execute, prepare
+    from sololakehouse.pipelines.schedule import Capacity
+
+    capacity = Capacity.of(parallel or lake.project.settings.parallel_steps)
     with (
         prepare(lake, selection) as pipeline,
-        progress(len(pipeline.steps), quiet=quiet) as begin,
+        open_lineage(lake, log.writer.run, pipeline.name, warn=_warn) as told,
+        run_view(view) as shown,
     ):
-
-        def started(step: Step) -> None:
-            begin(step.name)
-            if step.state in _SHOWN:
-                log.begin(step.name, step.name)
-
-        results = execute(
-            pipeline,
-            log.writer,
-            on_start=started,
-            on_result=lambda result: log.end(result.snapshot, result.step.reason),
-        )
-    if not quiet:
-        for result in results:
-            _print_violations(result)
-    return results
+        listeners = [steps_recorded(log), shown, told]
+        return execute(pipeline, log.writer, listeners, capacity)
 
 
-def _print_violations(result: StepResult) -> None:
-    for found in result.expectations:
-        if found.violations:
-            done = "dropped" if found.action == "drop" else "kept"
-            print_line(
-                f"[yellow]{result.step.name}[/]: {found.violations:,} of {found.rows:,} rows "
-                f"violate {found.name!r} and were {done}."
-            )
-
-
-def _step_row(step: Step) -> dict[str, Any]:
-    return {
-        "table": step.name,
-        "state": step.state,
-        "reason": step.reason,
-        "reads": ", ".join(step.tables),
-    }
-
-
-def _run_row(result: StepResult) -> dict[str, Any]:
-    snapshot = result.snapshot
-    return {
-        "table": result.step.name,
-        "state": "computed" if result.step.state == "run" else result.step.state,
-        "reason": result.step.reason,
-        "version": snapshot.version if snapshot else None,
-        "rows": snapshot.rows if snapshot else None,
-        "violations": sum(found.violations for found in result.expectations),
-        "seconds": round(result.seconds, 2),
-    }
+def _warn(text: str) -> None:
+    click.echo(f"Warning: {text}", err=True)
