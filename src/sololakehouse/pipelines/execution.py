@@ -27,6 +27,9 @@ from sololakehouse.pipelines.events import (
 from sololakehouse.pipelines.plan import Step
 from sololakehouse.pipelines.schedule import Capacity, Schedule, works
 
+# A signal that another thread happens to take does not end the wait of this one.
+_LISTENING_SECONDS = 0.1
+
 
 @dataclass(frozen=True)
 class PreparedPipeline:
@@ -97,7 +100,9 @@ class Execution:
                 return
 
     def _gather(self) -> None:
-        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        done: set[Future[StepResult]] = set()
+        while not done:
+            done, _ = wait(self._running, _LISTENING_SECONDS, FIRST_COMPLETED)
         for future in sorted(done, key=lambda future: self._running[future].name):
             del self._running[future]
             self._end(future.result())
