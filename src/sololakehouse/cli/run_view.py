@@ -197,7 +197,8 @@ def _print_end(event: RunEnded, *, summary: bool) -> None:
         shown = [result for result in event.results if _is_shown(result)]
         states = [result.state for result in shown]
         counted = ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
-        print_line(f"{len(shown)} tables: {counted}." if shown else "No tables.")
+        tables = "1 table" if len(shown) == 1 else f"{len(shown)} tables"
+        print_line(f"{tables}: {counted}.")
 
 
 def _print_violations(result: StepResult) -> None:

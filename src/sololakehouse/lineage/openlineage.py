@@ -307,7 +307,8 @@ class _Endpoint:
             try:
                 self._post(event)
             except (OSError, ValueError) as error:
-                self._problem = f"{self._url} does not take them: {one_line(error)}"
+                reason = getattr(error, "reason", error)
+                self._problem = f"{self._url} does not take them: {one_line(reason)}"
 
     def _post(self, event: Mapping[str, Any]) -> None:
         body = json.dumps(event).encode()

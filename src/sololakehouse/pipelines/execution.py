@@ -101,7 +101,7 @@ class Execution:
 
     def _gather(self) -> None:
         done: set[Future[StepResult]] = set()
-        while not done:
+        while self._running and not done:
             done, _ = wait(self._running, _LISTENING_SECONDS, FIRST_COMPLETED)
         for future in sorted(done, key=lambda future: self._running[future].name):
             del self._running[future]
