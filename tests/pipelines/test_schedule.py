@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sololakehouse.errors import ExpectationError, RunFailedError, StepError
-from sololakehouse.pipelines.events import RunEnded, StepEnded, StepStarted
+from sololakehouse.pipelines.events import RunEnded, RunStarted, StepEnded, StepStarted
 from sololakehouse.pipelines.plan import Step
 from sololakehouse.pipelines.run import execute, prepare
 from sololakehouse.pipelines.schedule import Capacity, Schedule, free_memory
@@ -166,26 +166,18 @@ def test_content_is_the_same_whatever_runs_side_by_side(sales, tmp_path_factory)
     assert made("eight", 8) == one
 
 
-def test_at_most_so_many_steps_are_at_work(sales):
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_at_most_so_many_steps_are_at_work(sales, at_once):
     sales.write("transformations/wide.py", WIDE)
-    most = {}
-    for at_once in (3, 1):
-        running, seen = set(), 0
-
-        def count(event):
-            nonlocal seen
-            if isinstance(event, StepStarted):
-                running.add(event.step.name)
-            elif isinstance(event, StepEnded):
-                running.discard(event.result.name)
-            seen = max(seen, len(running))
-
-        run_at_once(sales, at_once, [count])
-        most[at_once] = seen
-        for name in sales.lake.table_names():
-            if name != "bronze.sales":
-                shutil.rmtree(sales.lake.path(name))
-    assert most == {3: 3, 1: 1}
+    heard = []
+    run_at_once(sales, at_once, [heard.append])
+    at_work, most = 0, 0
+    for event in heard:
+        at_work += isinstance(event, StepStarted) - isinstance(event, StepEnded)
+        most = max(most, at_work)
+    assert (most, at_work) == (at_once, 0)
+    assert (type(heard[0]), type(heard[-1])) == (RunStarted, RunEnded)
+    assert [result.name for result in heard[-1].results] == [s.name for s in heard[0].steps]
 
 
 BROKEN = """\
