@@ -132,7 +132,7 @@ class _RunTree:
                 guide = "└─" if place == len(steps) else "├─"
                 name = step.name.rpartition(".")[2]
                 table.add_row(f"[dim]{guide}[/] {name}", *self._cells(step))
-        if self.ended is None:
+        if self._steps and self.ended is None:
             table.add_row(f"[dim]{self._counts()}[/]")
         return table
 
