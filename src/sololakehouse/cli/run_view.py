@@ -15,6 +15,7 @@ import click
 from sololakehouse.cli.render import console, print_line
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
     from sololakehouse.pipelines.events import Event, Listener, RunEnded, StepResult
@@ -119,21 +120,27 @@ class _RunTree:
         elif isinstance(event, RunEnded):
             self.ended = event
 
-    def _drawn(self) -> Table:
+    def _drawn(self) -> Group:
+        from rich.console import Group
+        from rich.text import Text
+
+        if not self._steps or self.ended is not None:
+            return Group(self._table())
+        return Group(self._table(), Text(self._counts(), style="dim"))
+
+    def _table(self) -> Table:
         from rich.table import Table
 
-        table = Table.grid(padding=(0, 2))
+        table = Table.grid(padding=(0, 2), expand=True)
         for justify in ("left", "left", "right", "right"):
             table.add_column(justify=justify, no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+        table.add_column(no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
         for schema, steps in _by_schema(self._visible()).items():
             table.add_row(f"[bold]{schema}[/]")
             for place, step in enumerate(steps, 1):
                 guide = "└─" if place == len(steps) else "├─"
                 name = step.name.rpartition(".")[2]
                 table.add_row(f"[dim]{guide}[/] {name}", *self._cells(step))
-        if self._steps and self.ended is None:
-            table.add_row(f"[dim]{self._counts()}[/]")
         return table
 
     def _visible(self) -> list[Step]:
