@@ -186,17 +186,43 @@ class ScoringJob(Settings):
     keys: tuple[str, ...] = ()
 
 
+class OpenLineageSettings(Settings):
+    """Where a run's OpenLineage events go: to a `file`, one per line, or to an HTTP `url`.
+
+    Attributes
+    ----------
+    endpoint
+        What is added to `url`, as OpenLineage's own clients do.
+    namespace
+        The namespace of the jobs; None: the project's name.
+    """
+
+    file: str | None = None
+    url: str | None = Field(default=None, pattern=r"^https?://.")
+    endpoint: str = "api/v1/lineage"
+    namespace: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> OpenLineageSettings:
+        if (self.file is None) == (self.url is None):
+            raise ValueError("openlineage needs either a 'file' or a 'url'")
+        return self
+
+
 class ProjectSettings(Settings):
     """The content of `lakehouse.yml`.
 
     `retention` is how long a version of a table can be read after it was replaced: `forever`, or
-    days as in `365d`.
+    days as in `365d`. `parallel_steps` is how many steps of a pipeline run side by side; None: as
+    many as cores and free memory allow.
     """
 
     name: str = Field(min_length=1)
     warehouse: str = "warehouse"
     retention: str = Field(default="forever", pattern=r"^(forever|[1-9]\d*d)$")
     engine: Literal["embedded"] = "embedded"
+    parallel_steps: int | None = Field(default=None, ge=1)
+    openlineage: OpenLineageSettings | None = None
     provider: str | None = None
     sources: dict[str, Source] = {}
     experiments: tuple[str, ...] = ()

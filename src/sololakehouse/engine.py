@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,10 +53,8 @@ class Engine:
         host, port = server.listening_address
         session: Any = SparkSession.builder.remote(f"sc://{host}:{port}").create()
         session.conf.set("spark.sql.session.timeZone", "UTC")
-        # Ctrl-C ends the embedded server at once. With its usual patience the client would then ask
-        # it for ten minutes to interrupt the query, to release the session and to clean up.
         session.client.set_retry_policies([])
-        session.client.interrupt_operation = _granted
+        _keep_ctrl_c()
         interrupted = False
         try:
             yield cls(session)
@@ -65,6 +65,16 @@ class Engine:
         finally:
             if not interrupted:
                 session.stop()
+
+    def activate(self) -> None:
+        """Make the session the active one in a thread of its own."""
+        self.session._set_default_and_active_session(self.session)
+
+    def interrupt(self) -> None:
+        """End the queries that other threads wait for; they fail, and no new one can begin."""
+        with suppress(Exception):
+            self.session.interruptAll()
+        self.session.client._channel.close()
 
     def register(
         self, table: str, path: Path, storage: Literal["delta", "parquet"] = "delta"
@@ -140,8 +150,14 @@ class Engine:
             self._databases.add(database)
 
 
-def _granted(operation: str) -> list[str]:
-    return [operation]
+def _keep_ctrl_c() -> None:
+    """Let Ctrl-C reach Python alone.
+
+    The embedded server catches the signal as well: it would refuse to cancel the queries that are
+    at work, and would go on with them, also with writing their files.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
 
 
 def quoted(table: str) -> str:

@@ -14,6 +14,7 @@ SoloLakehouseError
     ├── StepError              a pipeline step that the engine could not execute
     ├── ExpectationError       rows that violate an `expect_or_fail`
     ├── FeatureTableError      a feature table whose keys are not unique or not set
+    ├── RunFailedError         several steps of one run failed, each with an error of its own
     └── TrainingError          labels or a split that nothing can be learned from
 
 The command line catches `SoloLakehouseError` once, prints its message and ends with its exit code.
@@ -141,6 +142,34 @@ class ExpectationError(RunError):
 
 class FeatureTableError(RunError):
     """A feature table whose keys and timestamp are not unique or not set."""
+
+
+class RunFailedError(RunError):
+    """Several steps of one run failed; their tables are as they were."""
+
+    @classmethod
+    def of(cls, failures: Mapping[str, SoloLakehouseError]) -> RunFailedError:
+        """Say each failed step, named with its place, and its error.
+
+        Examples
+        --------
+        >>> found = {"gold.a (a.sql:1)": StepError("gold.a (a.sql:1): one"),
+        ...          "gold.b (b.sql:1)": ExpectationError("gold.b: two")}
+        >>> print(RunFailedError.of(found))
+        2 steps failed.
+          gold.a (a.sql:1): one
+          gold.b (b.sql:1): two
+        """
+        lines = [f"{len(failures)} steps failed."]
+        lines += [_named(step, str(error)) for step, error in failures.items()]
+        return cls("\n".join(lines).replace("\n", "\n  "))
+
+
+def _named(step: str, said: str) -> str:
+    name = step.split(" ")[0]
+    for opening in (f"{step}: ", f"{name}: "):
+        said = said.removeprefix(opening)
+    return f"{step}: {said}"
 
 
 class TrainingError(RunError):

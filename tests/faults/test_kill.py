@@ -159,10 +159,8 @@ def test_stopped_with_ctrl_c_it_takes_its_files_back(shop, slh, moment):
         _, said = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert (process.returncode, said.strip()) == (
-        130,
-        "Stopped. Every table is as its last commit left it.",
-    )
+    assert process.returncode == 130
+    assert said.strip().startswith("Stopped. Every table is as its last commit left it.")
     check_every_table(shop.lake)
     assert orphans(shop.lake) == set()
     assert list((shop.warehouse / "_staging").iterdir()) == []

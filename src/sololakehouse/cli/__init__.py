@@ -70,7 +70,7 @@ def _exit_code() -> int:
         code = slh.main(standalone_mode=False)
     except SoloLakehouseError as error:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(str(error), err=True)
+        click.echo("\n".join([str(error), *_notes(error)]), err=True)
         return error.exit_code
     except BrokenPipeError:
         sys.stdout = None
@@ -78,8 +78,9 @@ def _exit_code() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped. Every table is as its last commit left it.", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        stopped = "Stopped. Every table is as its last commit left it."
+        click.echo("\n".join([stopped, *_notes(error.__cause__ or error)]), err=True)
         return _INTERRUPTED
     except Exception as error:
         said = _said_of_the_machine(error)
@@ -88,6 +89,10 @@ def _exit_code() -> int:
         click.echo(f"Error: {said}", err=True)
         return SoloLakehouseError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
 
 
 def _said_of_the_machine(error: Exception) -> str | None:

@@ -22,6 +22,7 @@ from sololakehouse.cli.models import (
 from sololakehouse.cli.pipelines import ingest_sources, run_pipeline
 from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import print_line, print_table
+from sololakehouse.cli.run_view import View
 from sololakehouse.config import ProjectSettings
 from sololakehouse.errors import ConfigError, RunError
 from sololakehouse.lake import Lakehouse, system
@@ -81,7 +82,8 @@ class _Demo:
 
     def run(self) -> tuple[None, str, bool]:
         """Run the pipeline."""
-        results = run_pipeline(self._lake, self._log, EVERYTHING, quiet=self._quiet)
+        view: View = "nothing" if self._quiet else "violations"
+        results = run_pipeline(self._lake, self._log, EVERYTHING, view)
         tables = [result for result in results if result.step.state != "view"]
         computed = sum(result.step.state == "run" for result in tables)
         if not computed:

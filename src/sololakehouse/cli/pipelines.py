@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sololakehouse.cli.recording import recorded
-from sololakehouse.cli.render import (
-    as_json,
-    byte_progress,
-    print_json,
-    print_line,
-    print_table,
-    progress,
-)
+from sololakehouse.cli.explanation import print_explanations
+from sololakehouse.cli.recording import recorded, steps_recorded
+from sololakehouse.cli.render import as_json, byte_progress, print_json, print_line, print_table
+from sololakehouse.cli.run_view import View, run_view, step_row
 
 if TYPE_CHECKING:
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.run_log import RunLog
+    from sololakehouse.pipelines.events import StepResult
     from sololakehouse.pipelines.ingest import IngestResult
-    from sololakehouse.pipelines.plan import Step
-    from sololakehouse.pipelines.run import StepResult
     from sololakehouse.pipelines.selection import Selection
-
-
-_SHOWN = ("run", "up to date")
 
 
 @click.command()
@@ -115,21 +107,25 @@ def _print_quarantined(result: IngestResult) -> None:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Show what a run would do, and check every query.")
+@click.option("--explain", is_flag=True, help="The same, with what each table reads and why.")
 @click.option("--refresh", "--select", multiple=True, help="Only this table, or pattern.")
 @click.option("--full-refresh", multiple=True, help="Only this table, anew from all rows.")
 @click.option("--full-refresh-all", is_flag=True, help="Every table, anew from all rows.")
 @click.option("--downstream", is_flag=True, help="Also what reads the named tables.")
 @click.option("--as-of", metavar="MOMENT", help="The moment that sources get; default: now.")
 @click.option("--spec", type=click.Path(exists=True, dir_okay=False), help="Another spec file.")
-@as_json
+@click.option("--parallel", type=click.IntRange(min=1), help="How many steps run side by side.")
+@click.option("--json", "json_wanted", is_flag=True, help="Print events, one JSON object per line.")
 def run(
     dry_run: bool,
+    explain: bool,
     refresh: tuple[str, ...],
     full_refresh: tuple[str, ...],
     full_refresh_all: bool,
     downstream: bool,
     as_of: str | None,
     spec: str | None,
+    parallel: int | None,
     json_wanted: bool,
 ) -> None:
     """Compute the tables of the pipeline in spark-pipeline.yml.
@@ -138,10 +134,14 @@ def run(
     is up to date and left alone. A streaming table gets the rows that its sources have gained.
     Options that name tables may be given several times, and take patterns.
 
+    Independent tables are computed side by side. If one fails, only what depends on it is
+    skipped. After a failure or Ctrl-C, the next run goes on from there.
+
     \b
     Examples:
       slh run
       slh run --dry-run
+      slh run --explain --select silver.flights
       slh run --select 'features.*' --downstream
       slh run --full-refresh silver.events
       slh run --as-of 2013-12-31T00:00:00Z
@@ -161,19 +161,18 @@ def run(
         "as_of": parse_moment(as_of) if as_of else None,
         "spec": Path(spec) if spec else None,
     }
-    if dry_run:
+    if explain:
+        _explain(lake, selection, json_wanted=json_wanted, **given)
+    elif dry_run:
         rows = planned(lake, selection, **given)
-        columns = ["table", "state", "reason", "reads"]
+        if json_wanted:
+            print_json(rows)
+        else:
+            print_table(rows, ["table", "state", "reason", "reads"])
     else:
         with recorded(lake, "run") as log:
-            results = run_pipeline(lake, log, selection, quiet=json_wanted, **given)
-        shown = [result for result in results if result.step.state in _SHOWN]
-        rows = [_run_row(result) for result in shown]
-        columns = ["table", "state", "reason", "version", "rows", "violations", "seconds"]
-    if json_wanted:
-        print_json(rows)
-    else:
-        print_table(rows, columns)
+            view: View = "json" if json_wanted else "steps"
+            run_pipeline(lake, log, selection, view, parallel, **given)
 
 
 def _listed(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -185,63 +184,52 @@ def planned(lake: Lakehouse, selection: Selection, **given: Any) -> list[dict[st
     from sololakehouse.pipelines.run import prepare
 
     with prepare(lake, selection, **given) as pipeline:
-        return [_step_row(step) for step in pipeline.steps]
+        return [step_row(step) for step in pipeline.steps]
+
+
+def _explain(lake: Lakehouse, selection: Selection, *, json_wanted: bool, **given: Any) -> None:
+    from sololakehouse.pipelines.explain import explain
+    from sololakehouse.pipelines.run import prepare
+
+    named = bool(selection.refresh or selection.full_refresh)
+    with prepare(lake, selection, **given) as pipeline:
+        explained = explain(pipeline, lake, with_plans=named)
+    if json_wanted:
+        print_json([asdict(explanation) for explanation in explained])
+    else:
+        print_explanations(explained)
 
 
 def run_pipeline(
-    lake: Lakehouse, log: RunLog, selection: Selection, *, quiet: bool, **given: Any
+    lake: Lakehouse,
+    log: RunLog,
+    selection: Selection,
+    view: View,
+    parallel: int | None = None,
+    **given: Any,
 ) -> list[StepResult]:
-    """Run the pipeline with a progress bar, and point out violated expectations.
+    """Run the pipeline, show it, note it in the run's log, and tell it to OpenLineage if wanted.
 
-    `given` is for `prepare`.
+    Parameters
+    ----------
+    parallel
+        How many steps run side by side; None: what `lakehouse.yml` says.
+    given
+        For `prepare`.
     """
+    from sololakehouse.lineage.openlineage import open_lineage
     from sololakehouse.pipelines.run import execute, prepare
+    from sololakehouse.pipelines.schedule import Capacity
 
+    capacity = Capacity.of(parallel or lake.project.settings.parallel_steps)
     with (
         prepare(lake, selection, **given) as pipeline,
-        progress(len(pipeline.steps), quiet=quiet) as begin,
+        open_lineage(lake, log.writer.run, pipeline.name, warn=_warn) as told,
+        run_view(view) as shown,
     ):
-
-        def started(step: Step) -> None:
-            begin(step.name)
-            if step.state in _SHOWN:
-                log.begin(step.name, step.name)
-
-        results = execute(
-            pipeline,
-            log.writer,
-            on_start=started,
-            on_result=lambda result: log.end(result.snapshot, result.step.reason),
-        )
-    if not quiet:
-        for result in results:
-            _print_violations(result)
-    return results
+        listeners = [steps_recorded(log), shown, told]
+        return execute(pipeline, log.writer, listeners, capacity)
 
 
-def _print_violations(result: StepResult) -> None:
-    for found in result.expectations:
-        if not found.passed:
-            print_line(f"[yellow]{result.step.name}[/]: {found.violated_text}")
-
-
-def _step_row(step: Step) -> dict[str, Any]:
-    return {
-        "table": step.name,
-        "state": step.state,
-        "reason": step.reason,
-        "reads": ", ".join(step.tables),
-    }
-
-
-def _run_row(result: StepResult) -> dict[str, Any]:
-    snapshot = result.snapshot
-    return {
-        "table": result.step.name,
-        "state": "computed" if result.step.state == "run" else result.step.state,
-        "reason": result.step.reason,
-        "version": snapshot.version if snapshot else None,
-        "rows": snapshot.rows if snapshot else None,
-        "violations": sum(found.violations for found in result.expectations),
-        "seconds": round(result.seconds, 2),
-    }
+def _warn(text: str) -> None:
+    click.echo(f"Warning: {text}", err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,16 @@ import click
 
 if TYPE_CHECKING:
     from sololakehouse.lake import Lakehouse
-    from sololakehouse.lake.run_log import RunLog
+    from sololakehouse.lake.run_log import RunLog, State
+    from sololakehouse.pipelines.events import Event, Listener, StepState
+
+_STATES: Mapping[StepState, State] = {
+    "computed": "COMPLETED",
+    "up to date": "UP_TO_DATE",
+    "failed": "FAILED",
+    "stopped": "FAILED",
+    "skipped": "SKIPPED",
+}
 
 
 @contextmanager
@@ -39,6 +48,21 @@ def recorded(lake: Lakehouse, command: str, *arguments: str) -> Iterator[RunLog]
                 log.write(error)
             raise
         _complete(log)
+
+
+def steps_recorded(log: RunLog) -> Listener:
+    """Return a listener that notes in a run's log what became of each table of the pipeline."""
+    from sololakehouse.pipelines.events import StepEnded
+
+    def listen(event: Event) -> None:
+        if not isinstance(event, StepEnded):
+            return
+        result = event.result
+        state = _STATES.get(result.state)
+        if state is not None and (state == "FAILED" or not result.step.node.is_view):
+            log.record(result.name, state, result.seconds, result.snapshot, result.reason)
+
+    return listen
 
 
 def _complete(log: RunLog) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import BusyError, UsageError
@@ -19,6 +19,7 @@ RUNS = "system.runs"
 STEPS = "system.steps"
 OPERATION = "RUN LOG"
 _NOTHING_RAN = (UsageError, BusyError)
+State = Literal["COMPLETED", "UP_TO_DATE", "FAILED", "SKIPPED"]
 _LEFT_OUT = ("run_id", "started_at", "ended_at", "seconds")
 
 
@@ -29,7 +30,7 @@ class StepRow:
     run_id: str
     step: str
     table_name: str | None
-    state: Literal["COMPLETED", "UP_TO_DATE", "FAILED"]
+    state: State
     version: int | None
     rows: int | None
     rows_written: int | None
@@ -61,6 +62,21 @@ class RunLog:
         self._steps: list[StepRow] = []
         self._open: _OpenStep | None = None
 
+    def record(
+        self,
+        step: str,
+        state: State,
+        seconds: float,
+        snapshot: Snapshot | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Note a step of `seconds` that has just ended, and whose table has its name.
+
+        Steps that run side by side are noted in this way, in the order in which they end.
+        """
+        now = datetime.now(UTC)
+        self._add(step, step, state, snapshot, reason, now - timedelta(seconds=seconds), seconds)
+
     def begin(self, step: str, table: str | None = None) -> None:
         """Begin a step; `table` is what it makes."""
         commits = len(self.writer.committed)
@@ -91,28 +107,37 @@ class RunLog:
         self._append(RUNS, [self._run_row(error, len(commits))], _run_schema())
 
     def _note(
+        self, step: _OpenStep, state: State, snapshot: Snapshot | None, reason: str | None
+    ) -> None:
+        seconds = time.perf_counter() - step.began
+        self._add(step.name, step.table, state, snapshot, reason, step.started_at, seconds)
+        self._open = None
+
+    def _add(
         self,
-        step: _OpenStep,
-        state: Literal["COMPLETED", "UP_TO_DATE", "FAILED"],
+        step: str,
+        table: str | None,
+        state: State,
         snapshot: Snapshot | None,
         reason: str | None,
+        started_at: datetime,
+        seconds: float,
     ) -> None:
         record = snapshot.record if snapshot and state == "COMPLETED" else None
         self._steps.append(
             StepRow(
                 run_id=self.writer.run.run_id,
-                step=step.name,
-                table_name=step.table,
+                step=step,
+                table_name=table,
                 state=state,
                 version=snapshot.version if snapshot else None,
                 rows=snapshot.rows if snapshot else None,
                 rows_written=record.rows_written if record else None,
-                started_at=step.started_at,
-                seconds=round(time.perf_counter() - step.began, 3),
+                started_at=started_at,
+                seconds=round(seconds, 3),
                 reason=reason,
             )
         )
-        self._open = None
 
     def _run_row(self, error: BaseException | None, commits: int) -> dict[str, Any]:
         run = self.writer.run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import RLock
 from typing import Any, NoReturn
 
 from sololakehouse.pipelines import sql
@@ -14,6 +15,10 @@ ACTIONS = (
     *("take", "toArrow", "toLocalIterator", "toPandas"),
 )
 WRITERS = ("write", "writeStream", "writeTo")
+
+
+# Steps that run side by side call flow functions, which replace the same attributes.
+_REPLACING = RLock()
 
 
 class ActionRefusedError(Exception):
@@ -48,13 +53,14 @@ def refused_actions() -> Iterator[None]:
 
 @contextmanager
 def replaced(owner: type, name: str, value: Any) -> Iterator[None]:
-    """Give an attribute of a class another value for a while."""
-    before = owner.__dict__[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
+    """Give an attribute of a class another value for a while; one thread at a time."""
+    with _REPLACING:
+        before = owner.__dict__[name]
+        setattr(owner, name, value)
+        try:
+            yield
+        finally:
+            setattr(owner, name, before)
 
 
 def _refusing(call: str) -> Callable[..., NoReturn]:

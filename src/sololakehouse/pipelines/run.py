@@ -1,45 +1,24 @@
-"""Running a pipeline: plan it, then compute and commit one table after the other."""
+"""Running a pipeline: plan it, then compute and commit its tables."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
-from sololakehouse.errors import RunError, SoloLakehouseError, StepError
-from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
-from sololakehouse.pipelines.checks import check_again
-from sololakehouse.pipelines.compute import append, materialize
-from sololakehouse.pipelines.declarations import SourceContext, collect, first_line
-from sololakehouse.pipelines.delivery import deliver
+from sololakehouse.errors import RunError
+from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.pipelines.declarations import SourceContext, collect
+from sololakehouse.pipelines.events import Listener, StepResult
+from sololakehouse.pipelines.execution import Execution, PreparedPipeline
 from sololakehouse.pipelines.graph import GraphBuilder
-from sololakehouse.pipelines.plan import Step, plan_steps
+from sololakehouse.pipelines.plan import plan_steps
+from sololakehouse.pipelines.schedule import Capacity
 from sololakehouse.pipelines.selection import EVERYTHING, Selection
 from sololakehouse.pipelines.settings import PipelineSettings
 from sololakehouse.pipelines.spec import find_spec, source_files
-from sololakehouse.provenance import ExpectationResult
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What became of a step; `seconds` is wall-clock time."""
-
-    step: Step
-    snapshot: Snapshot | None
-    seconds: float
-    expectations: tuple[ExpectationResult, ...] = ()
-
-
-@dataclass(frozen=True)
-class PreparedPipeline:
-    """A planned pipeline with the engine session that its DataFrames belong to."""
-
-    engine: Engine
-    steps: tuple[Step, ...]
 
 
 @contextmanager
@@ -86,7 +65,7 @@ def prepare(
         graph = builder.build()
         steps = plan_steps(graph, lake, selection)
         builder.analyse(step.name for step in steps if step.state in ("run", "view"))
-        yield PreparedPipeline(engine, tuple(steps))
+        yield PreparedPipeline(engine, tuple(steps), pipeline.name)
 
 
 def _pinned(lake: Lakehouse, engine: Engine) -> dict[str, RunError | None]:
@@ -106,10 +85,25 @@ def _pinned(lake: Lakehouse, engine: Engine) -> dict[str, RunError | None]:
 def execute(
     pipeline: PreparedPipeline,
     writer: LakeWriter,
-    on_start: Callable[[Step], None] | None = None,
-    on_result: Callable[[StepResult], None] | None = None,
+    listeners: Sequence[Listener] = (),
+    capacity: Capacity | None = None,
 ) -> list[StepResult]:
-    """Execute the planned steps in their order; each commits its table or leaves it as it was.
+    """Execute the planned steps, each of which commits its table or leaves it as it was.
+
+    A step begins when all that it reads is there; independent steps run side by side. If one
+    fails, what depends on it is skipped and everything else goes on.
+
+    Parameters
+    ----------
+    listeners
+        Are told every event, in the calling thread.
+    capacity
+        How many steps run at once; None: as many as cores and free memory allow.
+
+    Returns
+    -------
+    list
+        One result per step, in the order of the plan.
 
     Raises
     ------
@@ -119,49 +113,10 @@ def execute(
         Rows violate an `expect_or_fail`.
     FeatureTableError
         The keys of a feature table are not unique or not set.
+    RunFailedError
+        Several steps failed. This error, or that of the only one, has a note that tells what
+        became of the others.
+    KeyboardInterrupt
+        The person stopped the run, once no step is at work any more; a note tells what is done.
     """
-    results = []
-    for step in pipeline.steps:
-        if on_start:
-            on_start(step)
-        began = time.perf_counter()
-        snapshot, expectations = _executed(step, pipeline.engine, writer)
-        result = StepResult(step, snapshot, time.perf_counter() - began, tuple(expectations))
-        if on_result:
-            on_result(result)
-        results.append(result)
-    return results
-
-
-def _executed(
-    step: Step, engine: Engine, writer: LakeWriter
-) -> tuple[Snapshot | None, Sequence[ExpectationResult]]:
-    sink = step.node.declaration.sink
-    if step.state == "not selected":
-        return None if sink else writer.lake.newest(step.name), ()
-    if step.state == "up to date":
-        newest = None if sink else writer.lake.read(step.name)
-        return newest, check_again(step, newest, writer.run.started_at) if newest else ()
-    with _step_errors(step):
-        if sink:
-            return None, deliver(step, sink, engine, writer)
-        if step.state == "view":
-            engine.view(step.name, step.node.frame)
-            return None, ()
-        make = append if step.node.is_stream else materialize
-        snapshot, expectations = make(step, engine, writer)
-        engine.pin(step.name, snapshot.path, snapshot.version)
-        return snapshot, expectations
-
-
-@contextmanager
-def _step_errors(step: Step) -> Iterator[None]:
-    try:
-        yield
-    except SoloLakehouseError:
-        raise
-    except Exception as error:
-        raise StepError(
-            f"{step.name} ({step.node.declaration.place}): {first_line(error)}. The table is as "
-            "it was; tables before it in this run are committed."
-        ) from error
+    return Execution(pipeline, writer, listeners, capacity or Capacity.of(None)).run()

@@ -1,0 +1,317 @@
+"""A pipeline's run as OpenLineage events, to a file or to an HTTP endpoint.
+
+The events keep to the OpenLineage specification 2-0-2 (https://openlineage.io/spec/2-0-2/
+OpenLineage.json). A place that cannot be reached never fails a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Protocol
+
+from sololakehouse import __version__
+from sololakehouse.config import OpenLineageSettings
+from sololakehouse.errors import ConfigError
+from sololakehouse.lake import Lakehouse, Snapshot
+from sololakehouse.lake.failures import one_line
+from sololakehouse.pipelines.events import (
+    Event,
+    Listener,
+    RunEnded,
+    RunStarted,
+    StepEnded,
+    StepResult,
+    StepStarted,
+    unheard,
+)
+from sololakehouse.pipelines.plan import Step
+from sololakehouse.provenance import ExpectationResult, Run, TableVersion
+
+SPEC = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
+SECONDS_PER_EVENT = 5
+_SECONDS_AT_THE_END = 10
+_PRODUCER = f"urn:sololakehouse:{__version__}"
+_FACETS = {
+    "dataQualityAssertions": "1-1-0/DataQualityAssertionsDatasetFacet",
+    "documentation": "1-1-0/DocumentationJobFacet",
+    "errorMessage": "1-0-1/ErrorMessageRunFacet",
+    "jobType": "2-0-3/JobTypeJobFacet",
+    "outputStatistics": "1-0-2/OutputStatisticsOutputDatasetFacet",
+    "parent": "1-1-0/ParentRunFacet",
+    "processing_engine": "1-1-1/ProcessingEngineRunFacet",
+    "schema": "1-2-0/SchemaDatasetFacet",
+    "symlinks": "1-0-1/SymlinksDatasetFacet",
+    "version": "1-0-1/DatasetVersionDatasetFacet",
+}
+_OF_RUN = {"completed": "COMPLETE", "failed": "FAIL", "stopped": "ABORT"}
+_OF_STEP = {"computed": "COMPLETE", "failed": "FAIL", "stopped": "ABORT"}
+
+
+class Destination(Protocol):
+    """Takes events, and says when it is closed why some were not taken; None if all were."""
+
+    def send(self, event: Mapping[str, Any]) -> None:
+        """Take one event."""
+
+    def close(self) -> str | None:
+        """Finish; a bounded time is waited for what is on its way."""
+
+
+@contextmanager
+def open_lineage(
+    lake: Lakehouse, run: Run, pipeline: str, warn: Callable[[str], None]
+) -> Iterator[Listener]:
+    """Give a listener that sends a run to where `lakehouse.yml` or the environment says, if any.
+
+    `OPENLINEAGE_URL`, `OPENLINEAGE_ENDPOINT`, `OPENLINEAGE_API_KEY`, `OPENLINEAGE_NAMESPACE` and
+    `OPENLINEAGE_DISABLED` mean what they mean to OpenLineage's own clients, and win over the file.
+
+    Parameters
+    ----------
+    warn
+        Takes one text if events could not be sent.
+    """
+    settings = effective_settings(lake.project.settings.openlineage, os.environ)
+    if settings is None:
+        yield unheard
+        return
+    namespace = settings.namespace or lake.project.settings.name
+    destination = _destination(settings, lake.project.folder)
+    try:
+        yield _RunTold(lake, run, pipeline, namespace, destination)
+    finally:
+        problem = destination.close()
+        if problem is not None:
+            warn(f"OpenLineage events of this run are missing: {problem}. The run is not affected.")
+
+
+def effective_settings(
+    declared: OpenLineageSettings | None, environment: Mapping[str, str]
+) -> OpenLineageSettings | None:
+    """Return the settings with what the environment says; None if no events are wanted.
+
+    Examples
+    --------
+    >>> effective_settings(None, {"OPENLINEAGE_URL": "http://localhost:5000"}).url
+    'http://localhost:5000'
+    """
+    if environment.get("OPENLINEAGE_DISABLED", "").lower() in ("true", "1"):
+        return None
+    said: dict[str, Any] = declared.model_dump(exclude_none=True) if declared else {}
+    if url := environment.get("OPENLINEAGE_URL"):
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"OPENLINEAGE_URL is {url!r}, and must begin with http:// or https://."
+            )
+        said = {**said, "url": url, "file": None}
+    if not said:
+        return None
+    for key in ("endpoint", "namespace"):
+        if value := environment.get(f"OPENLINEAGE_{key.upper()}"):
+            said[key] = value
+    return OpenLineageSettings(**said)
+
+
+class _RunTold:
+    """A listener that tells a pipeline and each computed table as runs of OpenLineage jobs."""
+
+    def __init__(
+        self, lake: Lakehouse, run: Run, pipeline: str, namespace: str, destination: Destination
+    ) -> None:
+        self._lake = lake
+        self._run = run
+        self._pipeline = pipeline
+        self._namespace = namespace
+        self._destination = destination
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._tell("START", event.at, None)
+        elif isinstance(event, RunEnded):
+            self._tell(_OF_RUN[event.state], event.at, None)
+        elif isinstance(event, StepStarted) and not event.step.node.is_view:
+            self._tell("START", event.at, event.step, **self._named(event.step))
+        elif isinstance(event, StepEnded) and not event.result.step.node.is_view:
+            self._tell_end(event.at, event.result)
+
+    def _tell_end(self, at: datetime, result: StepResult) -> None:
+        kind = _OF_STEP.get(result.state)
+        snapshot = result.snapshot
+        if kind is None:
+            return
+        if snapshot is None or snapshot.record is None:
+            said = str(result.error) if result.error else result.reason
+            error = _facets(errorMessage={"message": said, "programmingLanguage": "PYTHON"})
+            named = self._named(result.step)
+            self._tell(kind, at, result.step, error if result.error else {}, **named)
+            return
+        inputs = [self._input(source) for source in snapshot.record.inputs]
+        self._tell(kind, at, result.step, inputs=inputs, outputs=[self._output(snapshot)])
+
+    def _tell(
+        self,
+        kind: str,
+        at: datetime,
+        step: Step | None,
+        run_facets: Mapping[str, Any] | None = None,
+        **datasets: Any,
+    ) -> None:
+        root = uuid.uuid5(uuid.NAMESPACE_OID, f"sololakehouse:{self._run.run_id}")
+        run_id, job, facets, kind_of_job = root, self._pipeline, {}, "PIPELINE"
+        about = {"name": f"sololakehouse {self._run.engine}", "version": __version__}
+        run_facets = {**_facets(processing_engine=about), **(run_facets or {})}
+        if step is not None:
+            run_id, job, kind_of_job = uuid.uuid5(root, step.name), f"{job}.{step.name}", "TABLE"
+            parent = {"namespace": self._namespace, "name": self._pipeline}
+            run_facets |= _facets(parent={"run": {"runId": str(root)}, "job": parent})
+            comment = step.node.declaration.comment
+            facets = _facets(documentation={"description": comment}) if comment else {}
+        described = {
+            "processingType": "BATCH",
+            "integration": "SOLOLAKEHOUSE",
+            "jobType": kind_of_job,
+        }
+        facets |= _facets(jobType=described)
+        self._destination.send(
+            {
+                "eventType": kind,
+                "eventTime": at.isoformat(),
+                "run": {"runId": str(run_id), "facets": run_facets},
+                "job": {"namespace": self._namespace, "name": job, "facets": facets},
+                "inputs": [],
+                "outputs": [],
+                **datasets,
+                "producer": _PRODUCER,
+                "schemaURL": SPEC,
+            }
+        )
+
+    def _named(self, step: Step) -> dict[str, Any]:
+        inputs = [self._dataset(table, {}) for table in step.tables]
+        return {"inputs": inputs, "outputs": [self._dataset(step.name, {})]}
+
+    def _dataset(self, table: str, facets: Mapping[str, Any]) -> dict[str, Any]:
+        known_as = {"namespace": self._namespace, "name": table, "type": "TABLE"}
+        symlinks = _facets(symlinks={"identifiers": [known_as]})
+        place = str(self._lake.path(table))
+        return {"namespace": "file", "name": place, "facets": {**symlinks, **facets}}
+
+    def _input(self, source: TableVersion) -> dict[str, Any]:
+        snapshot = self._lake.read(source.table, version=source.version)
+        return {**self._dataset(source.table, _content(snapshot)), "inputFacets": {}}
+
+    def _output(self, snapshot: Snapshot) -> dict[str, Any]:
+        record = snapshot.record
+        facets = _content(snapshot)
+        if record is not None and record.expectations:
+            checks = [_assertion(found) for found in record.expectations]
+            facets |= _facets(dataQualityAssertions={"assertions": checks})
+        written = {"rowCount": record.rows_written if record else 0}
+        statistics = _facets(outputStatistics=written)
+        return {**self._dataset(snapshot.name, facets), "outputFacets": statistics}
+
+
+def _content(snapshot: Snapshot) -> dict[str, Any]:
+    fields = [{"name": column.name, "type": column.type} for column in snapshot.fields]
+    version = {"datasetVersion": str(snapshot.version)}
+    return _facets(schema={"fields": fields}, version=version)
+
+
+def _assertion(found: ExpectationResult) -> dict[str, Any]:
+    return {
+        "assertion": "custom_sql",
+        "name": found.name,
+        "success": found.violations == 0,
+        "severity": "error" if found.action == "fail" else "warn",
+        "content": found.condition,
+        "contentType": "sql",
+        "expected": "0",
+        "actual": str(found.violations),
+    }
+
+
+def _facets(**facets: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {
+            "_producer": _PRODUCER,
+            "_schemaURL": f"https://openlineage.io/spec/facets/{_FACETS[name]}.json"
+            f"#/$defs/{_FACETS[name].split('/')[1]}",
+            **content,
+        }
+        for name, content in facets.items()
+    }
+
+
+def _destination(settings: OpenLineageSettings, folder: Path) -> Destination:
+    if settings.file is not None:
+        return _File(folder / settings.file)
+    url = f"{str(settings.url).rstrip('/')}/{settings.endpoint.lstrip('/')}"
+    return _Endpoint(url, os.environ.get("OPENLINEAGE_API_KEY"))
+
+
+class _File:
+    """Appends one JSON object per line."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._problem: str | None = None
+
+    def send(self, event: Mapping[str, Any]) -> None:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(event) + "\n")
+        except OSError as error:
+            self._problem = f"{self._file} cannot be written: {error.strerror}"
+
+    def close(self) -> str | None:
+        return self._problem
+
+
+class _Endpoint:
+    """Posts events in a thread of its own; after the first that is not taken it sends no more."""
+
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self._url = url
+        self._headers = {"Content-Type": "application/json"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._waiting: SimpleQueue[Mapping[str, Any] | None] = SimpleQueue()
+        self._problem: str | None = None
+        self._thread = Thread(target=self._post_all, daemon=True)
+        self._thread.start()
+
+    def send(self, event: Mapping[str, Any]) -> None:
+        self._waiting.put(event)
+
+    def close(self) -> str | None:
+        self._waiting.put(None)
+        self._thread.join(_SECONDS_AT_THE_END)
+        if self._thread.is_alive():
+            return f"{self._url} takes them too slowly"
+        return self._problem
+
+    def _post_all(self) -> None:
+        while (event := self._waiting.get()) is not None:
+            if self._problem is not None:
+                continue
+            try:
+                self._post(event)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "reason", error)
+                self._problem = f"{self._url} does not take them: {one_line(reason)}"
+
+    def _post(self, event: Mapping[str, Any]) -> None:
+        body = json.dumps(event).encode()
+        request = urllib.request.Request(self._url, body, self._headers, method="POST")
+        with urllib.request.urlopen(request, timeout=SECONDS_PER_EVENT):
+            pass
