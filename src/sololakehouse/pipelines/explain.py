@@ -10,6 +10,7 @@ from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.pipelines.declarations import first_line
 from sololakehouse.pipelines.execution import PreparedPipeline
 from sololakehouse.pipelines.plan import State, Step, stream_offsets
+from sololakehouse.pipelines.settings import AS_OF
 from sololakehouse.provenance import CommitRecord
 
 
@@ -129,7 +130,10 @@ def _changes(
     record = newest.record if newest else None
     if newest is None or record is None:
         return
-    if record.details.get("definition") != step.node.definition:
+    moments = [record.details.get(AS_OF), step.node.as_of]
+    if moments[0] != moments[1]:
+        yield f"the moment of the run, from {moments[0] or 'none'} to {moments[1] or 'none'}"
+    elif record.details.get("definition") != step.node.definition:
         yield "its query (rows that are there stay as they are)" if _keeps(step) else "its query"
     yield from _changed_inputs(record, reads, lake)
     yield from _changed_expectations(step, record)

@@ -104,7 +104,7 @@ def increment(
     bound = step.node.declaration.time_bound
     if is_rowwise(step.node, source.name, step.views):
         return _new_rows(step, since, files, engine)
-    if bound is not None and bound.source == source.name:
+    if bound is not None and bound.source == source.name and not step.node.declaration.quarantine:
         return _later_rows(step, since, bound, files, engine)
     return None
 
