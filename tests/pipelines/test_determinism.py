@@ -83,9 +83,11 @@ def test_each_table_of_the_reference_pipeline_has_the_same_content(demo, tmp_pat
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_engine_keeps_to_the_limit(threads):
+def test_the_engine_keeps_to_the_limit(tmp_path, threads):
+    script = tmp_path / "explain.py"
+    script.write_text(EXPLAIN, "utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", EXPLAIN],
+        [sys.executable, str(script)],
         env=limited(threads),
         capture_output=True,
         text=True,
