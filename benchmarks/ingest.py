@@ -1,11 +1,16 @@
 """`slh ingest` against the bare read-and-write of the library that it is built on.
 
-Bare is `pyarrow.csv.open_csv` with the types declared, each batch written by `ParquetWriter` with
+Bare is `pyarrow.csv.open_csv`, `pyarrow.json.open_json` or `ParquetFile.iter_batches` with the
+types declared (dates and instants in JSON are cast), each batch written by `ParquetWriter` with
 zstd: no line numbers, no checks, no hashes, no Delta commit. Both use all cores and blocks of the
 same size, and each contestant is a process of its own. Memory is the highest sum, over the process
-and its children, of the proportional set size (PSS). Run, for about 500 MB three times:
+and its children, of the proportional set size (PSS). Run, for about 500 MB three times, for other
+formats, and for one large file:
 
     python benchmarks/ingest.py --megabytes 500 --rounds 3
+    python benchmarks/ingest.py --megabytes 300 --rounds 3 --format json
+    python benchmarks/ingest.py --megabytes 200 --rounds 3 --format parquet
+    python benchmarks/ingest.py --megabytes 5000 --rounds 1
 """
 
 from __future__ import annotations
@@ -17,11 +22,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import polars as pl
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 from measuring import MEGABYTE, measured
+
+from sololakehouse.pipelines.columns import arrow_type
 
 ROWS = 500_000
 BLOCK = 16 << 20
@@ -36,18 +46,29 @@ TYPES = {
     "paid": "boolean",
     "day": "date",
 }
-BARE = """
-import sys
-import pyarrow as pa, pyarrow.parquet as pq
-from pyarrow import csv
-from sololakehouse.pipelines.columns import arrow_type
-types = pa.schema([(n, arrow_type(t)) for n, t in {types!r}.items()])
+READERS = {
+    "csv": """
 options = csv.ConvertOptions(column_types=types, timestamp_parsers=[csv.ISO8601])
 parse = csv.ParseOptions(newlines_in_values={quoted!r})
 rows = csv.open_csv(sys.argv[1], csv.ReadOptions(block_size={block}), parse, options)
+""",
+    "json": """
+plain = pa.schema([f.with_type(pa.string()) if pa.types.is_temporal(f.type) else f for f in types])
+parse = json.ParseOptions(explicit_schema=plain, unexpected_field_behavior="error")
+rows = json.open_json(sys.argv[1], json.ReadOptions(block_size={block}), parse)
+""",
+    "parquet": "rows = pq.ParquetFile(sys.argv[1]).iter_batches(1 << 17)\n",
+}
+BARE = """
+import sys
+import pyarrow as pa, pyarrow.parquet as pq
+from pyarrow import csv, json
+from sololakehouse.pipelines.columns import arrow_type
+types = pa.schema([(n, arrow_type(t)) for n, t in {types!r}.items()])
+{reader}
 with pq.ParquetWriter(sys.argv[2], types, compression="zstd") as out:
     for batch in rows:
-        out.write_batch(batch)
+        out.write_batch(batch.cast(types))
 """
 STAGES = """
 import sys, time
@@ -102,27 +123,48 @@ def generated(seed: int, quoted: bool) -> pl.DataFrame:
     )
 
 
-def write_file(path: Path, megabytes: float, quoted: bool) -> tuple[float, int]:
-    """Write a CSV file of about that size; return its size in MB and its rows."""
+def write_file(path: Path, megabytes: float, form: str, quoted: bool) -> tuple[float, int]:
+    """Write a file of about that size; return its size in MB and its rows."""
     seed = 0
     with path.open("wb") as file:
-        while file.tell() < megabytes * MEGABYTE:
-            generated(seed, quoted).write_csv(file, include_header=seed == 0)
+        if form == "parquet":
+            seed = write_parquet(file, megabytes, quoted)
+        while form != "parquet" and file.tell() < megabytes * MEGABYTE:
+            rows = generated(seed, quoted)
+            if form == "json":
+                rows.write_ndjson(file)
+            else:
+                rows.write_csv(file, include_header=seed == 0)
             seed += 1
     return path.stat().st_size / MEGABYTE, seed * ROWS
+
+
+def write_parquet(file: BinaryIO, megabytes: float, quoted: bool) -> int:
+    """Write row groups of half a million rows, typed as declared; return how many."""
+    schema = pa.schema([(name, arrow_type(kind)) for name, kind in TYPES.items()])
+    seed = 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as out:
+        while file.tell() < megabytes * MEGABYTE:
+            rows = generated(seed, quoted).with_columns(
+                pl.col("sold_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC")
+            )
+            out.write_table(rows.to_arrow().cast(schema))
+            seed += 1
+    return seed
 
 
 def projects(scratch: Path, file: Path) -> Iterator[Path]:
     """Give one new project after another, whose landing file is the generated one."""
     number = 0
+    form = file.suffix.removeprefix(".")
     while True:
         folder = scratch / f"project{number}"
         (folder / "landing").mkdir(parents=True)
-        (folder / "landing" / "sales.csv").hardlink_to(file)
+        (folder / "landing" / file.name).hardlink_to(file)
         columns = ", ".join(f"{name}: {kind}" for name, kind in TYPES.items())
         (folder / "lakehouse.yml").write_text(
-            "name: bench\nsources:\n  sales:\n    path: landing/*.csv\n"
-            f"    table: bronze.sales\n    schema: {{{columns}}}\n"
+            f"name: bench\nsources:\n  sales:\n    path: landing/{file.name}\n"
+            f"    format: {form}\n    table: bronze.sales\n    schema: {{{columns}}}\n"
         )
         yield folder
         number += 1
@@ -136,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=float, default=500)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--format", choices=sorted(READERS), default="csv")
     parser.add_argument("--quoted", action="store_true", help="text with commas, so in quotes")
     parser.add_argument("--stages", action="store_true", help="say where the time goes")
     parser.add_argument("--folder", type=Path, help="where the files are made (default: temporary)")
@@ -145,11 +188,13 @@ def main() -> None:
 
 
 def compare(scratch: Path, asked: argparse.Namespace) -> None:
-    file = scratch / "sales.csv"
-    size, rows = write_file(file, asked.megabytes, asked.quoted)
-    print(f"{size:,.0f} MB, {rows:,} rows, {psutil.cpu_count()} cores, quoted: {asked.quoted}")
+    file = scratch / f"sales.{asked.format}"
+    size, rows = write_file(file, asked.megabytes, asked.format, asked.quoted)
+    kind = f"{asked.format}, quoted: {asked.quoted}"
+    print(f"{size:,.0f} MB, {rows:,} rows, {psutil.cpu_count()} cores, {kind}")
     new = projects(scratch, file)
-    bare = BARE.format(types=TYPES, block=BLOCK, quoted=asked.quoted)
+    reader = READERS[asked.format].format(block=BLOCK, quoted=asked.quoted)
+    bare = BARE.format(types=TYPES, reader=reader)
     found: dict[str, list[tuple[float, float]]] = {"bare": [], "slh ingest": []}
     for _ in range(asked.rounds):
         out = scratch / "bare.parquet"

@@ -14,24 +14,17 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from sololakehouse.row_hash import MODULUS, ROW_SUM, ROWS, RowHasher
+
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
 
-MODULUS = 2**64
 ExpectationKind = Literal["row", "unique", "fresh"]
-_GOLDEN_RATIO = 0x9E3779B97F4A7C15
-_MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
-_LAST_SHIFT = 31
-_BLOCK = 32_768
-_ROWS = "rows of the frame"
-_ROW_SUM = "sum of the rows"
 
 
 def fingerprint(*parts: Any) -> str:
@@ -216,9 +209,8 @@ def content_manifest(frame: pl.LazyFrame, left_out: Iterable[str] = ()) -> Manif
     A value is hashed from its canonical 64 bits: integers, booleans and dates as signed integers,
     timestamps as UTC microseconds, floats as IEEE 754 doubles with -0.0 as 0.0 and one NaN, text
     and bytes by XXH3, everything else (decimals, lists, structs) by XXH3 of its text. The bits are
-    combined with a seed of the column's name and mixed with the finaliser of SplitMix64 (Steele,
-    Lea and Flood, "Fast splittable pseudorandom number generators", 2014). NULL has a hash of its
-    own. The width of an integer or float does not matter, its kind does.
+    combined with a seed of the column's name and mixed (`sololakehouse.row_hash`). NULL has a hash
+    of its own. The width of an integer or float does not matter, its kind does.
 
     Parameters
     ----------
@@ -239,19 +231,16 @@ def content_manifest(frame: pl.LazyFrame, left_out: Iterable[str] = ()) -> Manif
 
     schema = frame.collect_schema()
     out = tuple(sorted(set(left_out) & set(schema)))
-    columns = [name for name in schema if name not in out]
-    canonical = [_canonical(name, schema[name]) for name in columns]
-    seeds = [_seed(kind, name) for name, (kind, _) in zip(columns, canonical, strict=True)]
-    words = frame.select(
-        word.alias(name) for name, (_, word) in zip(columns, canonical, strict=True)
-    )
+    canonical = {name: _canonical(name, schema[name]) for name in schema if name not in out}
+    hasher = RowHasher({name: _seed(kind, name) for name, (kind, _) in canonical.items()})
+    words = frame.select(word.alias(name) for name, (_, word) in canonical.items())
     sums = words.map_batches(
-        partial(_hash_sums, seeds=seeds),
+        hasher.sums,
         streamable=True,
-        schema=dict.fromkeys([_ROWS, _ROW_SUM, *columns], pl.UInt64()),
+        schema=dict.fromkeys([ROWS, ROW_SUM, *canonical], pl.UInt64()),
     )
     rows, row_sum, *totals = sums.sum().collect(engine="streaming").row(0)
-    by_name = dict(zip(columns, totals, strict=True))
+    by_name = dict(zip(canonical, totals, strict=True))
     return Manifest(rows=rows, row_sum=row_sum, columns=by_name, left_out=out)
 
 
@@ -265,70 +254,17 @@ def _canonical(name: str, dtype: pl.DataType) -> tuple[str, pl.Expr]:
     column = pl.col(name)
     if dtype in (pl.Int8, pl.Int16, pl.Int32, pl.Int64):
         return "integer", column
-    if dtype.is_integer() or dtype == pl.Boolean or dtype in (pl.Date, pl.Time):
+    if dtype == pl.Boolean:
+        return "integer", column.cast(pl.Int8)
+    if dtype == pl.Date:
+        return "integer", column.to_physical()
+    if dtype.is_integer() or dtype == pl.Time:
         return "integer", column.cast(pl.Int64)
     if dtype.is_float():
         return "float", column.cast(pl.Float64)
     if dtype.is_temporal():
         return "instant", column.dt.cast_time_unit("us").cast(pl.Int64)
     return "text", _text_hash(column, dtype)
-
-
-def _hash_sums(words: pl.DataFrame, seeds: Sequence[int]) -> pl.DataFrame:
-    """Sum the hashes of some rows, block by block: a block of all columns stays in the cache."""
-    import numpy as np
-    import polars as pl
-
-    columns = [_Words.of(column, seed) for column, seed in zip(words, seeds, strict=True)]
-    totals = np.zeros((1, len(columns) + 2), np.uint64)
-    totals[0, 0] = words.height
-    buffers = np.empty((3, _BLOCK), np.uint64)
-    for start in range(0, words.height, _BLOCK):
-        block = slice(start, min(start + _BLOCK, words.height))
-        hashes, scratch, rows = buffers[:, : block.stop - start]
-        rows.fill(0)
-        for index, column in enumerate(columns):
-            column.copy(block, hashes)
-            _mix(hashes, scratch)
-            np.add(rows, hashes, out=rows)
-            totals[:, index + 2] += hashes.sum()
-        _mix(rows, scratch)
-        totals[:, 1] += rows.sum()
-    return pl.from_numpy(totals, schema=[_ROWS, _ROW_SUM, *words.columns])
-
-
-@dataclass(frozen=True)
-class _Words:
-    """Some values of a column, as signed integers, doubles or words of 64 bits.
-
-    `nulls` marks the NULLs; it is None if there is none.
-    """
-
-    values: np.ndarray[Any, Any]
-    nulls: np.ndarray[Any, Any] | None
-    seed: int
-
-    @classmethod
-    def of(cls, column: pl.Series, seed: int) -> _Words:
-        if not column.null_count():
-            return cls(column.to_numpy(), None, seed)
-        return cls(column.fill_null(0).to_numpy(), column.is_null().to_numpy(), seed)
-
-    def copy(self, block: slice, words: np.ndarray[Any, Any]) -> None:
-        import numpy as np
-
-        if self.values.dtype == np.float64:
-            numbers = np.add(self.values[block], 0.0, out=words.view(np.float64))
-            unknown = np.isnan(numbers)
-            if unknown.any():
-                np.copyto(numbers, np.nan, where=unknown)
-            np.bitwise_xor(words, np.uint64(self.seed), out=words)
-        else:
-            np.copyto(words, self.values[block], casting="unsafe")
-            np.bitwise_xor(words, np.uint64(self.seed), out=words)
-        if self.nulls is not None:
-            null = np.uint64((self.seed + _GOLDEN_RATIO) % MODULUS)
-            np.copyto(words, null, where=self.nulls[block])
 
 
 def _text_hash(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -343,17 +279,6 @@ def _text_hash(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     else:
         text = column.cast(pl.String)
     return text.nchash.xxh3_64()  # type: ignore[attr-defined, no-any-return]
-
-
-def _mix(words: np.ndarray[Any, Any], scratch: np.ndarray[Any, Any]) -> None:
-    import numpy as np
-
-    for shift, factor in _MIXING:
-        np.right_shift(words, np.uint64(shift), out=scratch)
-        np.bitwise_xor(words, scratch, out=words)
-        np.multiply(words, np.uint64(factor), out=words)
-    np.right_shift(words, np.uint64(_LAST_SHIFT), out=scratch)
-    np.bitwise_xor(words, scratch, out=words)
 
 
 class CommitRecord(_Record):

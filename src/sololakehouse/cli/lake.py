@@ -187,7 +187,8 @@ def restore(table: str, to: str, json_wanted: bool) -> None:
 def trace(table: str, json_wanted: bool) -> None:
     """Show what a table was made from, down to the landing files.
 
-    TABLE is a table, also at a version: gold.sales@v3.
+    TABLE is a table, also at a version: gold.sales@v3. Steps that were declared not to be
+    deterministic are marked: computed again, they may give other rows.
 
     \b
     Examples:
@@ -198,8 +199,11 @@ def trace(table: str, json_wanted: bool) -> None:
     from sololakehouse.lineage.trace import trace as traced
 
     node = traced(Lakehouse.open(), table)
+    free = node.not_deterministic()
     if json_wanted:
-        print_json(node.as_dict())
+        print_json(node.as_dict() | {"not deterministic": free})
         return
     for depth, line in node.lines():
         print_line("  " * depth + line)
+    if free:
+        print_line(f"Not deterministic: {', '.join(free)}. Computed again, they may differ.")

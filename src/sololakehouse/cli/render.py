@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -37,16 +38,51 @@ def print_json(value: Any) -> None:
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Print rows as a table; numbers are right-aligned and None is empty."""
+    listed = [[row.get(column) for column in columns] for row in rows]
+    values = [[row[index] for row in listed] for index in range(len(columns))]
+    numeric = [_is_numeric(column) for column in values]
+    cells = [[name, *map(_cell, column)] for name, column in zip(columns, values, strict=True)]
+    lines = _plain_lines(cells, numeric)
+    if lines is None:
+        _print_rich(cells, numeric)
+        return
+    header, *others = lines
+    click.secho(header, bold=True)
+    for line in others:
+        click.echo(line)
+
+
+def _is_numeric(column: Sequence[Any]) -> bool:
+    known = [value for value in column if value is not None]
+    return bool(known) and all(_is_number(value) for value in known)
+
+
+def _plain_lines(cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str] | None:
+    """Align a table without Rich, whose import takes longer than most commands.
+
+    Returns None where only Rich knows how: wide characters, markup, a line that is too long.
+    """
+    texts = [cell for column in cells for cell in column]
+    widths = [max(map(len, column)) for column in cells]
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
+    plain = all(text.isascii() and text.isprintable() and "[" not in text for text in texts)
+    if not plain or sum(widths) + 2 * (len(widths) - 1) > room:
+        return None
+    aligned = [
+        [cell.rjust(width) if right else cell.ljust(width) for cell in column]
+        for column, width, right in zip(cells, widths, numeric, strict=True)
+    ]
+    return ["  ".join(line) for line in zip(*aligned, strict=True)]
+
+
+def _print_rich(cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    listed = [[row.get(column) for column in columns] for row in rows]
-    for index, column in enumerate(columns):
-        known = [row[index] for row in listed if row[index] is not None]
-        numeric = bool(known) and all(_is_number(value) for value in known)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-    for row in listed:
-        table.add_row(*(_cell(value) for value in row))
+    for (name, *_), right in zip(cells, numeric, strict=True):
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for row in zip(*(column[1:] for column in cells), strict=True):
+        table.add_row(*row)
     console().print(table)
 
 

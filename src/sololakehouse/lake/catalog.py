@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from sololakehouse.lake.table import Snapshot
 from sololakehouse.provenance import CommitRecord
 
 ARCHIVED_COMMITS = "system.archived_commits"
+_OPEN_AT_ONCE = 4
 
 
 class Lakehouse:
@@ -160,14 +163,23 @@ def healthy_and_damaged(
     """Return the newest version of tables, and apart why the others cannot be read."""
     healthy: list[Snapshot] = []
     damaged: dict[str, RunError] = {}
-    for name in names:
-        try:
-            snapshot = lake.read(name)
-            snapshot.verify()
-            healthy.append(snapshot)
-        except RunError as error:
-            damaged[name] = error
+    named = list(names)
+    with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
+        for name, found in zip(named, pool.map(partial(_checked, lake), named), strict=True):
+            if isinstance(found, RunError):
+                damaged[name] = found
+            else:
+                healthy.append(found)
     return healthy, damaged
+
+
+def _checked(lake: Lakehouse, name: str) -> Snapshot | RunError:
+    try:
+        snapshot = lake.read(name)
+        snapshot.verify()
+    except RunError as error:
+        return error
+    return snapshot
 
 
 def _archived(row: dict[str, Any]) -> HistoryEntry:

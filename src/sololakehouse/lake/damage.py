@@ -7,14 +7,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from sololakehouse.errors import RunError
 from sololakehouse.provenance import CommitRecord
-
-if TYPE_CHECKING:
-    from deltalake import DeltaTable
 
 LOG = "_delta_log"
 _ENTRY = re.compile(r"^(\d{20})\.json$")
@@ -78,15 +75,21 @@ def log_damage(table_folder: Path, table: str, version: int | None = None) -> Ru
     return _first_entry_missing(table_folder, table, set(checkpoints))
 
 
-def refuse_damaged_files(delta: DeltaTable, table_folder: Path, table: str) -> None:
+def refuse_damaged_files(files: Any, table_folder: Path, name: str) -> None:
     """Refuse a version one of whose data files is missing, or not as long as when it was written.
+
+    Parameters
+    ----------
+    files
+        The version's files, as `DeltaTable.get_add_actions()` gives them.
+    name
+        What errors call the version.
 
     Raises
     ------
     RunError
         Names the first damaged file and how many there are.
     """
-    files = delta.get_add_actions()
     sizes = zip(files["path"].to_pylist(), files["size_bytes"].to_pylist(), strict=True)
     damaged = [
         (file, how)
@@ -97,30 +100,30 @@ def refuse_damaged_files(delta: DeltaTable, table_folder: Path, table: str) -> N
         file, how = damaged[0]
         others = f" {len(damaged) - 1} more files are damaged." if len(damaged) > 1 else ""
         raise RunError(
-            f"{table}@v{delta.version()}: the data file {file} {how}.{others} {_BACKUP} Versions "
+            f"{name}: the data file {file} {how}.{others} {_BACKUP} Versions "
             "that do not use it can still be read ('slh history' lists them)."
         )
 
 
 def refuse_lost_lines(
-    delta: DeltaTable, table_folder: Path, table: str, record: CommitRecord | None
+    files: Any, table_folder: Path, name: str, record: CommitRecord | None
 ) -> None:
     """Refuse a version whose log names files of fewer or more rows than its commit wrote.
 
-    An entry that was cut between two lines is still one for every Delta reader.
+    An entry that was cut between two lines is still one for every Delta reader. The parameters are
+    those of `refuse_damaged_files`.
 
     Raises
     ------
     RunError
         Names the log.
     """
-    rows = delta.get_add_actions()["num_records"].to_pylist()
-    features = delta.protocol().reader_features or ()
-    if record is None or None in rows or "deletionVectors" in features:
+    rows = files["num_records"].to_pylist()
+    if record is None or None in rows:
         return
     if sum(rows) != record.manifest.rows:
         raise RunError(
-            f"{table}@v{delta.version()}: the log in {table_folder / LOG} names files of "
+            f"{name}: the log in {table_folder / LOG} names files of "
             f"{sum(rows):,} rows, the commit wrote {record.manifest.rows:,}: an entry has lost "
             f"lines. {_BACKUP}"
         )

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from sololakehouse.errors import BusyError
 from sololakehouse.lake.failures import disk_errors
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 LOCKS = "_locks"
 _PROJECT = "project"
@@ -32,6 +34,8 @@ def project_lock(warehouse: Path, command: str) -> Iterator[None]:
     RunError
         The warehouse cannot be written to.
     """
+    from filelock import Timeout
+
     with disk_errors(warehouse / LOCKS):
         lock = _lock(warehouse, _PROJECT)
         holder = Path(lock.lock_file).with_suffix(".json")
@@ -70,6 +74,8 @@ _POLL_SECONDS = 0.01
 
 
 def _lock(warehouse: Path, name: str) -> FileLock:
+    from filelock import FileLock
+
     folder = warehouse / LOCKS
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{name}.lock", is_singleton=True)

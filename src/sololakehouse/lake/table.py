@@ -143,9 +143,12 @@ class Snapshot:
     def _sizes(self) -> list[int]:
         return [int(size) for size in self._actions("size_bytes")]
 
+    @cached_property
+    def _adds(self) -> Any:
+        return self._delta.get_add_actions()
+
     def _actions(self, column: str) -> list[Any]:
-        listed: Any = self._delta.get_add_actions().column(column)
-        return [value.as_py() for value in listed]
+        return [value.as_py() for value in self._adds.column(column)]
 
     @cached_property
     def schema(self) -> pl.Schema:
@@ -292,7 +295,7 @@ class Snapshot:
             Names the file.
         """
         self.verify_log()
-        refuse_damaged_files(self._delta, self.path, self.name)
+        refuse_damaged_files(self._adds, self.path, f"{self.name}@v{self.version}")
 
     def verify_log(self) -> None:
         """Check that the log names as many rows as the version's commit record.
@@ -302,7 +305,10 @@ class Snapshot:
         RunError
             Names the log.
         """
-        refuse_lost_lines(self._delta, self.path, self.name, self.record)
+        features = self._delta.protocol().reader_features or ()
+        if "deletionVectors" not in features:
+            name = f"{self.name}@v{self.version}"
+            refuse_lost_lines(self._adds, self.path, name, self.record)
 
     def scans_beside(self, other: Snapshot) -> tuple[pl.LazyFrame, pl.LazyFrame]:
         """Scan this and the other version without the files that both have.

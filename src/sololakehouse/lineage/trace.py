@@ -47,16 +47,32 @@ class TraceNode:
     def _text(self) -> str:
         if self.record is None:
             return f"{self.table}@v{self.version}"
+        free = "" if self.deterministic else "  not deterministic"
         return (
             f"{self.table}@v{self.version}  {self.record.manifest.rows:,} rows  "
-            f"{self.record.operation.lower()}  {self.record.manifest.digest[:12]}"
+            f"{self.record.operation.lower()}  {self.record.manifest.digest[:12]}{free}"
         )
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the step gives the same rows each time; False if it was declared not to."""
+        return self.record is None or self.record.details.get("deterministic") is not False
+
+    def not_deterministic(self) -> list[str]:
+        """Return the table versions in the tree that were declared not to be deterministic."""
+        found: dict[str, None] = {}
+        if not self.deterministic:
+            found[f"{self.table}@v{self.version}"] = None
+        for node in self.inputs:
+            found |= dict.fromkeys(node.not_deterministic())
+        return list(found)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the tree as JSON-like values."""
         return {
             "table": self.table,
             "version": self.version,
+            "deterministic": self.deterministic,
             "record": self.record.model_dump() if self.record else None,
             "files": self.files,
             "inputs": [node.as_dict() for node in self.inputs],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import DefinitionError
 from sololakehouse.pipelines import sql
+from sololakehouse.pipelines.function_form import function_form
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
@@ -24,6 +25,7 @@ VOLATILE_FUNCTIONS = frozenset(
         *("input_file_block_length", "input_file_block_start", "input_file_name"),
     }
 )
+_PICKLED = ("PythonUDF", "PythonUDTF")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class FlowPlan:
     """What a DataFrame would do: the names that it reads, and a hash of its normal form.
 
     The hash does not depend on plan identifiers, source positions, or the comments and spacing of
-    SQL text.
+    SQL text and Python functions.
 
     Attributes
     ----------
@@ -118,6 +120,8 @@ def messages_in(message: Any) -> Iterator[Any]:
 def _normalise(message: Any, plan_ids: dict[int, int]) -> None:
     if message.DESCRIPTOR.name == "SQL":
         message.query = sql.normal_form(message.query)
+    elif message.DESCRIPTOR.name in _PICKLED:
+        message.command = function_form(message.command)
     for descriptor, value in message.ListFields():
         if descriptor.name in ("origin", "source_info"):
             message.ClearField(descriptor.name)
