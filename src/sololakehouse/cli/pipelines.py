@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sololakehouse.cli.engine_option import engine_option
 from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import (
     as_json,
@@ -118,6 +119,7 @@ def _print_quarantined(result: IngestResult) -> None:
 @click.option("--full-refresh", multiple=True, help="Only this table, anew from all rows.")
 @click.option("--full-refresh-all", is_flag=True, help="Every table, anew from all rows.")
 @click.option("--downstream", is_flag=True, help="Also what reads the named tables.")
+@engine_option
 @as_json
 def run(
     dry_run: bool,
@@ -125,6 +127,7 @@ def run(
     full_refresh: tuple[str, ...],
     full_refresh_all: bool,
     downstream: bool,
+    engine: str | None,
     json_wanted: bool,
 ) -> None:
     """Compute the tables of the pipeline in spark-pipeline.yml.
@@ -139,6 +142,7 @@ def run(
       slh run --dry-run
       slh run --select 'features.*' --downstream
       slh run --full-refresh silver.events
+      slh run --engine sc://localhost:15002
     """
     from sololakehouse.lake import Lakehouse
     from sololakehouse.pipelines.selection import Selection
@@ -149,7 +153,7 @@ def run(
         full_refresh_all=full_refresh_all,
         downstream=downstream,
     )
-    lake = Lakehouse.open()
+    lake = Lakehouse.open(engine=engine)
     if dry_run:
         rows = planned(lake, selection)
         columns = ["table", "state", "reason", "reads"]

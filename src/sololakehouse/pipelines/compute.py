@@ -36,6 +36,7 @@ def materialize(
             inputs=tuple(inputs.values()),
             expectations=expectations,
             details=_details(step),
+            engine=engine.name,
         )
         properties = step.node.declaration.properties
         return writer.commit(step.name, staged, change, properties=properties), expectations
@@ -73,6 +74,7 @@ def append(
             inputs=tuple(inputs.values()),
             expectations=expectations,
             details=_details(step) | {STREAMS: offsets},
+            engine=engine.name,
         )
         snapshot = writer.commit(
             step.name,

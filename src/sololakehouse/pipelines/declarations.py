@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sololakehouse.engine import engine_message
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, suggestion
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
@@ -289,8 +290,7 @@ def error_place(error: BaseException, file: Path, folder: Path) -> Place:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, which engines follow by a stack trace."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return engine_message(error)
 
 
 @contextmanager

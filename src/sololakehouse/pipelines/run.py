@@ -57,7 +57,7 @@ def prepare(lake: Lakehouse, selection: Selection = EVERYTHING) -> Iterator[Prep
     """
     spec_path, spec = find_spec(lake.project)
     folder = spec_path.parent
-    with Engine.start() as engine:
+    with lake.engine() as engine:
         engine.use(spec.database)
         stored = _pinned(lake, engine)
         files = source_files(folder, spec)
@@ -76,7 +76,7 @@ def _pinned(lake: Lakehouse, engine: Engine) -> dict[str, RunError | None]:
             continue
         try:
             newest = lake.read(name)
-            engine.pin(name, newest.path, newest.version)
+            engine.pin(newest)
             stored[name] = None
         except RunError as error:
             stored[name] = error
@@ -124,7 +124,7 @@ def _executed(
             return None, ()
         make = append if step.node.is_stream else materialize
         snapshot, expectations = make(step, engine, writer)
-        engine.pin(step.name, snapshot.path, snapshot.version)
+        engine.pin(snapshot)
         return snapshot, expectations
 
 
