@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 _OLDEST = 4
-_COMPRESSION = "spark.connect.session.planCompression.threshold"
+# A plan that was analysed against a stand-in must be analysed again when the table is there, and
+# names can only be read in plans that are not compressed.
+_OF_THE_SERVER = {
+    "spark.connect.session.planCache.enabled": "false",
+    "spark.connect.session.planCompression.threshold": "-1",
+}
 _LOGGERS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
 _SCHEMA = '{"type":"struct","fields":[{"name":"id","type":"long","nullable":true,"metadata":{}}]}'
 _EMPTY_TABLE = (
@@ -87,7 +92,7 @@ def _connected(address: str, space: str) -> SparkSession:
     session = SparkSession.builder.channelBuilder(channel).create()
     session.client.set_retry_policies([])
     try:
-        session.conf._set_all(SETTINGS | {_COMPRESSION: "-1"}, silent=False)
+        session.conf._set_all(SETTINGS | _OF_THE_SERVER, silent=False)
     except PySparkException as error:
         _stop(session)
         raise EngineError(
