@@ -234,8 +234,12 @@ def run_without_server(lake, writer, process):
 
 
 def test_ctrl_c_ends_what_the_server_computes(sales, spark):
-    endless = "CREATE MATERIALIZED VIEW gold.x AS SELECT sum(sqrt(id)) AS n FROM range({})"
-    define(sales, endless.format(10**13), "x.sql")
+    endless = """
+@dp.materialized_view(name="gold.x")
+def x():
+    return spark.range({}).select(F.sum(F.sqrt("id")).alias("n"))
+"""
+    define(sales, endless.format(10**13))
     process = subprocess.Popen(
         [SLH, "run", "--engine", spark.address],
         cwd=sales.folder,
@@ -245,13 +249,14 @@ def test_ctrl_c_ends_what_the_server_computes(sales, spark):
     folder = sales.folder / "warehouse" / "_staging"
     deadline = time.monotonic() + 120
     while not folder.is_dir() or len(list(folder.iterdir())) < 2:
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert (process.returncode, said[:8]) == (130, "Stopped.")
-    define(sales, endless.format(10), "x.sql")
+    assert (process.returncode, said.split()[0]) == (130, "Stopped.")
+    define(sales, endless.format(10))
     command = [SLH, "run", "--engine", spark.address]
     assert subprocess.run(command, cwd=sales.folder, timeout=120, check=False).returncode == 0
     assert list(folder.iterdir()) == []

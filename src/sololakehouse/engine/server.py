@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _OLDEST = 4
 # A plan that was analysed against a stand-in must be analysed again when the table is there, and
 # names can only be read in plans that are not compressed.
-_OF_THE_SERVER = {
+_OF_THE_SERVER: dict[str, str | int | bool] = {
     "spark.connect.session.planCache.enabled": "false",
     "spark.connect.session.planCompression.threshold": "-1",
 }
