@@ -30,7 +30,7 @@ def test_a_project_is_found_from_a_folder_below(tmp_path):
         ),
         ("name: x\nsources: {s: {path: a}}\n", "sources.s.table: Field required"),
         ("name: x\nsources: {s: {path: a, table: flat}}\n", "sources.s.table: String should match"),
-        ("name: x\nengine: cluster\n", "engine: Input should be 'embedded'"),
+        ("name: x\nengine: cluster\n", "engine: 'cluster' is no engine. Write 'embedded'"),
         ("- a\n", "must hold a mapping of settings"),
         ("a: [\n", "is not valid YAML"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,11 @@ COLUMN_TYPES = (
     *("timestamp", "timestamp_ntz", "binary", "decimal(p,s)"),
 )
 _DECIMAL = re.compile(r"^decimal\((\d+),\s*(\d+)\)$")
+ENGINE_VARIABLE = "SOLOLAKEHOUSE_ENGINE"
+EMBEDDED = "embedded"
+_SERVER = re.compile(
+    r"^sc://(\[[0-9A-Fa-f:]+\]|[^\s:/;@]+)(:(?P<port>\d+))?(/(;[^;=/]+=[^;/]*)*;?)?$"
+)
 TABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -83,6 +89,31 @@ def parse_duration(value: Any) -> Any:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+
+
+def _engine(engine: str) -> str:
+    found = _SERVER.match(engine)
+    if engine != EMBEDDED and (found is None or int(found["port"] or 15002) > 65535):
+        raise ValueError(
+            f"{without_secrets(engine)!r} is no engine. Write 'embedded', or the address of a "
+            "Spark Connect server: sc://host:15002"
+        )
+    return engine
+
+
+Engine = Annotated[str, AfterValidator(_engine)]
+
+
+def without_secrets(engine: str) -> str:
+    """Return an engine's address without its parameters, of which one may be a token.
+
+    Examples
+    --------
+    >>> without_secrets("sc://lake.example.com:443/;use_ssl=true;token=abc")
+    'sc://lake.example.com:443'
+    """
+    scheme, separator, rest = engine.partition("://")
+    return scheme + separator + re.split(r"[/;]", rest, maxsplit=1)[0]
 
 
 class CsvOptions(Settings):
@@ -220,7 +251,7 @@ class ProjectSettings(Settings):
     name: str = Field(min_length=1)
     warehouse: str = "warehouse"
     retention: str = Field(default="forever", pattern=r"^(forever|[1-9]\d*d)$")
-    engine: Literal["embedded"] = "embedded"
+    engine: Engine = EMBEDDED
     parallel_steps: int | None = Field(default=None, ge=1)
     openlineage: OpenLineageSettings | None = None
     provider: str | None = None
@@ -228,6 +259,11 @@ class ProjectSettings(Settings):
     experiments: tuple[str, ...] = ()
     scoring: dict[str, ScoringJob] = {}
     mlflow: MlflowSettings = MlflowSettings()
+
+    @property
+    def engine_name(self) -> str:
+        """The engine as it may be shown and recorded."""
+        return without_secrets(self.engine)
 
     @property
     def retention_days(self) -> int | None:
@@ -253,12 +289,19 @@ Create a project with 'slh init NAME', or go to a project's folder.
     settings: ProjectSettings
 
     @classmethod
-    def find(cls, start: Path | None = None) -> Project:
-        """Open the project whose `lakehouse.yml` is in `start` or the nearest folder above it."""
+    def find(cls, start: Path | None = None, engine: str | None = None) -> Project:
+        """Open the project whose `lakehouse.yml` is in `start` or the nearest folder above it.
+
+        Parameters
+        ----------
+        engine
+            In place of the one in the environment (`SOLOLAKEHOUSE_ENGINE`) or in the file.
+        """
         here = (start or Path.cwd()).resolve()
         for folder in (here, *here.parents):
             if (folder / CONFIG_FILE).is_file():
-                return cls(folder=folder, settings=load(folder / CONFIG_FILE, ProjectSettings))
+                settings = load(folder / CONFIG_FILE, ProjectSettings)
+                return cls(folder=folder, settings=_on_engine(settings, engine))
         hint = "Create a project with 'slh init NAME', or go to a project's folder."
         raise ConfigError.missing_file(CONFIG_FILE, here, hint)
 
@@ -266,6 +309,17 @@ Create a project with 'slh init NAME', or go to a project's folder.
     def warehouse(self) -> Path:
         """The folder of the Delta tables."""
         return self.folder / self.settings.warehouse
+
+
+def _on_engine(settings: ProjectSettings, asked: str | None) -> ProjectSettings:
+    where = "--engine" if asked is not None else ENGINE_VARIABLE
+    engine = asked if asked is not None else os.environ.get(ENGINE_VARIABLE)
+    if not engine and asked is None:
+        return settings
+    try:
+        return settings.model_copy(update={"engine": _engine(engine or "")})
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}.") from error
 
 
 def load(path: Path, model: type[S]) -> S:

@@ -8,6 +8,7 @@ SoloLakehouseError
 │   └── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
 └── RunError                   a run met data or a condition that it cannot work with: exit code 1
     ├── BusyError              another process is at work in the project
+    ├── EngineError            a Spark Connect server that cannot be reached or used
     ├── IngestError            a landing file that does not fit its source
     ├── RewrittenError         a stream whose table did not only grow
     ├── ChangeDataError        change data that no key or order can be told of
@@ -118,6 +119,10 @@ when it is done. Nothing was done.
             f"{who} is at work in this project. Start '{command}' again when it is done. Nothing "
             "was done."
         )
+
+
+class EngineError(RunError):
+    """A Spark Connect server that cannot be reached, or cannot compute for this machine."""
 
 
 class IngestError(RunError):

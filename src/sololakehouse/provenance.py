@@ -333,7 +333,10 @@ class CommitRecord(_Record):
 
 @dataclass(frozen=True)
 class Change:
-    """What a writer knows of a commit before the files are there; see `CommitRecord`."""
+    """What a writer knows of a commit before the files are there; see `CommitRecord`.
+
+    `engine` is what computed the rows, with its version; None: the one that the run was given.
+    """
 
     operation: str
     fingerprint: str
@@ -341,3 +344,4 @@ class Change:
     expectations: Sequence[ExpectationResult] = ()
     details: dict[str, Any] = field(default_factory=dict)
     left_out: Sequence[str] = ()
+    engine: str | None = None

@@ -12,6 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RunError
+from sololakehouse.lake import Snapshot
 from sololakehouse.pipelines.query import run_query
 from sololakehouse.provenance import Change, content_manifest
 from tests.lake import delta_log
@@ -57,7 +58,7 @@ def deltalake_reads(path, version):
 
 def engine_reads(path, version):
     with Engine.start() as engine:
-        engine.pin("other.t", path, version)
+        engine.pin(Snapshot("other.t", path, version))
         return pl.from_arrow(engine.session.sql("SELECT * FROM other.t").toArrow())
 
 

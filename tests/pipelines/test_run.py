@@ -55,11 +55,8 @@ def test_a_commit_says_what_it_was_made_from(pipeline):
     pipeline.run()
     clean = pipeline.lake.read("silver.clean").record
     assert [str(source) for source in clean.inputs] == ["bronze.sales@v1"]
-    assert (clean.operation, clean.rows_written, clean.engine) == (
-        "MATERIALIZED VIEW",
-        3,
-        "embedded",
-    )
+    assert (clean.operation, clean.rows_written) == ("MATERIALIZED VIEW", 3)
+    assert clean.engine.startswith(("Sail ", "Apache Spark "))
 
 
 def test_a_second_run_commits_nothing(pipeline):

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.spark import server
+from sololakehouse.config import ENGINE_VARIABLE
+from tests.spark import sail, server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.SparkServer]:
     """Start Apache Spark, or skip with the reason why it cannot be started."""
     reason = server.missing()
@@ -15,3 +16,24 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.SparkServ
         pytest.skip(reason)
     with server.started(tmp_path_factory.mktemp("spark")) as running:
         yield running
+
+
+@pytest.fixture
+def on_spark(spark: server.SparkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Apache Spark compute what the test runs."""
+    monkeypatch.setenv(ENGINE_VARIABLE, spark.address)
+
+
+@pytest.fixture(scope="session")
+def sail_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a server that has Delta."""
+    with sail.started(tmp_path_factory.mktemp("sail")) as (_, address):
+        yield address
+
+
+@pytest.fixture(params=["Apache Spark", "Sail"])
+def address(request: pytest.FixtureRequest) -> str:
+    """Give the address of a server without Delta, then of one with it."""
+    if request.param == "Sail":
+        return str(request.getfixturevalue("sail_address"))
+    return str(request.getfixturevalue("spark").address)

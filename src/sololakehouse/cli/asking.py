@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sololakehouse.cli.answers import AnswerForm, answer_options, as_cell, give_answer
+from sololakehouse.cli.engine_option import engine_option
 from sololakehouse.cli.render import as_json, print_json, print_line, print_rows, print_table
 
 if TYPE_CHECKING:
@@ -57,9 +58,11 @@ def _rows_of(lake: Lakehouse, table: str, limit: int | None) -> pa.Table:
 
 @click.command()
 @click.argument("sql")
+@engine_option
 @answer_options
 def query(
     sql: str,
+    engine: str | None,
     limit: int | None,
     format_wanted: str | None,
     output: Path | None,
@@ -82,7 +85,7 @@ def query(
     from sololakehouse.pipelines.query import run_query
 
     form = AnswerForm.of(format_wanted, json_wanted, output, force, limit)
-    give_answer(run_query(Lakehouse.open(), sql, form.asked_rows), form)
+    give_answer(run_query(Lakehouse.open(engine=engine), sql, form.asked_rows), form)
 
 
 @click.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sololakehouse.cli.engine_option import engine_option
 from sololakehouse.cli.explanation import print_explanations
 from sololakehouse.cli.recording import recorded, steps_recorded
 from sololakehouse.cli.render import as_json, byte_progress, print_json, print_line, print_table
@@ -115,6 +116,7 @@ def _print_quarantined(result: IngestResult) -> None:
 @click.option("--as-of", metavar="MOMENT", help="The moment that sources get; default: now.")
 @click.option("--spec", type=click.Path(exists=True, dir_okay=False), help="Another spec file.")
 @click.option("--parallel", type=click.IntRange(min=1), help="How many steps run side by side.")
+@engine_option
 @click.option("--json", "json_wanted", is_flag=True, help="Print events, one JSON object per line.")
 def run(
     dry_run: bool,
@@ -126,6 +128,7 @@ def run(
     as_of: str | None,
     spec: str | None,
     parallel: int | None,
+    engine: str | None,
     json_wanted: bool,
 ) -> None:
     """Compute the tables of the pipeline in spark-pipeline.yml.
@@ -145,6 +148,7 @@ def run(
       slh run --select 'features.*' --downstream
       slh run --full-refresh silver.events
       slh run --as-of 2013-12-31T00:00:00Z
+      slh run --engine sc://localhost:15002
     """
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.reference import parse_moment
@@ -156,7 +160,7 @@ def run(
         full_refresh_all=full_refresh_all,
         downstream=downstream,
     )
-    lake = Lakehouse.open()
+    lake = Lakehouse.open(engine=engine)
     given: dict[str, Any] = {
         "as_of": parse_moment(as_of) if as_of else None,
         "spec": Path(spec) if spec else None,

@@ -39,7 +39,7 @@ def recorded(lake: Lakehouse, command: str, *arguments: str) -> Iterator[RunLog]
     from sololakehouse.provenance import Run
 
     with project_lock(lake.project.warehouse, f"slh {command}"):
-        run = Run.start(lake.project.folder, lake.project.settings.engine)
+        run = Run.start(lake.project.folder, lake.project.settings.engine_name)
         log = RunLog(LakeWriter(lake, run), command, " ".join(arguments))
         try:
             yield log

@@ -224,7 +224,7 @@ class FeatureEngineeringClient:
         newest = self._lake.newest(name)
         if newest is None or newest.record is None or newest.record.fingerprint != mark:
             project = self._lake.project
-            writer = LakeWriter(self._lake, Run.start(project.folder, project.settings.engine))
+            writer = LakeWriter(self._lake, Run.start(project.folder, project.settings.engine_name))
             change = Change(operation=WRITE, fingerprint=mark, details=details)
             newest = writer.write_frame(name, ordered, change, properties=contract.properties)
         return FeatureTable(newest, contract)

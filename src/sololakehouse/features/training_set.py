@@ -201,7 +201,7 @@ class TrainingSet:
             The name is no table name in the schema `training`.
         """
         project = self._lake.project
-        writer = LakeWriter(self._lake, Run.start(project.folder, project.settings.engine))
+        writer = LakeWriter(self._lake, Run.start(project.folder, project.settings.engine_name))
         saved = self.commit(writer, training_table(name))[0].table_version
         holder = Holder("training_set", str(saved))
         lease_inputs(writer, holder, saved, f"Building {saved} again.")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sololakehouse.config import TABLE_NAME, Project
+from sololakehouse.engine import Engine
 from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.lake.damage import LOG, is_table, newest_version
 from sololakehouse.lake.history import HistoryEntry, oldest_readable, version_at
 from sololakehouse.lake.reference import parse_moment, split_reference
+from sololakehouse.lake.staging import staging_folder
 from sololakehouse.lake.table import Snapshot
 from sololakehouse.provenance import CommitRecord
 
@@ -37,9 +40,29 @@ class Lakehouse:
         self.project = project
 
     @classmethod
-    def open(cls, folder: str | Path | None = None) -> Lakehouse:
-        """Open the project in `folder` (or the nearest one above it; default: here)."""
-        return cls(Project.find(Path(folder) if folder is not None else None))
+    def open(cls, folder: str | Path | None = None, *, engine: str | None = None) -> Lakehouse:
+        """Open the project in `folder` (or the nearest one above it; default: here).
+
+        Parameters
+        ----------
+        engine
+            What computes: `embedded`, or a Spark Connect server's `sc://host:port`. None: what
+            `SOLOLAKEHOUSE_ENGINE` says, or else `lakehouse.yml`.
+        """
+        return cls(Project.find(Path(folder) if folder is not None else None, engine))
+
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """Open a session on the project's engine and close it afterwards; it has no table yet.
+
+        Raises
+        ------
+        EngineError
+            The server does not answer, or does not share this machine's files.
+        """
+        staging = partial(staging_folder, self.project.warehouse)
+        with Engine.start(self.project.settings.engine, staging) as engine:
+            yield engine
 
     def table_names(self) -> list[str]:
         """Return the names of all tables, sorted."""

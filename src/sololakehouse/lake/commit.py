@@ -247,7 +247,7 @@ class LakeWriter:
             operation=change.operation,
             fingerprint=change.fingerprint,
             run_id=self.run.run_id,
-            engine=self.run.engine,
+            engine=change.engine or self.run.engine,
             code_revision=self.run.code_revision,
             user=self.run.user,
             inputs=tuple(change.inputs),

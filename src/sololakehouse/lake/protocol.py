@@ -51,8 +51,8 @@ def refuse_unreadable(delta: DeltaTable, table: str) -> None:
 def unreadable(table: str, features: list[str]) -> RunError:
     """Say that a table cannot be read, by the names of the Delta features that it needs."""
     return RunError(
-        f"{table} uses {_listed(features)}, which cannot be read here. Let the program that wrote "
-        "the table write a copy without, or read it there."
+        f"{table} uses {listed_features(features)}, which cannot be read here. Let the program "
+        "that wrote the table write a copy without, or read it there."
     )
 
 
@@ -79,8 +79,8 @@ def refuse_unwritable(
         rules.append(f"partitions (by {', '.join(metadata.partition_columns)})")
     if rules:
         raise RunError(
-            f"{table} uses {_listed(rules)}, with which it cannot be written here. Write it with "
-            "the program that made it, or write to another table. Nothing was changed."
+            f"{table} uses {listed_features(rules)}, with which it cannot be written here. Write "
+            "it with the program that made it, or write to another table. Nothing was changed."
         )
     if mode == "append":
         _refuse_other_types(delta, table, schema)
@@ -125,5 +125,6 @@ def _text(kind: Any) -> str:
     return str(getattr(kind, "type", kind))
 
 
-def _listed(features: list[str]) -> str:
+def listed_features(features: list[str]) -> str:
+    """Name Delta features in a sentence."""
     return f"the Delta feature{'s' if len(features) > 1 else ''} {', '.join(features)}"

@@ -30,7 +30,12 @@ from sololakehouse.lake.history import (
     content_history,
     read_commit,
 )
-from sololakehouse.lake.protocol import refuse_unreadable, unknown_feature, unreadable
+from sololakehouse.lake.protocol import (
+    listed_features,
+    refuse_unreadable,
+    unknown_feature,
+    unreadable,
+)
 from sololakehouse.provenance import CommitRecord, ExpectationResult, TableVersion
 
 if TYPE_CHECKING:
@@ -184,6 +189,33 @@ class Snapshot:
         import pyarrow as pa
 
         return pa.schema(self._delta.schema().to_arrow())
+
+    @cached_property
+    def schema_json(self) -> str:
+        """The columns as Delta and Spark write them in JSON."""
+        return str(self._delta.schema().to_json())
+
+    @cached_property
+    def partition_columns(self) -> tuple[str, ...]:
+        """The columns whose values are in the names of folders, not in the data files."""
+        return tuple(self._delta.metadata().partition_columns)
+
+    def plain_files(self) -> list[Path]:
+        """Return the data files, which any reader of Parquet files can read.
+
+        Raises
+        ------
+        RunError
+            Names the Delta features for which the files alone do not say all.
+        """
+        features = set(self._delta.protocol().reader_features or ()) - {"timestampNtz"}
+        if features:
+            raise RunError(
+                f"{self.name} uses {listed_features(sorted(features))}, which the engine cannot "
+                "read: it is a server without Delta. Use 'engine: embedded', or a server with "
+                "Delta."
+            )
+        return self.data_files
 
     @cached_property
     def rows(self) -> int:
@@ -359,7 +391,7 @@ class Snapshot:
         ----------
         session
             A session whose engine reads Delta tables from this machine's files, as the one of
-            `sololakehouse.engine.Engine.start()`. The DataFrame lives as long as the session.
+            `Lakehouse.engine()`. The DataFrame lives as long as the session.
         """
         reader = session.read.format("delta").option("versionAsOf", str(self.version))
         return reader.load(str(self.path))

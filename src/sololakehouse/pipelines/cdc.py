@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,13 +79,7 @@ def apply_changes(
         snapshot = writer.commit(
             step.name,
             rows,
-            Change(
-                operation=change.operation,
-                fingerprint=change.fingerprint,
-                inputs=change.inputs,
-                expectations=expectations,
-                details={**change.details, CDC: parameters},
-            ),
+            replace(change, expectations=expectations, details={**change.details, CDC: parameters}),
             mode="append" if before else "overwrite",
             properties=step.node.declaration.properties,
             description=step.node.declaration.comment,

@@ -55,6 +55,7 @@ def materialize(
             inputs=tuple(inputs.values()),
             expectations=expectations,
             details=step_details(step) | ({INCREMENT: part.details} if part else {}),
+            engine=engine.name,
         )
         _compare_with_increments(step, change, folder, writer)
         quarantine = Quarantine.of(step, engine, writer, starts_over=part is None)
@@ -111,6 +112,7 @@ def append(
         fingerprint=fingerprint(step_fingerprint(step.node, inputs), offsets),
         inputs=tuple(inputs.values()),
         details=step_details(step) | {STREAMS: offsets},
+        engine=engine.name,
     )
     if step.node.declaration.changes:
         return cdc.apply_changes(step, engine, writer, before, change)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sololakehouse.engine import engine_message
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, UsageError, suggestion
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.branches import Branch
@@ -498,8 +499,7 @@ def error_place(error: BaseException, file: Path, folder: Path) -> Place:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, which engines follow by a stack trace."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return engine_message(error)
 
 
 @contextmanager

@@ -97,6 +97,7 @@ def deliver(
             inputs=tuple(inputs.values()),
             expectations=expectations,
             details=step_details(step) | {"sink": step.name},
+            engine=engine.name,
         )
         _complete(staged, sink, engine, batch, change, progress.pending)
     _send(progress.pending, batch, sink, engine, writer, change)

@@ -93,6 +93,7 @@ class Quarantine:
             inputs=change.inputs,
             details={_OF: self._step.name, _RUN: run_id, _ROWS: rows},
             left_out=(RUN_ID, VERSION),
+            engine=change.engine,
         )
         with self._writer.staging() as folder:
             self._stage(staged, folder, version)

@@ -31,6 +31,8 @@ from sololakehouse.pipelines.schedule import Capacity, Schedule, works
 
 # A signal that another thread happens to take does not end the wait of this one.
 _LISTENING_SECONDS = 0.1
+# A step may have been between two queries.
+_INTERRUPTING_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -149,13 +151,15 @@ class Execution:
             return StepResult(step, "computed", expectations=tuple(delivered))
         make = append if step.node.is_stream else materialize
         snapshot, expectations = make(step, engine, self._writer)
-        engine.pin(step.name, snapshot.path, snapshot.version)
+        engine.pin(snapshot)
         return StepResult(step, "computed", snapshot, expectations=tuple(expectations))
 
     def _stop(self) -> None:
         """End the queries that are at work, and wait until each step has left its table whole."""
-        self._pipeline.engine.interrupt()
-        wait(self._running)
+        working = set(self._running)
+        while working:
+            self._pipeline.engine.interrupt()
+            working = wait(working, _INTERRUPTING_SECONDS).not_done
         committed = {snapshot.name: snapshot for snapshot in self._writer.committed}
         for future, step in self._running.items():
             result = future.result()

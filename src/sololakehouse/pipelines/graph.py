@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 _IDENTIFIER = re.compile(r'missing from the schema|Identifier\("([^"]+)"\)')
+_UNRESOLVED = re.compile(r"\[UNRESOLVED_COLUMN\.\w+\].*? with name (\S+) cannot be resolved")
 
 
 @dataclass(frozen=True)
@@ -463,6 +464,7 @@ def _explained(error: Exception, known: Iterable[str]) -> str:
     message = first_line(error)
     missing = _IDENTIFIER.findall(message) if "missing from the schema" in message else []
     columns = [found for found in missing if found]
+    columns += [found.replace("`", "").rpartition(".")[2] for found in _UNRESOLVED.findall(message)]
     if not columns:
         return message
     return f"no column {columns[-1]!r}. {suggestion(columns[-1], set(known), 'column')}"

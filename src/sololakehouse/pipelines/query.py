@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
@@ -45,11 +43,11 @@ def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
         if name not in system.VIEWS and not lake.exists(name):
             raise NotFoundError.of("table", name, [*lake.table_names(), *system.VIEWS])
     asked = clauses(text)
-    with Engine.start() as engine, tempfile.TemporaryDirectory() as folder:
-        versions = {clause: _version(lake, engine, clause) for clause in asked}
-        query = pinned(text, versions.__getitem__)
+    with lake.engine() as engine:
+        past = {clause: _past(lake, engine, clause) for clause in asked}
+        query = pinned(text, past.__getitem__)
         for name in sorted(names):
-            _register(lake, engine, name, Path(folder))
+            _register(lake, engine, name)
         query = sql.renamed(query, {name: _engine_name(name) for name in names})
         try:
             frame = engine.session.sql(query.rstrip().rstrip(";"))
@@ -60,16 +58,25 @@ def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
             raise UsageError(f"The query failed: {first_line(error)}") from error
 
 
-def _register(lake: Lakehouse, engine: Engine, name: str, folder: Path) -> None:
+def _register(lake: Lakehouse, engine: Engine, name: str) -> None:
     if name not in system.VIEWS:
         newest = lake.read(name)
         newest.verify_log()
-        engine.register(_engine_name(name), newest.path)
+        engine.pin(newest, _engine_name(name))
         return
-    place = folder / name
-    place.mkdir()
+    place = engine.scratch / "views" / name
+    place.mkdir(parents=True)
     system.view(lake, name).write_parquet(place / "part-0.parquet")
-    engine.register(_engine_name(name), place, "parquet")
+    engine.register(_engine_name(name), place)
+
+
+def _past(lake: Lakehouse, engine: Engine, clause: Clause) -> str:
+    """Pin a table at a moment under a name that differs in the schema, and return that."""
+    version = _version(lake, engine, clause)
+    schema, table = clause.table.split(".")
+    name = f"__{schema}__v{version}.{table}"
+    engine.pin(lake.read(clause.table, version=version), name)
+    return name
 
 
 def _version(lake: Lakehouse, engine: Engine, clause: Clause) -> int:

@@ -56,7 +56,7 @@ def prepare(
     settings = PipelineSettings.of(pipeline.configuration, as_of, str(spec_path))
     folder = spec_path.parent
     context = SourceContext(folder, lake.project.warehouse, pipeline.database, settings)
-    with Engine.start() as engine:
+    with lake.engine() as engine:
         engine.use(pipeline.database)
         stored = _pinned(lake, engine)
         settings.apply(engine.session)
@@ -75,7 +75,7 @@ def _pinned(lake: Lakehouse, engine: Engine) -> dict[str, RunError | None]:
             continue
         try:
             newest = lake.read(name)
-            engine.pin(name, newest.path, newest.version)
+            engine.pin(newest)
             stored[name] = None
         except RunError as error:
             stored[name] = error

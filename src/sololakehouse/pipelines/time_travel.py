@@ -23,7 +23,7 @@ class Clause:
     Attributes
     ----------
     start, end
-        Where the clause is in the text, `end` excluded.
+        Where the clause is in the text, the table's name included, `end` excluded.
     at
         The version; the text of a moment; or None if the moment is an expression.
     expression
@@ -74,11 +74,10 @@ def clauses(text: str) -> list[Clause]:
     return [_clause(text, table, *_place(tokens, table)) for table in tables]
 
 
-def pinned(text: str, version_of: Callable[[Clause], int]) -> str:
-    """Write every temporal clause as the version that it means, and leave all other text."""
+def pinned(text: str, name_of: Callable[[Clause], str]) -> str:
+    """Write another name for every table with a temporal clause, and leave all other text."""
     for clause in reversed(clauses(text)):
-        version = f"VERSION AS OF {version_of(clause)}"
-        text = text[: clause.start] + version + text[clause.end :]
+        text = text[: clause.start] + name_of(clause) + text[clause.end :]
     return text
 
 
@@ -86,7 +85,7 @@ def _place(tokens: list[Token], table: Any) -> tuple[int, int]:
     name_end = table.parts[-1].meta["end"]
     behind = [token for token in tokens if token.start > name_end]
     of = next(index for index, token in enumerate(behind) if token.text.upper() == "OF")
-    return behind[0].start, behind[of].end + 1
+    return table.parts[0].meta["start"], behind[of].end + 1
 
 
 def _clause(text: str, table: Any, start: int, behind: int) -> Clause:

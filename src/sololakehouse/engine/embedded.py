@@ -1,0 +1,68 @@
+"""The embedded engine: Sail, a Spark Connect server inside this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from sololakehouse.engine.session import Engine, temporary_folder
+
+
+@cache
+def _embedded_server() -> Any:
+    os.environ.setdefault("RUST_LOG", "off")
+    from pysail.spark import SparkConnectServer
+
+    server = SparkConnectServer()
+    server.start(background=True)
+    return server
+
+
+class EmbeddedEngine(Engine):
+    """A session on the embedded engine."""
+
+    def interrupt(self) -> None:
+        """End the queries that other threads wait for; they fail, and no new one can begin."""
+        super().interrupt()
+        client: Any = self.session.client
+        client._channel.close()
+
+
+@contextmanager
+def embedded_engine() -> Iterator[Engine]:
+    """Open a session on the embedded engine and close it afterwards."""
+    server = _embedded_server()
+    import pysail
+    from pyspark.sql import SparkSession
+
+    host, port = server.listening_address
+    session: Any = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    session.conf.set("spark.sql.session.timeZone", "UTC")
+    session.client.set_retry_policies([])
+    _keep_ctrl_c()
+    interrupted = False
+    try:
+        with temporary_folder() as scratch:
+            yield EmbeddedEngine(session, f"Sail {pysail.__version__} (embedded)", scratch)
+    except KeyboardInterrupt:
+        interrupted = True
+        session.client.close()
+        raise
+    finally:
+        if not interrupted:
+            session.stop()
+
+
+def _keep_ctrl_c() -> None:
+    """Let Ctrl-C reach Python alone.
+
+    The embedded server catches the signal as well: it would refuse to cancel the queries that are
+    at work, and would go on with them, also with writing their files.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
