@@ -206,7 +206,7 @@ def test_a_server_that_is_not_there(sales, monkeypatch, capsys):
         main()
     said = capsys.readouterr().err
     assert ended.value.code == 1
-    assert said.startswith("Error: No Spark Connect server answers at sc://localhost:1: ")
+    assert said.startswith("Error: No Spark Connect server answers at sc://localhost:1. ")
     assert "docs/pipelines.md" in said
     assert "secret" not in said
     assert time.monotonic() - began < 10

@@ -95,11 +95,11 @@ def _connected(address: str, space: str) -> SparkSession:
         session.conf._set_all(SETTINGS | _OF_THE_SERVER, silent=False)
     except PySparkException as error:
         _stop(session)
+        reason = "" if is_lost(error) else f": {engine_message(error)}"
         raise EngineError(
-            f"No Spark Connect server answers at {without_secrets(address)}: "
-            f"{engine_message(error)}. Start one (docs/pipelines.md says how, under 'Engines'), or "
-            "compute with 'embedded'. The address is the one of --engine, SOLOLAKEHOUSE_ENGINE or "
-            "lakehouse.yml, in this order."
+            f"No Spark Connect server answers at {without_secrets(address)}{reason}. Start one "
+            "(docs/pipelines.md says how, under 'Engines'), or compute with 'embedded'. The "
+            "address is the one of --engine, SOLOLAKEHOUSE_ENGINE or lakehouse.yml, in this order."
         ) from error
     session.client.set_retry_policies([_patience()])
     _keep_queries(session.client)
