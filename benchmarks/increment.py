@@ -2,24 +2,27 @@
 
 `python benchmarks/increment.py [ROUNDS]`. Eleven months are ingested and computed, then December is
 ingested, then `slh run` computes what December changes. Beside it: the whole year from nothing, and
-a run with nothing to do. Each is a process of its own, start-up included; seconds on the clock and
-of CPU, medians of ROUNDS (5).
+a run with nothing to do. Each is a process of its own: seconds on the clock and of CPU, start-up
+included, and the seconds of its steps alone, one after the other. Medians of ROUNDS (5).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from measuring import Measured, measured
+from measuring import measured
 from pipeline import EXAMPLE, SLH, WRITTEN
 
 LAST = "*/*2013-12.csv"
+Row = tuple[float, float, float]
 
 
 def call(folder: Path, *command: str) -> None:
@@ -41,18 +44,36 @@ def eleven_months(folder: Path) -> None:
     call(folder, SLH, "ingest", "--json")
 
 
-def runs(folder: Path, rounds: int) -> dict[str, list[Measured]]:
-    found: dict[str, list[Measured]] = {"one month more": [], "nothing to do": [], "the year": []}
+def work(folder: Path) -> float:
+    """Run the pipeline, one step after the other; return the seconds of its steps."""
+    command = [SLH, "run", "--json", "--parallel", "1"]
+    said = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    events = [json.loads(line) for line in said.splitlines()]
+    return sum(event["seconds"] for event in events if event["event"] == "step_finished")
+
+
+def forget(folder: Path) -> None:
+    for schema in ("silver", "gold", "features"):
+        shutil.rmtree(folder / "warehouse" / schema)
+
+
+def rounds_of(folder: Path, rounds: int) -> Iterator[tuple[Row, Row, Row]]:
+    """Give, for each round, what a month more, nothing and the year cost."""
     for number in range(rounds):
-        copy = folder.parent / f"copy{number}"
-        shutil.copytree(folder, copy, copy_function=os.link)
-        for name in ("one month more", "nothing to do"):
-            found[name].append(measured([SLH, "run", "--json"], copy))
-        for schema in ("silver", "gold", "features"):
-            shutil.rmtree(copy / "warehouse" / schema)
-        found["the year"].append(measured([SLH, "run", "--json"], copy))
-        shutil.rmtree(copy)
-    return found
+        rows = []
+        for copy in (folder.parent / f"clock{number}", folder.parent / f"steps{number}"):
+            shutil.copytree(folder, copy, copy_function=os.link)
+            costs = []
+            for prepared in (None, None, forget):
+                if prepared:
+                    prepared(copy)
+                clock = "clock" in copy.name
+                costs.append(measured([SLH, "run", "--json"], copy) if clock else work(copy))
+            rows.append(costs)
+            shutil.rmtree(copy)
+        yield tuple(
+            (clock.seconds, clock.cpu_seconds, steps) for clock, steps in zip(*rows, strict=True)
+        )
 
 
 def main() -> None:
@@ -60,14 +81,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "project"
         eleven_months(folder)
-        found = runs(folder, rounds)
-    for name, measures in found.items():
-        seconds = statistics.median(one.seconds for one in measures)
-        busy = statistics.median(one.cpu_seconds for one in measures)
-        print(f"{name:<16}{seconds:>7.2f} s{busy:>8.2f} s CPU")
-    pairs = list(zip(found["one month more"], found["the year"], strict=True))
-    print(f"by time: {statistics.median(a.seconds / b.seconds for a, b in pairs):.0%}")
-    print(f"by CPU:  {statistics.median(a.cpu_seconds / b.cpu_seconds for a, b in pairs):.0%}")
+        found = list(rounds_of(folder, rounds))
+    print(f"{'':<16}{'seconds':>10}{'CPU':>10}{'steps':>10}")
+    for index, name in enumerate(("one month more", "nothing to do", "the year")):
+        medians = [statistics.median(one[index][kind] for one in found) for kind in range(3)]
+        print(f"{name:<16}" + "".join(f"{median:>10.2f}" for median in medians))
+    shares = [statistics.median(one[0][kind] / one[2][kind] for one in found) for kind in range(3)]
+    print(f"{'share':<16}" + "".join(f"{share:>10.0%}" for share in shares))
 
 
 if __name__ == "__main__":

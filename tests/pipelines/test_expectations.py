@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from sololakehouse.errors import DefinitionError, ExpectationError, RunError
+from sololakehouse.errors import DefinitionError, ExpectationError, RunError, StepError
 from sololakehouse.lake import LakeWriter
 from sololakehouse.lake.optimize import optimize
 from sololakehouse.pipelines import compute
@@ -432,7 +432,7 @@ def test_a_crash_between_the_commits_doubles_nothing(sales, monkeypatch, source,
 
     with monkeypatch.context() as patched:
         patched.setattr(LakeWriter, "commit", killed)
-        with pytest.raises(Killed):
+        with pytest.raises(StepError, match="Killed"):
             sales.run()
     if arranged:
         optimize(sales.writer(), "silver.x_quarantine", zorder=("id",))

@@ -264,7 +264,7 @@ def strict():
         "  gold.strict (transformations/strict.py:6): 1 of 3 rows violate 'is north' "
         "(shop = 'north'). The table is as it was. Examples:"
     )
-    assert "shop=south" in example
+    assert "shop='south'" in example
     assert cast.startswith("  silver.broken (transformations/broken.sql:2): ")
     assert cast.count("silver.broken") == 1
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from sololakehouse.errors import DefinitionError, ExpectationError, RewrittenError, RunError
+from sololakehouse.errors import (
+    DefinitionError,
+    ExpectationError,
+    RewrittenError,
+    RunError,
+    StepError,
+)
 from sololakehouse.pipelines import delivery
 from sololakehouse.provenance import Change
 from tests.pipelines.test_run import define
@@ -81,7 +88,7 @@ def test_a_delivery_that_is_ended_is_finished_by_the_next_run(
     deliver(sales, "2026-02", 4, 5)
     with monkeypatch.context() as patch:
         _end(patch, moment)
-        with pytest.raises(Killed):
+        with pytest.raises(StepError, match="Killed"):
             sales.run()
     assert batches(sales) == [("out", 0, kind, 3)]
     deliver(sales, "2026-03", 6)
@@ -123,7 +130,7 @@ def test_a_run_that_is_ended_after_the_position_was_noted(sales, kind, monkeypat
     sink(sales, kind)
     with monkeypatch.context() as patch:
         patch.setattr(delivery.shutil, "rmtree", _ends)
-        with pytest.raises(Killed):
+        with pytest.raises(StepError, match="Killed"):
             sales.run()
     sales.run()
     assert ids(sales, kind) == [1, 2, 3]
@@ -131,7 +138,7 @@ def test_a_run_that_is_ended_after_the_position_was_noted(sales, kind, monkeypat
 
 
 def _ends(folder, **_):
-    if folder.parent.name == "_sinks":
+    if Path(folder).parent.name == "_sinks":
         raise Killed
 
 

@@ -55,7 +55,7 @@ class SparkServer:
         return done.stdout + done.stderr
 
     def put(self, tables: Mapping[str, Sequence[str]], databases: Sequence[str]) -> None:
-        """Make tables of Parquet files, after the databases."""
+        """Make tables of Parquet files, in databases that hold nothing else."""
         self._tables("put", {"tables": tables, "databases": databases})
 
     def append(self, tables: Mapping[str, Sequence[str]]) -> None:

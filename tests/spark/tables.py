@@ -13,7 +13,8 @@ from pyspark.sql import SparkSession
 
 def put(session: SparkSession, tables: dict[str, list[str]], databases: list[str]) -> None:
     for database in databases:
-        session.sql(f"CREATE DATABASE IF NOT EXISTS {database}")
+        session.sql(f"DROP DATABASE IF EXISTS {database} CASCADE")
+        session.sql(f"CREATE DATABASE {database}")
     append(session, tables)
 
 

@@ -35,7 +35,7 @@ def project(make_project):
 def asked(spark, project, verb: str, source: str) -> str:
     """Run `spark-pipelines` on one source and return what it says."""
     name = "people.sql" if source.startswith("CREATE") else "people.py"
-    for old in (project.folder / "transformations").glob("*"):
+    for old in (project.folder / "transformations").glob("*.*"):
         old.unlink()
     define(project, source, name)
     storage = f"file://{project.folder / 'checkpoints'}"

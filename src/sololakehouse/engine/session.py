@@ -206,7 +206,7 @@ class Engine:
             There are rows, but none arrived in the folder.
         """
         frame.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
-        if any(folder.rglob("*.parquet")):
+        if any(folder.glob("**/*.parquet" if partition_by else "*.parquet")):
             return
         first = frame.limit(1).toArrow()
         if first.num_rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import DefinitionError, UsageError
@@ -305,6 +306,7 @@ def tables_in_query(text: str) -> set[str]:
     return tables_in(text)
 
 
+@lru_cache(maxsize=512)
 def tokens_of(text: str, where: str) -> list[Token]:
     """Split Spark SQL into tokens; `where` is for the message.
 
@@ -597,8 +599,9 @@ def _string(node: Any) -> str:
     return "".join(literal.name for literal in node.find_all(exp.Literal))
 
 
+@lru_cache(maxsize=512)
 def parse(text: str, place: str) -> Any:
-    """Parse one statement of Spark SQL; `place` is for the message.
+    """Parse one statement of Spark SQL; `place` is for the message, the tree is not to be changed.
 
     Raises
     ------
