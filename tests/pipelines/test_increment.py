@@ -228,6 +228,22 @@ def test_everything_is_computed_if_more_than_new_rows_changed(sales, change):
     assert manifest(sales) == computed
 
 
+def test_a_source_that_gains_a_column_is_read_whole(sales):
+    config = (sales.folder / "lakehouse.yml").read_text("utf-8")
+    sales.write(
+        "lakehouse.yml", config.replace("    path:", "    schema_policy: evolve\n    path:")
+    )
+    derived(sales, "SELECT * FROM bronze.sales")
+    sales.run()
+    sales.write("landing/wider.csv", "id,shop,sold_at,amount,till\n8,east,NA,3,2\n")
+    sales.ingest()
+    sales.run()
+    assert increment(sales) is None
+    tills = sales.lake.read("silver.derived").to_polars()["till"].to_list()
+    assert tills.count(None) == 3
+    assert len(tills) == 4
+
+
 def test_a_declared_lookback_replaces_the_later_rows(sales):
     define(sales, SOLD, "sold.sql")
     define(sales, TRAILING, "trailing.sql")

@@ -183,8 +183,7 @@ def _refuse_other_kind(step: Step, newest: Snapshot | None) -> None:
 def _refuse_other_columns(step: Step, before: Snapshot | None) -> None:
     if before is None or not before.rows:
         return
-    schema = step.node.frame.schema
-    new = {field.name: field.dataType.simpleString() for field in schema.fields}
+    new = step.node.column_types()
     old = {column.name: column.type for column in before.fields}
     if new != old:
         listed = [", ".join(f"{name} {kind}" for name, kind in one.items()) for one in (old, new)]

@@ -70,6 +70,10 @@ class Node:
         """Qualified name of the table, or one-part name of the view."""
         return self.declaration.name
 
+    def column_types(self) -> dict[str, str]:
+        """Return names and types of the columns that the query gives now, as Spark SQL has them."""
+        return {field.name: field.dataType.simpleString() for field in self.frame.schema.fields}
+
     @property
     def is_view(self) -> bool:
         """Whether this is a temporary view, which is computed where it is read."""

@@ -94,7 +94,7 @@ def increment(
     if before is None or step.anew or not step.node.declaration.deterministic:
         return None
     since = _grown(step, inputs, before)
-    if since is None:
+    if since is None or not _has_same_columns(step, before):
         return None
     source = lake.read(since.table)
     try:
@@ -122,6 +122,11 @@ def _grown(step: Step, inputs: Mapping[str, TableVersion], before: Snapshot) -> 
         return None
     since = old[moved[0]]
     return since if since.table_id == inputs[since.table].table_id else None
+
+
+def _has_same_columns(step: Step, before: Snapshot) -> bool:
+    """Whether the query gives the columns that the table has: its source may have gained some."""
+    return step.node.column_types() == {column.name: column.type for column in before.fields}
 
 
 def _new_rows(step: Step, since: TableVersion, files: list[Path], engine: Engine) -> Increment:
