@@ -26,6 +26,9 @@ test: $(TOOLS) $(SPARK) ## Run the tests
 test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of tests/faults
 	$(BIN)/pytest tests/faults tests/lake/test_interoperability.py --faults-kills 100 --faults-appends 50
 
+test-spark: $(TOOLS) $(SPARK) ## Run the pipeline tests on Apache Spark
+	$(BIN)/pytest tests/spark --spark-suite
+
 check: $(TOOLS) ## Check style, types and the layers of the code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,4 +63,4 @@ $(SPARK): constraints.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-spark/bin/python --constraint constraints.txt pandas pydantic 'pyspark[pipelines]'
 	@touch $@
 
-.PHONY: help setup demo test test-faults check format bench clean
+.PHONY: help setup demo test test-faults test-spark check format bench clean

@@ -31,18 +31,24 @@ _KILLS_OF_THE_LONG_TESTS = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let `make test-faults` choose how often each fault is tried."""
+    """Let `make test-faults` and `make test-spark` choose how much is tried."""
     faults = parser.getgroup("faults")
     faults.addoption("--faults-kills", type=int, default=2, help="How often to kill a command.")
     faults.addoption("--faults-appends", type=int, default=5, help="Appends of each process.")
+    spark = parser.getgroup("spark")
+    spark.addoption("--spark-suite", action="store_true", help="All pipeline tests on Spark, too.")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long fault tests to `make test-faults`."""
+    """Leave the long tests to `make test-faults` and `make test-spark`."""
+    left = []
     if config.getoption("--faults-kills") < _KILLS_OF_THE_LONG_TESTS:
-        long = [item for item in items if item.get_closest_marker("faults")]
-        items[:] = [item for item in items if item not in long]
-        config.hook.pytest_deselected(items=long)
+        left.append("faults")
+    if not config.getoption("--spark-suite"):
+        left.append("spark_suite")
+    long = [item for item in items if any(map(item.get_closest_marker, left))]
+    items[:] = [item for item in items if item not in long]
+    config.hook.pytest_deselected(items=long)
 
 
 @pytest.fixture(scope="session")

@@ -6,4 +6,4 @@ import pytest
 
 from tests.pipelines.test_streaming import *  # noqa: F403
 
-pytestmark = pytest.mark.usefixtures("on_spark")
+pytestmark = [pytest.mark.usefixtures("on_spark"), pytest.mark.spark_suite]
