@@ -301,7 +301,7 @@ def ingest_all(project) -> None:
     batches=st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=6), min_size=2, max_size=4)
 )
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_late_rows_find_their_place_whatever_the_order(tmp_path_factory, batches):
     project = ProjectFolder(tmp_path_factory.mktemp("trailing"))

@@ -60,6 +60,7 @@ def test_apache_spark_resolves_the_same_source_and_needs_a_table_with_merge(spar
     assert people(project) == [(1, "Ada", "Oslo"), (2, "Bob", "Rome")]
 
 
+@pytest.mark.spark_suite
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -79,6 +80,7 @@ def test_what_apache_spark_refuses_is_refused_here(spark, project, source, said)
         project.plan()
 
 
+@pytest.mark.spark_suite
 def test_apache_spark_says_that_histories_are_not_its_own(spark, project):
     spark.put({}, ["silver"])
     said = asked(spark, project, "dry-run", HISTORY)

@@ -43,6 +43,11 @@ def server_sales(sales, address, monkeypatch):
     return sales
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["Sail", pytest.param("Apache Spark", marks=pytest.mark.spark_suite)],
+    indirect=True,
+)
 def test_the_reference_project_is_the_same_on_a_server(demo, address, tmp_path, request):
     folder = fresh_copy(tmp_path / "nyc_flights")
     shutil.copytree(demo.folder / "warehouse" / "bronze", folder / "warehouse" / "bronze")

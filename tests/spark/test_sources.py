@@ -102,6 +102,7 @@ def test_settings_and_statements_mean_the_same(spark, sales, tmp_path):
     assert taken == {name: sales.lake.read(name).to_polars().columns for name in TABLES}
 
 
+@pytest.mark.spark_suite
 def test_what_spark_refuses_is_refused(spark, sales, tmp_path):
     refused = {
         "set.sql": "SET my.own = 5; CREATE MATERIALIZED VIEW gold.x AS SELECT ${my.own} AS a",
@@ -117,6 +118,7 @@ def test_what_spark_refuses_is_refused(spark, sales, tmp_path):
         (sales.folder / "transformations" / name).unlink()
 
 
+@pytest.mark.spark_suite
 def test_sinks_get_the_same_rows(spark, sales, tmp_path):
     sales.write("spark-pipeline.yml", spec(tmp_path / "storage3"))
     define(sales, SINKS.format(folder="ours"))
