@@ -39,10 +39,13 @@ format: $(TOOLS) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(TOOLS) ## Run the benchmarks
+bench: $(TOOLS) $(SPARK) ## Run the benchmarks
 	$(BIN)/python benchmarks/demo.py
 	$(BIN)/python benchmarks/manifest.py
 	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/increment.py
+	$(BIN)/python benchmarks/expectations.py
 
 clean: ## Remove what the demo wrote
 	rm -rf examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts

@@ -188,7 +188,7 @@ def engine_written(project: Path, repeats: int, folder: Path) -> list[float]:
     with Engine.start() as engine:
         for name in ENGINE_TABLES:
             table = lake.read(name)
-            engine.pin(name, table.path, table.version)
+            engine.pin(table)
             rows = " UNION ALL ".join([f"SELECT * FROM {name}"] * COPIES)
             found = [one_round(engine, rows, folder / f"{n}") for n in range(repeats + 1)][1:]
             print(f"{name}, written by the engine: {COPIES * table.rows:,} rows")
