@@ -41,7 +41,7 @@ format: $(TOOLS) ## Format the code
 
 bench: $(TOOLS) $(SPARK) ## Run the benchmarks
 	$(BIN)/python benchmarks/demo.py
-	$(BIN)/python benchmarks/manifest.py
+	-$(BIN)/python benchmarks/manifest.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/increment.py
