@@ -66,13 +66,14 @@ def _compare_with_increments(step: Step, change: Change, folder: Path, writer: L
     """Refuse a full refresh that shows that computing only a part had given other rows."""
     before = writer.lake.newest(step.name) if step.anew else None
     record = before.record if before else None
-    if record is None or INCREMENT not in record.details:
+    if before is None or record is None or INCREMENT not in record.details:
         return
     same = record.fingerprint == change.fingerprint
     if same and content_manifest(scan_kept(folder)) != record.manifest:
         raise StepError(
             f"{step.name} ({step.node.declaration.place}): all rows computed anew are not those of "
-            f"{before}, which was computed from new rows of {record.details[INCREMENT]['source']} "
+            f"v{before.version}, which was computed from new rows of "
+            f"{record.details[INCREMENT]['source']} "
             "only. Correct 'pipelines.incremental.*', most likely the lookback, and run again: "
             "then all rows are computed. The table is as it was."
         )
