@@ -154,6 +154,7 @@ def _finish(progress: SinkProgress, sink: Sink, engine: Engine, writer: LakeWrit
         inputs=[TableVersion(**source) for source in about["inputs"]],
         expectations=[ExpectationResult(**found) for found in about["expectations"]],
         details=about["details"],
+        engine=engine.name,
     )
     _send(progress.pending, batch, begun, engine, writer, change)
 
