@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sololakehouse.config import Source
 from sololakehouse.errors import IngestError, RunError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot, Transaction
+from sololakehouse.pipelines.ahead import ahead
 from sololakehouse.pipelines.columns import INGESTED_AT, RESCUED, SOURCE_FILE
 from sololakehouse.pipelines.csv_file import CsvFile
 from sololakehouse.pipelines.ingested import INGEST, TakenFile, ingested_files
@@ -27,13 +28,7 @@ from sololakehouse.pipelines.landing import (
 from sololakehouse.pipelines.parquet_file import ParquetFile
 from sololakehouse.pipelines.quarantine import Rejected, is_own, quarantine, quarantine_of
 from sololakehouse.pipelines.schema_policy import Contract, contract_of
-from sololakehouse.pipelines.staging import (
-    Located,
-    Parts,
-    ahead,
-    bronze_schema,
-    quarantine_schema,
-)
+from sololakehouse.pipelines.staging import Located, Parts, bronze_schema, quarantine_schema
 from sololakehouse.provenance import Change, Manifest, content_manifest, fingerprint
 
 if TYPE_CHECKING:

@@ -6,15 +6,16 @@ nested value) its lines are read one by one by Python's json module, whose readi
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 from sololakehouse.errors import IngestError, suggestion
+from sololakehouse.pipelines.ahead import side_by_side
 from sololakehouse.pipelines.columns import check_names, plain_name, wider
 from sololakehouse.pipelines.csv_blocks import RECORD_LIMIT
 from sololakehouse.pipelines.csv_header import no_text
@@ -24,9 +25,12 @@ from sololakehouse.pipelines.schema_policy import Contract
 from sololakehouse.pipelines.values import typed
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 BLOCK = 16 << 20
+WORKERS = 2
 _BOM = b"\xef\xbb\xbf"
 _TEXT_TYPES = ("date32[day]", "timestamp[us, tz=UTC]", "timestamp[us]")
 
@@ -52,8 +56,8 @@ class JsonFile:
 
         kinds: dict[str, pa.DataType] = {}
         with self._stream() as stream:
-            for block in self._blocks(stream):
-                for name, kind in _kinds(block).items():
+            for found in side_by_side(_kinds, self._blocks(stream), WORKERS):
+                for name, kind in found.items():
                     kinds[name] = wider(kinds.get(name, pa.null()), kind)
         check_names(list(kinds), self.name)
         unknown = contract.unknown(list(kinds)) if contract else list(kinds)
@@ -71,8 +75,7 @@ class JsonFile:
         """
         with self._stream() as stream:
             reader = _BlockReader(self.name, contract)
-            for block in self._blocks(stream):
-                yield reader.batch(block, stream.position)
+            yield from side_by_side(reader.batch, self._blocks(stream), WORKERS)
 
     def _stream(self) -> AbstractContextManager[LandingStream]:
         return open_landing(self.path, self.name)
@@ -95,9 +98,9 @@ class JsonFile:
                     "JSON object per line. Nothing was ingested."
                 )
             if length:
-                block = _Block(self.name, data[:length], line)
+                block = _Block(self.name, data[:length], line, stream.position)
                 yield block
-                line += data.count(b"\n", 0, length)
+                line += block.line_ends.size
             if not fresh:
                 return
 
@@ -107,15 +110,34 @@ class _Block:
     name: str
     data: bytes
     line: int
+    position: int
+
+    @cached_property
+    def line_ends(self) -> npt.NDArray[np.int64]:
+        """Where the bytes are that end lines; the last line of a file may have none."""
+        import numpy as np
+
+        return np.flatnonzero(self._bytes == ord("\n"))
+
+    @property
+    def rows(self) -> int:
+        return self.line_ends.size + (not self.data.endswith(b"\n"))
 
     @property
     def plain(self) -> bool:
         """Whether each line begins with `{` and ends with `}`, so that no object spans lines."""
-        data = self.data if self.data.endswith(b"\n") else self.data + b"\n"
-        ends = data.count(b"}\n")
-        return (
-            data.startswith(b"{") and ends == data.count(b"\n") and data.count(b"}\n{") == ends - 1
-        )
+        end = len(self.data) - self.data.endswith(b"\n")
+        if not (self.data.startswith(b"{") and self.data.endswith(b"}", 0, end)):
+            return False
+        between = self.line_ends[self.line_ends < end]
+        ends, begins = self._bytes[between - 1] == ord("}"), self._bytes[between + 1] == ord("{")
+        return bool(ends.all() and begins.all())
+
+    @property
+    def _bytes(self) -> npt.NDArray[np.uint8]:
+        import numpy as np
+
+        return np.frombuffer(self.data, np.uint8)
 
     def texts(self) -> Iterator[tuple[int, str]]:
         """Give the lines that are not blank, each with its number."""
@@ -135,13 +157,12 @@ def _fast(block: _Block, schema: pa.Schema | None) -> pa.Table | None:
         return None
     behaviour = "infer" if schema is None else "error"
     options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=behaviour)
-    size = arrow_json.ReadOptions(block_size=max(1 << 20, len(block.data)))
+    whole = arrow_json.ReadOptions(use_threads=False, block_size=max(1 << 20, len(block.data)))
     try:
-        rows = arrow_json.read_json(io.BytesIO(block.data), size, options)
+        rows = arrow_json.read_json(pa.BufferReader(block.data), whole, options)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
-    ended = block.data.endswith(b"\n")
-    return rows if rows.num_rows == block.data.count(b"\n") + (not ended) else None
+    return rows if rows.num_rows == block.rows else None
 
 
 def _kinds(block: _Block) -> dict[str, pa.DataType]:
@@ -182,16 +203,16 @@ class _BlockReader:
         fields = [(field.name, _plain_type(field.type)) for field in contract.columns]
         self._raw = pa.schema(fields) if all(kind for _, kind in fields) else None
 
-    def batch(self, block: _Block, position: int) -> Batch:
+    def batch(self, block: _Block) -> Batch:
         import numpy as np
         import pyarrow as pa
 
         rows = _fast(block, self._raw) if self._raw is not None else None
         arranged = self._typed(rows) if rows is not None else None
         if arranged is None:
-            return self._line_by_line(block, position)
+            return self._line_by_line(block)
         lines = np.arange(block.line, block.line + arranged.num_rows, dtype=np.int64)
-        return Batch(self._with_rescued(arranged, []), pa.array(lines), (), position)
+        return Batch(self._with_rescued(arranged, []), pa.array(lines), (), block.position)
 
     def _typed(self, rows: pa.Table) -> pa.Table | None:
         import pyarrow as pa
@@ -214,7 +235,7 @@ class _BlockReader:
             columns.append(value)
         return pa.table(columns, schema=self._contract.columns)
 
-    def _line_by_line(self, block: _Block, position: int) -> Batch:
+    def _line_by_line(self, block: _Block) -> Batch:
         import pyarrow as pa
 
         lines: list[int] = []
@@ -237,7 +258,7 @@ class _BlockReader:
         names = dict.fromkeys(name for rest in left for name in rest)
         columns = [(name, _Values([rest.get(name) for rest in left])) for name in names]
         with_rescued = self._with_rescued(rows, columns)
-        return Batch(with_rescued, pa.array(lines, pa.int64()), tuple(malformed), position)
+        return Batch(with_rescued, pa.array(lines, pa.int64()), tuple(malformed), block.position)
 
     def _row(
         self, found: dict[str, Any], line: int

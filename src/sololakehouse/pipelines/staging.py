@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse.pipelines.columns import (
     INGESTED_AT,
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PART_BYTES = 256 << 20
-T = TypeVar("T")
-_END: Any = object()
 
 
 def bronze_schema(columns: pa.Schema, *, rescued: bool) -> pa.Schema:
@@ -165,12 +161,3 @@ def _repeated(value: str, kind: pa.DataType, count: int) -> pa.Array:
 
     codes = pa.array(np.zeros(count, np.int32))
     return pa.DictionaryArray.from_arrays(codes, pa.array([value], kind))
-
-
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """Give items while a thread makes the next one."""
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(next, items, _END)
-        while (item := pending.result()) is not _END:
-            pending = pool.submit(next, items, _END)
-            yield item

@@ -43,6 +43,9 @@ def typed(values: pa.Array, kind: pa.DataType) -> pa.Array:
         return values
     if pa.types.is_binary(kind):
         return values.cast(kind)
+    same = _of_one_form(values, kind)
+    if same is not None:
+        return same
     coded = values.dictionary_encode()
     distinct = coded.dictionary
     plausible = pc.match_substring_regex(distinct, necessary_form(kind))
@@ -50,6 +53,18 @@ def typed(values: pa.Array, kind: pa.DataType) -> pa.Array:
     fitting = _converted(distinct.take(places), kind)
     back = pc.index_in(pa.array(range(len(distinct)), pa.uint64()), value_set=places)
     return fitting.take(back).take(coded.indices)
+
+
+def _of_one_form(values: pa.Array, kind: pa.DataType) -> pa.Array | None:
+    """Convert dates and instants as ISO 8601 has them; None if a value may be written otherwise."""
+    import pyarrow as pa
+
+    if not pa.types.is_temporal(kind):
+        return None
+    try:
+        return values.cast(kind)
+    except pa.ArrowInvalid:
+        return None
 
 
 def necessary_form(kind: pa.DataType) -> str:
