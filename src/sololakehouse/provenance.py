@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sololakehouse.row_hash import MODULUS, ROW_SUM, ROWS, RowHasher
+from sololakehouse.row_hash import MODULUS, RowHasher
 
 if TYPE_CHECKING:
     import polars as pl
 
 ExpectationKind = Literal["row", "unique", "fresh"]
+MANIFEST_ALGORITHM = 2
+_BATCH = 131_072
 
 
 def fingerprint(*parts: Any) -> str:
@@ -162,12 +164,16 @@ class Manifest(_Record):
         For each column in the manifest the sum modulo 2**64 of one hash per value.
     left_out
         Columns that hold the moment or place of a run instead of data, and are not in the sums.
+    algorithm
+        How values are hashed: 2 as in `sololakehouse.row_hash`; 1 in records from before. Manifests
+        of two algorithms cannot be compared.
     """
 
     rows: int
     row_sum: int
     columns: dict[str, int]
     left_out: tuple[str, ...] = ()
+    algorithm: int = 1
 
     @property
     def digest(self) -> str:
@@ -184,6 +190,7 @@ class Manifest(_Record):
                 for name, total in self.columns.items()
             },
             left_out=other.left_out,
+            algorithm=other.algorithm,
         )
 
     def __sub__(self, other: Manifest) -> Manifest:
@@ -196,11 +203,17 @@ class Manifest(_Record):
                 for name, total in self.columns.items()
             },
             left_out=self.left_out,
+            algorithm=self.algorithm,
         )
 
     def can_add(self, other: Manifest) -> bool:
         """Whether both manifests cover the same columns."""
         return self.columns.keys() == other.columns.keys()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it can be compared with the manifests that `content_manifest` gives."""
+        return self.algorithm == MANIFEST_ALGORITHM
 
 
 def content_manifest(frame: pl.LazyFrame, left_out: Iterable[str] = ()) -> Manifest:
@@ -208,9 +221,9 @@ def content_manifest(frame: pl.LazyFrame, left_out: Iterable[str] = ()) -> Manif
 
     A value is hashed from its canonical 64 bits: integers, booleans and dates as signed integers,
     timestamps as UTC microseconds, floats as IEEE 754 doubles with -0.0 as 0.0 and one NaN, text
-    and bytes by XXH3, everything else (decimals, lists, structs) by XXH3 of its text. The bits are
-    combined with a seed of the column's name and mixed (`sololakehouse.row_hash`). NULL has a hash
-    of its own. The width of an integer or float does not matter, its kind does.
+    and bytes by XXH3, everything else (decimals, lists, structs) by XXH3 of its text. How the bits
+    are hashed depends on the column's name (`sololakehouse.row_hash`). NULL has a hash of its own.
+    The width of an integer or float does not matter, its kind does.
 
     Parameters
     ----------
@@ -227,21 +240,22 @@ def content_manifest(frame: pl.LazyFrame, left_out: Iterable[str] = ()) -> Manif
     >>> one == two, one.rows
     (True, 2)
     """
-    import polars as pl
+    import numpy as np
 
     schema = frame.collect_schema()
     out = tuple(sorted(set(left_out) & set(schema)))
     canonical = {name: _canonical(name, schema[name]) for name in schema if name not in out}
     hasher = RowHasher({name: _seed(kind, name) for name, (kind, _) in canonical.items()})
     words = frame.select(word.alias(name) for name, (_, word) in canonical.items())
-    sums = words.map_batches(
-        hasher.sums,
-        streamable=True,
-        schema=dict.fromkeys([ROWS, ROW_SUM, *canonical], pl.UInt64()),
+    batches = words.collect_batches(chunk_size=_BATCH, maintain_order=False)
+    totals = np.zeros(len(canonical) + 2, np.uint64)
+    for batch in batches:
+        totals += hasher.sums(batch)
+    rows, row_sum, *columns = totals.tolist()
+    by_name = dict(zip(canonical, columns, strict=True))
+    return Manifest(
+        rows=rows, row_sum=row_sum, columns=by_name, left_out=out, algorithm=MANIFEST_ALGORITHM
     )
-    rows, row_sum, *totals = sums.sum().collect(engine="streaming").row(0)
-    by_name = dict(zip(canonical, totals, strict=True))
-    return Manifest(rows=rows, row_sum=row_sum, columns=by_name, left_out=out)
 
 
 def _seed(kind: str, name: str) -> int:

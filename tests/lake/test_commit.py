@@ -10,7 +10,7 @@ import pytest
 from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.statistics import file_statistics
-from sololakehouse.provenance import Change, content_manifest
+from sololakehouse.provenance import Change, Manifest, content_manifest
 
 FRAME = pl.DataFrame({"id": [1, 2, None], "name": ["a", None, "c"]})
 CHANGE = Change("TEST", "f1")
@@ -43,6 +43,16 @@ def test_appending_to_what_another_writer_left_reads_it_first(project):
     snapshot = project.writer().write_frame("silver.t", FRAME, CHANGE, mode="append")
     assert snapshot.record.manifest == content_manifest(snapshot.scan())
     assert snapshot.rows == 6
+
+
+def test_a_manifest_of_an_older_algorithm_is_not_added_to(project):
+    writer = project.writer()
+    old = Manifest(rows=3, row_sum=1, columns={"id": 2, "name": 3}, algorithm=1)
+    with writer.staging() as folder:
+        FRAME.write_parquet(folder / "part.parquet")
+        writer.commit("silver.t", folder, CHANGE, manifest=old)
+    appended = writer.write_frame("silver.t", FRAME, CHANGE, mode="append")
+    assert appended.record.manifest == content_manifest(pl.concat([FRAME, FRAME]).lazy())
 
 
 def test_rows_with_other_columns_are_not_appended(project):

@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -103,10 +104,11 @@ class LakeWriter:
     ) -> Snapshot:
         """Write a frame as one Parquet file, in the order of its rows, and commit it."""
         with self.staging() as folder:
-            frame.write_parquet(folder / "part-0.parquet", compression="zstd")
-            manifest = content_manifest(frame.lazy(), change.left_out)
+            with ThreadPoolExecutor(1) as beside:
+                manifest = beside.submit(content_manifest, frame.lazy(), change.left_out)
+                frame.write_parquet(folder / "part-0.parquet", compression="zstd")
             return self.commit(
-                table, folder, change, mode=mode, properties=properties, manifest=manifest
+                table, folder, change, mode=mode, properties=properties, manifest=manifest.result()
             )
 
     def commit(
@@ -371,9 +373,10 @@ def _commit_errors(table: str, path: Path) -> Iterator[None]:
 
 def _manifest_of(before: Snapshot, written: Manifest) -> Manifest:
     if before.rows == 0:
-        return Manifest(rows=0, row_sum=0, columns=dict.fromkeys(written.columns, 0))
+        nothing = dict.fromkeys(written.columns, 0)
+        return Manifest(rows=0, row_sum=0, columns=nothing, algorithm=written.algorithm)
     known = before.record.manifest if before.record else None
-    if known is None:
+    if known is None or not known.is_current:
         known = content_manifest(before.scan(), written.left_out)
     if not known.can_add(written):
         raise RunError(

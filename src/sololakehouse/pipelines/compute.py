@@ -68,7 +68,7 @@ def _compare_with_increments(step: Step, change: Change, folder: Path, writer: L
     record = before.record if before else None
     if before is None or record is None or INCREMENT not in record.details:
         return
-    same = record.fingerprint == change.fingerprint
+    same = record.fingerprint == change.fingerprint and record.manifest.is_current
     if same and content_manifest(scan_kept(folder)) != record.manifest:
         raise StepError(
             f"{step.name} ({step.node.declaration.place}): all rows computed anew are not those of "
