@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from datetime import datetime
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import AwareDatetime, Field
@@ -17,8 +18,11 @@ from sololakehouse.errors import (
     UsageError,
 )
 from sololakehouse.features.asof import instant_unit
+from sololakehouse.features.explanation import NEAR, RowExplanation, explain_lookup
 from sololakehouse.features.join import LookupReport, PlannedLookup, look_up, plan_lookups
 from sololakehouse.features.lookup import FeatureLookup
+from sololakehouse.features.restatement import RestatementReport, restatements
+from sololakehouse.features.suspects import Suspect, suspects
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import counted, described_row
@@ -189,6 +193,84 @@ class TrainingSet:
             )
         return session.createDataFrame(self.to_arrow())
 
+    @property
+    def suspects(self) -> tuple[Suspect, ...]:
+        """The features that equal the label or say it nearly alone."""
+        return suspects(self.to_polars(), self.recipe.label, self.feature_columns)
+
+    def explain(self, row: int, near: int = NEAR) -> RowExplanation:
+        """Explain where the features of one row come from, and what was rejected.
+
+        Parameters
+        ----------
+        row
+            Number of the row, from 0.
+        near
+            How many rejected feature rows to show before the label's moment, and how many after.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such row.
+        """
+        labels = self._ordered_labels()
+        if not 0 <= row < labels.height:
+            raise NotFoundError(
+                f"{self._name} has no row {row}: its {labels.height:,} rows are numbered from 0."
+            )
+        label = labels.slice(row, 1)
+        recipe = self.recipe
+        explained = [
+            explain_lookup(
+                plan,
+                label,
+                plan.rule(
+                    allow_exact_match=recipe.allow_exact_match, known_as_of=recipe.known_as_of
+                ),
+                near,
+            )
+            for plan in self._plans
+        ]
+        return RowExplanation(self._name, row, label.row(0, named=True), tuple(explained))
+
+    def restatement_report(self, known_as_of: datetime | None = None) -> RestatementReport:
+        """Say how many labels would have other features if something else were known.
+
+        Parameters
+        ----------
+        known_as_of
+            The fixed day to compare with, with a time zone; None: the recipe's, or else the
+            greatest moment at which a feature is looked up.
+
+        Raises
+        ------
+        FeatureLookupError
+            No lookup is by time, or the moment has no time zone.
+        """
+        labels = self._ordered_labels()
+        moments = {lookup.timestamp_lookup_key for lookup in self.recipe.feature_lookups} - {None}
+        if not moments:
+            raise FeatureLookupError(
+                f"{self._name}: no lookup is by time, so nothing can be known later or restated."
+            )
+        if known_as_of is not None and known_as_of.tzinfo is None:
+            raise FeatureLookupError(f"known_as_of={known_as_of} has no time zone. Say which.")
+        latest = max((labels[name].max() for name in moments if name), key=str, default=None)
+        day: Any = known_as_of or self.recipe.known_as_of or latest
+        if day is None:
+            raise FeatureLookupError(f"{self._name} has no row with a moment of lookup.")
+        return restatements(partial(self._features, labels), day)
+
+    def _features(self, labels: pl.DataFrame, known_as_of: datetime | None) -> pl.DataFrame:
+        exact = self.recipe.allow_exact_match
+        found = look_up(labels, self._plans, allow_exact_match=exact, known_as_of=known_as_of)[0]
+        return found.drop(labels.columns)
+
+    @property
+    def _name(self) -> str:
+        recipe = self.recipe
+        return recipe.name if isinstance(recipe, TrainingSetSpec) else "The training set"
+
     def save(self, name: str) -> Snapshot:
         """Save as the table `training.<name>`; nothing is done if it is up to date.
 
@@ -221,6 +303,7 @@ class TrainingSet:
                 "recipe": self._spec(table).model_dump(mode="json"),
                 "feature_columns": list(self.feature_columns),
                 "lookups": [report.as_dict() for report in self.reports],
+                "suspects": [suspect.as_dict() for suspect in self.suspects],
             },
         )
         return writer.write_frame(table, self.to_polars(), change), False

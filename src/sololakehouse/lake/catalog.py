@@ -14,7 +14,7 @@ from typing import Any
 from sololakehouse.config import TABLE_NAME, Project
 from sololakehouse.engine import Engine
 from sololakehouse.errors import NotFoundError, RunError, UsageError
-from sololakehouse.lake.damage import LOG, is_table, newest_version
+from sololakehouse.lake.damage import LOG, is_table, log_state, newest_version
 from sololakehouse.lake.history import HistoryEntry, oldest_readable, version_at
 from sololakehouse.lake.reference import parse_moment, split_reference
 from sololakehouse.lake.staging import staging_folder
@@ -38,6 +38,7 @@ class Lakehouse:
 
     def __init__(self, project: Project) -> None:
         self.project = project
+        self._newest: dict[str, tuple[Any, Snapshot]] = {}
 
     @classmethod
     def open(cls, folder: str | Path | None = None, *, engine: str | None = None) -> Lakehouse:
@@ -119,9 +120,9 @@ class Lakehouse:
             raise NotFoundError.of("table", name, self.table_names())
         asked = next((at for at in (written, version, timestamp) if at is not None), None)
         if asked is None:
-            return Snapshot(name, self.path(name))
+            return self._pinned(name)
         if isinstance(asked, datetime | str):
-            commits = self._commits(Snapshot(name, self.path(name)))
+            commits = self._commits(self._pinned(name))
             asked = version_at(name, commits, parse_moment(asked))
         newest, oldest = newest_version(self.path(name)), oldest_readable(self.path(name) / LOG)
         if not oldest <= asked <= newest:
@@ -157,7 +158,16 @@ class Lakehouse:
 
     def newest(self, table: str) -> Snapshot | None:
         """Pin a table to its newest version; None if it does not exist."""
-        return Snapshot(table, self.path(table)) if self.exists(table) else None
+        return self._pinned(table) if self.exists(table) else None
+
+    def _pinned(self, table: str) -> Snapshot:
+        """Open the newest version, or give the one that was opened if the log is as it was."""
+        state = log_state(self.path(table))
+        known, snapshot = self._newest.get(table, (None, None))
+        if snapshot is None or known != state:
+            snapshot = Snapshot(table, self.path(table))
+            self._newest[table] = (state, snapshot)
+        return snapshot
 
     def _commits(self, snapshot: Snapshot, limit: int | None = None) -> list[HistoryEntry]:
         found = snapshot.history(limit)

@@ -34,6 +34,13 @@ def newest_version(table_folder: Path) -> int:
     return max([*_matching(table_folder, _ENTRY), *_matching(table_folder, _CHECKPOINT)])
 
 
+def log_state(table_folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Return what changes with every change of the log's files: names, sizes, times, places."""
+    with os.scandir(table_folder / LOG) as files:
+        states = ((file.name, file.stat()) for file in files)
+        return tuple(sorted((name, s.st_size, s.st_mtime_ns, s.st_ino) for name, s in states))
+
+
 def refuse_empty_entries(table_folder: Path, table: str, version: int) -> None:
     """Refuse a log with an entry of no bytes, which Delta readers take for a commit of nothing.
 

@@ -62,7 +62,7 @@ def check(
         for expectation in step.node.declaration.expectations
     ]
     _refuse_failures(step.name, findings)
-    _check_contract(step, rows)
+    _check_contract(step, folder, beside)
     _check_time_bound(step, folder)
     return [finding.result for finding in findings]
 
@@ -95,10 +95,27 @@ def _refuse_failures(table: str, findings: Sequence[Finding]) -> None:
         )
 
 
-def _check_contract(step: Step, rows: pl.LazyFrame) -> None:
+def _check_contract(step: Step, folder: Path, beside: pl.LazyFrame | None) -> None:
     contract = FeatureContract.from_properties(step.node.declaration.properties)
     if contract is not None:
-        contract.check(rows, step.name)
+        contract.check(scan_kept(folder, _of_same_time(contract, folder, beside)), step.name)
+
+
+def _of_same_time(
+    contract: FeatureContract, folder: Path, beside: pl.LazyFrame | None
+) -> pl.LazyFrame | None:
+    """Return the rows beside the staged ones that can have the same keys and times.
+
+    They were checked when they were written, and files of other times need not be read.
+    """
+    import polars as pl
+
+    if beside is None or contract.timestamp is None:
+        return beside
+    staged = scan_kept(folder)
+    moment = pl.col(contract.timestamp)
+    first, last = staged.select(moment.min(), moment.max().alias("last")).collect().row(0)
+    return beside.filter(moment.is_between(first, last))
 
 
 def _check_time_bound(step: Step, folder: Path) -> None:

@@ -1,0 +1,89 @@
+"""Saved training sets, opened again as what they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sololakehouse.errors import FeatureLookupError, NotFoundError
+from sololakehouse.features.tables import FeatureTable
+from sololakehouse.features.training_set import (
+    OPERATION,
+    SCHEMA,
+    TrainingSet,
+    TrainingSetSpec,
+    open_tables,
+    training_table,
+)
+from sololakehouse.lake import Lakehouse, Snapshot
+from sololakehouse.lake.reference import split_reference
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def open_training_set(lake: Lakehouse, name: str) -> TrainingSet:
+    """Open a saved training set with its recipe, on the versions that it was made from.
+
+    Parameters
+    ----------
+    name
+        `training.NAME` or `NAME`, also at a version: `flight_delay@v2`.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such training set, or a version that it was made from is gone.
+    FeatureLookupError
+        The table is no training set, or its labels came as a frame of which it keeps too little.
+    """
+    saved = _saved(lake, name)
+    record = saved.record
+    if record is None or record.content_operation != OPERATION:
+        raise FeatureLookupError(
+            f"{saved.name} is no training set: it was not made from a recipe. Make it with "
+            "FeatureEngineeringClient.create_training_set(...).save(NAME)."
+        )
+    recipe = TrainingSetSpec.model_validate(record.details["recipe"])
+    versions = {source.table: source for source in record.inputs}
+    tables = open_tables(lake, recipe.feature_lookups, tuple(record.inputs))
+    labels: Snapshot | pl.DataFrame
+    if recipe.labels is not None:
+        labels = lake.read(recipe.labels, versions[recipe.labels].version)
+    else:
+        labels, recipe = _labels_of_frame(saved, recipe, tables)
+    return TrainingSet(lake, recipe, labels, tables)
+
+
+def _saved(lake: Lakehouse, name: str) -> Snapshot:
+    table, _ = split_reference(name if "." in name.split("@")[0] else f"{SCHEMA}.{name}")
+    training_table(table)
+    if not lake.exists(table):
+        known = [one for one in lake.table_names() if one.startswith(f"{SCHEMA}.")]
+        raise NotFoundError.of("training set", table, known)
+    return lake.read(name if "." in name.split("@")[0] else f"{SCHEMA}.{name}")
+
+
+def _labels_of_frame(
+    saved: Snapshot, recipe: TrainingSetSpec, tables: Mapping[str, FeatureTable]
+) -> tuple[pl.DataFrame, TrainingSetSpec]:
+    """Take the columns of the labels from the training set itself, in its order.
+
+    Columns of the labels that it excludes are not known any more: the recipe is given without them.
+    """
+    lookups = recipe.feature_lookups
+    needed = [recipe.label, *(key for lookup in lookups for key in lookup.lookup_key)]
+    lost = [name for name in (*needed, *recipe.time_columns) if name not in saved.columns]
+    if lost:
+        raise FeatureLookupError(
+            f"The labels of {saved.name} came as a frame, and their columns {', '.join(lost)} were "
+            "excluded from it. Call explain() of the TrainingSet that has the frame."
+        )
+    outputs = {
+        lookup.output_name(name)
+        for lookup in lookups
+        for name in lookup.feature_names or tables[lookup.table_name].features
+    }
+    own = [name for name in saved.columns if name not in outputs]
+    excluded = tuple(name for name in recipe.exclude_columns if name in (*own, *outputs))
+    return saved.to_polars().select(own), recipe.model_copy(update={"exclude_columns": excluded})
