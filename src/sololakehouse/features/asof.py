@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from polars._typing import TimeUnit
 
 _MICROSECOND = timedelta(microseconds=1)
+_GREATEST = 2**63
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,62 @@ def _latest_visible(
 ) -> pl.DataFrame:
     import polars as pl
 
+    if rule.known_as_of is not None:
+        knowledge = "known_at" if rule.known_at else "feature_ts"
+        known = known.filter(pl.col(knowledge) <= _microseconds(rule.known_as_of))
+    found = None
+    if rule.known_at is None or rule.known_as_of is not None:
+        found = _searched(asked, known, by, rule)
+    if found is None:
+        found = _joined(asked, known, by, rule)
+    if rule.lookback is not None:
+        oldest = rule.lookback // _MICROSECOND
+        found = found.filter(pl.col("event") - pl.col("feature_ts") <= oldest)
+    return found.select("label", "row")
+
+
+def _searched(
+    asked: pl.DataFrame, known: pl.DataFrame, by: list[str], rule: AsOf
+) -> pl.DataFrame | None:
+    """Search where every row is available from its timestamp on; None if numbers get too great.
+
+    Keys are numbered, and number and moment become one integer. Rows that lie in the order of
+    key and time, as feature tables do, need no sorting then.
+    """
+    import numpy as np
+    import polars as pl
+
+    if known.is_empty() or asked.is_empty():
+        return None
+    if rule.known_at:
+        known = known.sort("feature_ts", "known_at")
+    numbered = known.select(by).unique(maintain_order=True).with_row_index("number")
+    codes, asked_codes = (
+        frame.join(numbered, on=by, how="left", maintain_order="left")["number"].cast(pl.Int64)
+        for frame in (known, asked)
+    )
+    moments, events = known["feature_ts"], asked["event"]
+    first = min(moments.min(), events.min())  # type: ignore[type-var]
+    span = max(moments.max(), events.max()) - first + 2  # type: ignore[type-var, operator]
+    if numbered.height * span >= _GREATEST:
+        return None
+    strict = 0 if rule.allow_exact_match else 1
+    places = (codes * span + (moments - first + strict)).to_numpy()
+    wanted = (asked_codes.fill_null(-1) * span + (events - first)).to_numpy()
+    order = None if bool((places[1:] >= places[:-1]).all()) else np.argsort(places, kind="stable")
+    ascending = np.argsort(wanted)
+    at = np.empty(len(wanted), np.int64)
+    at[ascending] = np.searchsorted(
+        places if order is None else places[order], wanted[ascending], side="right"
+    )
+    at -= 1
+    rows = np.maximum(at, 0) if order is None else order[np.maximum(at, 0)]
+    same_key = (at >= 0) & (codes.to_numpy()[rows] == asked_codes.fill_null(-1).to_numpy())
+    chosen = rows_at(known.select("row", "feature_ts"), pl.Series(rows[same_key]))
+    return asked.select("label", "event").filter(pl.Series(same_key)).hstack(chosen)
+
+
+def _joined(asked: pl.DataFrame, known: pl.DataFrame, by: list[str], rule: AsOf) -> pl.DataFrame:
     ranked, available = _ranked(known, by, rule)
     found = asked.sort("event").join_asof(
         available,
@@ -130,11 +187,7 @@ def _latest_visible(
         check_sortedness=False,
     )
     chosen = rows_at(ranked.select("row", "feature_ts"), found["rank"])
-    found = found.select("label", "event").hstack(chosen)
-    if rule.lookback is None:
-        return found.select("label", "row")
-    oldest = rule.lookback // _MICROSECOND
-    return found.filter(pl.col("event") - pl.col("feature_ts") <= oldest).select("label", "row")
+    return found.select("label", "event").hstack(chosen).drop_nulls("row")
 
 
 def _ranked(known: pl.DataFrame, by: list[str], rule: AsOf) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -148,10 +201,7 @@ def _ranked(known: pl.DataFrame, by: list[str], rule: AsOf) -> tuple[pl.DataFram
 
     strict = 0 if rule.allow_exact_match else 1
     available = pl.col("feature_ts") + strict
-    knowledge = "known_at" if rule.known_at else "feature_ts"
-    if rule.known_as_of is not None:
-        known = known.filter(pl.col(knowledge) <= _microseconds(rule.known_as_of))
-    elif rule.known_at:
+    if rule.known_at and rule.known_as_of is None:
         available = pl.max_horizontal(available, "known_at")
     preference = ["feature_ts", "known_at"] if rule.known_at else ["feature_ts"]
     ranked = known.sort(preference).with_row_index("rank")

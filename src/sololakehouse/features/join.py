@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import FeatureLookupError, NotFoundError, suggestion
-from sololakehouse.features.asof import AsOf, chosen_rows, instant_unit, rows_at
+from sololakehouse.features.asof import AsOf, instant_unit
+from sololakehouse.features.buckets import bucket_count, look_up_in_buckets
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.tables import FeatureTable
 
@@ -108,15 +109,20 @@ def look_up(
     known_as_of: datetime | None = None,
 ) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:
     """Return the labels, in their order, with the features of all lookups, and what was found."""
-    result, reports = labels, []
+    import polars as pl
+
+    values, reports = [], []
     for plan in plans:
-        features = plan.table.read(list(plan.outputs))
+        names = list(plan.outputs)
+        features = plan.table.scan(names)
         rule = plan.rule(allow_exact_match=allow_exact_match, known_as_of=known_as_of)
-        rows = chosen_rows(labels, features, rule)
-        found = rows_at(features.select(list(plan.outputs)), rows).rename(dict(plan.outputs))
-        result = result.hstack(_with_defaults(found, plan.lookup.default_values))
-        reports.append(_report(plan, labels, rows))
-    return result, tuple(reports)
+        buckets = bucket_count(plan.table.snapshot.rows, len(features.collect_schema()))
+        in_order = buckets > 1 and plan.table.is_in_key_order
+        found = look_up_in_buckets(labels, features, names, rule, buckets, in_order=in_order)
+        reports.append(_report(plan, labels, found.matched))
+        renamed = found.values.rename(dict(plan.outputs))
+        values.append(_with_defaults(renamed, plan.lookup.default_values))
+    return pl.concat([labels, *values], how="horizontal"), tuple(reports)
 
 
 def _planned(
@@ -237,12 +243,12 @@ def _refuse_collisions(
         )
 
 
-def _report(plan: PlannedLookup, labels: pl.DataFrame, rows: pl.Series) -> LookupReport:
+def _report(plan: PlannedLookup, labels: pl.DataFrame, matched: int) -> LookupReport:
     import polars as pl
 
     key = pl.any_horizontal(pl.col(plan.lookup.lookup_key).is_null())
     column = plan.lookup.timestamp_lookup_key
     time = pl.col(column).is_null() if column else pl.lit(value=False)
     null_keys, null_times = labels.select(key.sum(), (time & ~key).sum().alias("t")).row(0)
-    unmatched = rows.null_count() - null_keys - null_times
+    unmatched = labels.height - matched - null_keys - null_times
     return LookupReport(plan.table.name, labels.height, null_keys, null_times, unmatched)

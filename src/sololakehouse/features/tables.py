@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import FeatureLookupError
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.contract import KEYS, FeatureContract
+from sololakehouse.lake.statistics import sorted_ranges
 
 if TYPE_CHECKING:
     import polars as pl
@@ -102,8 +104,21 @@ class FeatureTable:
         self.contract.check_types(schema, self.name)
         return schema
 
-    def read(self, columns: Sequence[str]) -> pl.DataFrame:
-        """Read keys, times and the given columns.
+    @property
+    def is_in_key_order(self) -> bool:
+        """Whether the statistics of the files say that a range of the first key lies together.
+
+        It decides how rows are read, never which: statistics that are missing mean no.
+        """
+        if not self.snapshot.is_plain:
+            return False
+        ranges = sorted_ranges(self.snapshot.data_files, self.contract.keys[0])
+        return ranges is not None and all(
+            before[1] <= after[0] for before, after in pairwise(ranges)
+        )
+
+    def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
+        """Scan keys, times and the given columns.
 
         Rows are checked when a table is written. A version that another writer made, without a
         commit record, is checked here.
@@ -116,7 +131,7 @@ class FeatureTable:
         scan = self.snapshot.scan()
         if self.snapshot.record is None:
             self.contract.check(scan, self.name)
-        return scan.select(list(dict.fromkeys((*self.contract.identity, *columns)))).collect()
+        return scan.select(list(dict.fromkeys((*self.contract.identity, *columns))))
 
 
 def feature_tables(lake: Lakehouse) -> list[str]:

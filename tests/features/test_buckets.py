@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sololakehouse.features import join
+from sololakehouse.features.asof import AsOf, chosen_rows
+from sololakehouse.features.buckets import look_up_in_buckets
+
+from .flights import LABELS, airports, weather
+from .oracle import chosen
+from .test_asof import _frame, _instant, cases
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(cases(), st.integers(2, 6), st.randoms(), st.booleans())
+def test_any_number_of_buckets_gives_what_the_oracle_gives(case, buckets, random, in_order):
+    labels, rows, width = case["labels"], case["rows"], case["width"]
+    random.shuffle(rows)
+    asked = _frame([k for k, _ in labels], width, {"at": [t for _, t in labels]}, case["zone"])
+    times = {"ts": [row[1] for row in rows], "known": [row[2] for row in rows]}
+    features = _frame([row[0] for row in rows], width, times, "UTC").with_row_index("row")
+    options = {k: case[k] for k in ("lookback", "known_as_of", "allow_exact_match")}
+    moment, oldest = case["known_as_of"], case["lookback"]
+    rule = AsOf(
+        keys=[f"k{i}" for i in range(width)],
+        timestamp="at",
+        feature_timestamp="ts",
+        known_at="known" if case["uses_known_at"] else None,
+        known_as_of=None if moment is None else _instant(moment),
+        lookback=None if oldest is None else timedelta(microseconds=oldest),
+        allow_exact_match=case["allow_exact_match"],
+    )
+    expected = [
+        chosen(key, event, rows, uses_known_at=case["uses_known_at"], **options)
+        for key, event in labels
+    ]
+    found = look_up_in_buckets(asked, features.lazy(), ["row"], rule, buckets, in_order=in_order)
+    assert found.values["row"].to_list() == expected
+    assert found.matched == sum(row is not None for row in expected)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [3, None, 1, 3, 2, -5],
+        ["b", "", None, "ä", "a_", "b"],
+        [True, False, None, True, False, True],
+        [date(2026, 1, day) for day in (3, 1, 2, 3, 1, 2)],
+        [datetime(2026, 1, day, tzinfo=UTC) for day in (3, 1, 2, 3, 1, 2)],
+    ],
+)
+def test_keys_of_every_type_have_buckets(keys):
+    labels = pl.DataFrame({"k": keys})
+    features = pl.DataFrame({"k": pl.Series(keys).drop_nulls().unique()}).with_row_index("v")
+    rule = AsOf(keys=["k"])
+    expected = chosen_rows(labels, features, rule).to_list()
+    for in_order in (True, False):
+        found = look_up_in_buckets(labels, features.lazy(), ["v"], rule, 4, in_order=in_order)
+        assert found.values["v"].to_list() == expected
+
+
+def test_a_training_set_in_buckets_is_the_same(project, monkeypatch):
+    def made() -> pl.DataFrame:
+        lookups = [weather(default_values={"wind": -1}), airports()]
+        found = project.client.create_training_set(
+            df=LABELS, feature_lookups=lookups, label="is_late"
+        )
+        return found.to_polars(), found.reports
+
+    whole, reports = made()
+    monkeypatch.setattr(join, "bucket_count", lambda *_, **__: 3)
+    in_buckets, again = made()
+    assert in_buckets.equals(whole)
+    assert again == reports
+
+
+def test_the_order_of_keys_is_seen_in_the_files(project):
+    rows = pl.DataFrame({"k": range(1000), "v": range(1000)})
+    properties = {"feature.keys": "k"}
+    made = project.client.create_table(name="features.made", primary_keys="k", df=rows.reverse())
+    assert made.is_in_key_order
+    project.write("features.twice", rows.head(600), properties=properties)
+    assert project.client.get_table(name="features.twice").is_in_key_order
+    project.write("features.twice", rows.tail(600), mode="append", properties=properties)
+    assert not project.client.get_table(name="features.twice").is_in_key_order
