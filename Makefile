@@ -46,6 +46,7 @@ bench: $(TOOLS) $(SPARK) ## Run the benchmarks
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/increment.py
 	$(BIN)/python benchmarks/expectations.py
+	$(BIN)/python benchmarks/point_in_time.py
 
 clean: ## Remove what the demo wrote
 	rm -rf examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts

@@ -216,8 +216,8 @@ class Manifest(_Record):
         return self.algorithm == MANIFEST_ALGORITHM
 
 
-def content_manifest(frame: pl.LazyFrame, left_out: Iterable[str] = ()) -> Manifest:
-    """Compute the manifest of a frame in one streaming pass.
+def content_manifest(frame: pl.LazyFrame | pl.DataFrame, left_out: Iterable[str] = ()) -> Manifest:
+    """Compute the manifest of a frame in one pass, of a lazy one batch by batch.
 
     A value is hashed from its canonical 64 bits: integers, booleans and dates as signed integers,
     timestamps as UTC microseconds, floats as IEEE 754 doubles with -0.0 as 0.0 and one NaN, text
@@ -241,13 +241,18 @@ def content_manifest(frame: pl.LazyFrame, left_out: Iterable[str] = ()) -> Manif
     (True, 2)
     """
     import numpy as np
+    import polars as pl
 
     schema = frame.collect_schema()
     out = tuple(sorted(set(left_out) & set(schema)))
     canonical = {name: _canonical(name, schema[name]) for name in schema if name not in out}
     hasher = RowHasher({name: _seed(kind, name) for name, (kind, _) in canonical.items()})
     words = frame.select(word.alias(name) for name, (_, word) in canonical.items())
-    batches = words.collect_batches(chunk_size=_BATCH, maintain_order=False)
+    batches = (
+        words.iter_slices(_BATCH)
+        if isinstance(words, pl.DataFrame)
+        else words.collect_batches(chunk_size=_BATCH, maintain_order=False)
+    )
     totals = np.zeros(len(canonical) + 2, np.uint64)
     for batch in batches:
         totals += hasher.sums(batch)

@@ -111,8 +111,8 @@ def _doubles(values: Array, words: Array) -> None:
 
     with np.errstate(invalid="ignore", over="ignore"):
         numbers = np.add(values, 0.0, out=words.view(np.float64))
-        unknown = np.isnan(np.dot(numbers, numbers))
-    if unknown:
+        suspected = np.isnan(numbers.sum())
+    if suspected:
         np.copyto(numbers, np.nan, where=np.isnan(numbers))
 
 

@@ -218,7 +218,7 @@ class FeatureEngineeringClient:
     ) -> FeatureTable:
         contract.check(rows.lazy(), name)
         ordered = rows.sort(contract.identity)
-        manifest = content_manifest(ordered.lazy())
+        manifest = content_manifest(ordered)
         types = [(column, str(kind)) for column, kind in ordered.schema.items()]
         mark = fingerprint(WRITE, contract.properties, details, types, manifest.digest)
         newest = self._lake.newest(name)

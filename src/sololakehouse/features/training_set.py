@@ -332,7 +332,7 @@ class TrainingSet:
         if isinstance(self._labels, Snapshot):
             return None
         # The manifest knows no order of rows, but a frame has one: number them.
-        return content_manifest(self._labels.lazy().with_row_index("row number")).digest
+        return content_manifest(self._labels.with_row_index("row number")).digest
 
     @cached_property
     def _result(self) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:

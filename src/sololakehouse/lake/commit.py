@@ -105,7 +105,7 @@ class LakeWriter:
         """Write a frame as one Parquet file, in the order of its rows, and commit it."""
         with self.staging() as folder:
             with ThreadPoolExecutor(1) as beside:
-                manifest = beside.submit(content_manifest, frame.lazy(), change.left_out)
+                manifest = beside.submit(content_manifest, frame, change.left_out)
                 frame.write_parquet(folder / "part-0.parquet", compression="zstd")
             return self.commit(
                 table, folder, change, mode=mode, properties=properties, manifest=manifest.result()

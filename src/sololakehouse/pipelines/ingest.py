@@ -309,7 +309,7 @@ def _with_manifest(
     for batch in batches:
         taken = located.accepted(batch)
         frame = cast("pl.DataFrame", pl.from_arrow(taken, rechunk=False))
-        yield batch, taken, content_manifest(frame.lazy(), (INGESTED_AT,))
+        yield batch, taken, content_manifest(frame, (INGESTED_AT,))
 
 
 def _sum(manifests: list[Manifest | None]) -> Manifest | None:
