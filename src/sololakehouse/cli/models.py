@@ -13,7 +13,7 @@ from sololakehouse.cli.render import as_json, print_json, print_line, print_tabl
 if TYPE_CHECKING:
     from sololakehouse.config import ScoringJob
     from sololakehouse.inference.batch import ScoreResult
-    from sololakehouse.lake import Lakehouse
+    from sololakehouse.lake import Lakehouse, Snapshot
     from sololakehouse.lake.run_log import RunLog
     from sololakehouse.models.training import TrainingOutcome
 
@@ -41,6 +41,7 @@ def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool
     lake = Lakehouse.open()
     with recorded(lake, "train", str(file)) as log:
         outcome = train_file(lake, log, file, overrides, force=force, quiet=json_wanted)
+    _warn_of_suspects(outcome.training_set)
     rows = outcome_rows(outcome)
     if json_wanted:
         print_json(rows)
@@ -48,6 +49,14 @@ def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool
     print_models(rows)
     if outcome.up_to_date:
         print_line("Up to date: nothing that decides the models changed.")
+
+
+def _warn_of_suspects(training_set: Snapshot) -> None:
+    from sololakehouse.features.suspects import recorded_suspects
+
+    record = training_set.record
+    for suspect in recorded_suspects(record.details) if record else ():
+        click.secho(f"Suspicious: {training_set.name}: {suspect}", fg="yellow", err=True)
 
 
 def train_file(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 LIMIT = 0.98
+SUSPECTS = "suspects"
 _FEWEST_ROWS = 20
 
 Measure = Literal["share of equal values", "correlation", "correlation ratio", "missing values"]
@@ -44,6 +45,11 @@ class Suspect:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for a commit record."""
         return asdict(self)
+
+
+def recorded_suspects(details: Mapping[str, Any]) -> tuple[Suspect, ...]:
+    """Return the suspects that the details of a training set's commit name."""
+    return tuple(Suspect(**one) for one in details.get(SUSPECTS, ()))
 
 
 def suspects(frame: pl.DataFrame, label: str, features: Iterable[str]) -> tuple[Suspect, ...]:

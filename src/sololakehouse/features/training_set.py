@@ -22,7 +22,7 @@ from sololakehouse.features.explanation import NEAR, RowExplanation, explain_loo
 from sololakehouse.features.join import LookupReport, PlannedLookup, look_up, plan_lookups
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.restatement import RestatementReport, restatements
-from sololakehouse.features.suspects import Suspect, suspects
+from sololakehouse.features.suspects import SUSPECTS, Suspect, suspects
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import counted, described_row
@@ -303,7 +303,7 @@ class TrainingSet:
                 "recipe": self._spec(table).model_dump(mode="json"),
                 "feature_columns": list(self.feature_columns),
                 "lookups": [report.as_dict() for report in self.reports],
-                "suspects": [suspect.as_dict() for suspect in self.suspects],
+                SUSPECTS: [suspect.as_dict() for suspect in self.suspects],
             },
         )
         return writer.write_frame(table, self.to_polars(), change), False
