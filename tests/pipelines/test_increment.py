@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sololakehouse.errors import DefinitionError, StepError
+from sololakehouse.errors import DefinitionError, FeatureTableError, StepError
 from sololakehouse.lake.restore import restore
 from sololakehouse.pipelines.rowwise import AGGREGATES, is_rowwise
 from sololakehouse.pipelines.run import execute, prepare
@@ -242,6 +242,28 @@ def test_a_source_that_gains_a_column_is_read_whole(sales):
     tills = sales.lake.read("silver.derived").to_polars()["till"].to_list()
     assert tills.count(None) == 3
     assert len(tills) == 4
+
+
+def test_a_new_row_with_the_key_and_time_of_an_old_one_is_refused(sales):
+    define(
+        sales,
+        "CREATE MATERIALIZED VIEW features.sales TBLPROPERTIES ("
+        "'feature.keys' = 'shop', 'feature.timestamp' = 'sold_at') "
+        "AS SELECT shop, sold_at, amount FROM bronze.sales",
+        "features.sql",
+    )
+    sales.run()
+    deliver(sales, "later", 10)
+    sales.run()
+    assert increment(sales, "features.sales") is not None
+    again = (
+        "id,shop,sold_at,amount\n4,north,2026-01-01T08:00:00Z,1\n5,west,2026-03-01T00:00:00Z,2\n"
+    )
+    sales.write("landing/again.csv", again)
+    sales.ingest()
+    with pytest.raises(FeatureTableError, match="shop='north', sold_at=2026-01-01T08:00:00Z"):
+        sales.run()
+    assert sales.lake.read("features.sales").rows == 4
 
 
 def test_a_declared_lookback_replaces_the_later_rows(sales):
