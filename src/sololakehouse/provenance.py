@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from sololakehouse.row_hash import MODULUS, RowHasher
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
 ExpectationKind = Literal["row", "unique", "fresh"]
@@ -248,19 +249,31 @@ def content_manifest(frame: pl.LazyFrame | pl.DataFrame, left_out: Iterable[str]
     canonical = {name: _canonical(name, schema[name]) for name in schema if name not in out}
     hasher = RowHasher({name: _seed(kind, name) for name, (kind, _) in canonical.items()})
     words = frame.select(word.alias(name) for name, (_, word) in canonical.items())
-    batches = (
-        words.iter_slices(_BATCH)
-        if isinstance(words, pl.DataFrame)
-        else words.collect_batches(chunk_size=_BATCH, maintain_order=False)
-    )
-    totals = np.zeros(len(canonical) + 2, np.uint64)
-    for batch in batches:
-        totals += hasher.sums(batch)
+    if isinstance(words, pl.DataFrame):
+        totals = np.zeros(len(canonical) + 2, np.uint64)
+        for some in words.iter_slices(_BATCH):
+            totals += hasher.sums(some)
+    else:
+        totals = _streamed(words, hasher)
     rows, row_sum, *columns = totals.tolist()
     by_name = dict(zip(canonical, columns, strict=True))
     return Manifest(
         rows=rows, row_sum=row_sum, columns=by_name, left_out=out, algorithm=MANIFEST_ALGORITHM
     )
+
+
+def _streamed(words: pl.LazyFrame, hasher: RowHasher) -> np.ndarray[Any, Any]:
+    # Not `collect_batches`: polars 2.1 ends it without an error when the process is interrupted.
+    import polars as pl
+
+    names = [str(number) for number in range(len(words.collect_schema()) + 2)]
+    sums = words.map_batches(
+        lambda some: pl.from_numpy(hasher.sums(some)[None, :], schema=names),
+        streamable=True,
+        schema=dict.fromkeys(names, pl.UInt64()),
+    )
+    found: np.ndarray[Any, Any] = sums.sum().collect(engine="streaming").to_numpy()[0]
+    return found
 
 
 def _seed(kind: str, name: str) -> int:

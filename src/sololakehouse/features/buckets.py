@@ -122,14 +122,16 @@ def _cut(features: pl.LazyFrame, key: str, edges: list[Any], folder: Path) -> li
 
     nothing = features.collect_schema().to_frame().lazy()
     files: list[list[Path]] = [[] for _ in range(len(edges) + 1)]
-    for turn, batch in enumerate(features.collect_batches(chunk_size=_BATCH)):
+    rows = features.select(pl.len()).collect().item()
+    for turn, first in enumerate(range(0, rows, _BATCH)):
+        batch = features.slice(first, _BATCH).collect()
         begins = pl.Series(edges, dtype=batch.schema[key])
         numbers = pl.Series("", begins.search_sorted(batch[key], side="right"))
         for number, some in enumerate(files):
-            rows = batch.filter(numbers == number)
-            if rows.height:
+            inside = batch.filter(numbers == number)
+            if inside.height:
                 some.append(folder / f"{number}-{turn}.arrow")
-                rows.write_ipc(some[-1])
+                inside.write_ipc(some[-1])
     return [pl.scan_ipc(some) if some else nothing for some in files]
 
 
