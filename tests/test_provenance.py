@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
 import subprocess
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -199,3 +203,25 @@ def test_no_rows_and_no_columns_have_a_manifest():
     empty = content_manifest(pl.LazyFrame(schema={"a": pl.Int64}))
     assert (empty.rows, empty.row_sum, empty.columns) == (0, 0, {"a": 0})
     assert content_manifest(pl.LazyFrame({"at": [1]}), left_out=["at"]).columns == {}
+
+
+def test_an_interrupt_never_gives_the_manifest_of_fewer_rows(tmp_path):
+    rows = 2_000_000
+    pl.DataFrame({"a": range(rows)}).write_parquet(tmp_path / "a.parquet", row_group_size=50_000)
+    found: list[int | str] = []
+
+    def compute() -> None:
+        try:
+            found.append(content_manifest(pl.scan_parquet(tmp_path / "a.parquet")).rows)
+        except BaseException as error:
+            found.append(type(error).__name__)
+
+    for pause in (0.002, 0.01, 0.03):
+        worker = threading.Thread(target=compute)
+        worker.start()
+        time.sleep(pause)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        worker.join()
+    assert set(found) <= {rows, "KeyboardInterrupt"}
+    assert len(found) == 3
