@@ -202,6 +202,16 @@ def test_instants_are_compared_across_time_zones_and_units():
     assert values(labels, features) == [1, None]
 
 
+def test_the_answer_is_the_same_where_integers_get_too_great():
+    far = [-(2**62), 0, 2**62]
+    kind = pl.Datetime("us", "UTC")
+    moments = pl.Series("ts", far * 2, pl.Int64).cast(kind)
+    features = pl.DataFrame({"k": ["a"] * 3 + ["b"] * 3, "ts": moments, "v": range(6)})
+    asked = pl.Series("at", [far[0] - 1, far[0], 1, far[2], 5, 5], pl.Int64).cast(kind)
+    labels = pl.DataFrame({"k": ["a", "a", "a", "b", "b", "x"], "at": asked})
+    assert values(labels, features) == [None, 0, 1, 5, 4, None]
+
+
 def test_clock_changes_do_not_matter():
     # 01:30 occurs twice in New York on 1 November 2026: at 05:30 and at 06:30 UTC.
     nights = pl.Series([datetime(2026, 11, 1, 5, 30), datetime(2026, 11, 1, 6, 30)])

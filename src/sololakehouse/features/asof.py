@@ -23,14 +23,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import FeatureLookupError
 from sololakehouse.lake.contract import counted
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
     from polars._typing import TimeUnit
+
+    Array = np.ndarray[Any, Any]
 
 _MICROSECOND = timedelta(microseconds=1)
 _GREATEST = 2**63
@@ -150,30 +153,53 @@ def _searched(
         return None
     if rule.known_at:
         known = known.sort("feature_ts", "known_at")
-    numbered = known.select(by).unique(maintain_order=True).with_row_index("number")
-    codes, asked_codes = (
-        frame.join(numbered, on=by, how="left", maintain_order="left")["number"].cast(pl.Int64)
-        for frame in (known, asked)
-    )
-    moments, events = known["feature_ts"], asked["event"]
-    first = min(moments.min(), events.min())  # type: ignore[type-var]
-    span = max(moments.max(), events.max()) - first + 2  # type: ignore[type-var, operator]
-    if numbered.height * span >= _GREATEST:
+    codes, asked_codes = _numbered(asked, known, by)
+    moments, events = known["feature_ts"].to_numpy(), asked["event"].to_numpy()
+    first = min(int(moments.min()), int(events.min()))
+    span = max(int(moments.max()), int(events.max())) - first + 2
+    if (int(codes.max()) + 2) * span >= _GREATEST:
         return None
     strict = 0 if rule.allow_exact_match else 1
-    places = (codes * span + (moments - first + strict)).to_numpy()
-    wanted = (asked_codes.fill_null(-1) * span + (events - first)).to_numpy()
-    order = None if bool((places[1:] >= places[:-1]).all()) else np.argsort(places, kind="stable")
-    ascending = np.argsort(wanted)
-    at = np.empty(len(wanted), np.int64)
-    at[ascending] = np.searchsorted(
-        places if order is None else places[order], wanted[ascending], side="right"
-    )
-    at -= 1
-    rows = np.maximum(at, 0) if order is None else order[np.maximum(at, 0)]
-    same_key = (at >= 0) & (codes.to_numpy()[rows] == asked_codes.fill_null(-1).to_numpy())
+    places = codes * span + (moments - first + strict)
+    order = _sorting(places)
+    at = _last_not_after(places[order], asked_codes * span + (events - first))
+    rows = np.arange(len(places))[order][np.maximum(at, 0)]
+    same_key = (at >= 0) & (codes[rows] == asked_codes)
     chosen = rows_at(known.select("row", "feature_ts"), pl.Series(rows[same_key]))
     return asked.select("label", "event").filter(pl.Series(same_key)).hstack(chosen)
+
+
+def _numbered(asked: pl.DataFrame, known: pl.DataFrame, by: list[str]) -> tuple[Array, Array]:
+    """Return the numbers of the rows' keys, and of the labels' keys; -1 is a key without rows."""
+    import polars as pl
+
+    numbers = known.select(by).unique(maintain_order=True).with_row_index("number")
+    codes, asked_codes = (
+        frame.join(numbers, on=by, how="left", maintain_order="left")["number"]
+        .cast(pl.Int64)
+        .fill_null(-1)
+        .to_numpy()
+        for frame in (known, asked)
+    )
+    return codes, asked_codes
+
+
+def _sorting(places: Array) -> Array | slice:
+    """Return what sorts the integers: nothing to do if they are in order."""
+    import numpy as np
+
+    in_order = bool((places[1:] >= places[:-1]).all())
+    return slice(None) if in_order else np.argsort(places, kind="stable")
+
+
+def _last_not_after(places: Array, wanted: Array) -> Array:
+    """Return for each wanted integer the last place that is not greater; -1 if all are."""
+    import numpy as np
+
+    ascending = np.argsort(wanted)
+    found = np.empty(len(wanted), np.int64)
+    found[ascending] = np.searchsorted(places, wanted[ascending], side="right") - 1
+    return found
 
 
 def _joined(asked: pl.DataFrame, known: pl.DataFrame, by: list[str], rule: AsOf) -> pl.DataFrame:
