@@ -386,3 +386,18 @@ def test_rows_are_the_same_as_read_at_once(stream):
     run(stream, full_refresh_all=True)
     assert stream.lake.read("silver.events").record.manifest == before
     assert isinstance(stream.lake.read("silver.events").to_polars(), pl.DataFrame)
+
+
+def test_a_contract_that_a_stream_gains_later_holds_for_all_its_rows(sales):
+    stream = "CREATE STREAMING TABLE features.shops AS SELECT 'n' AS shop, {} AS at"
+    text = stream.format("TIMESTAMP '2026-01-01T00:00:00Z'") + " FROM STREAM(bronze.sales)"
+    define(sales, text, "shops.sql")
+    sales.run()
+    keyed = text.replace(
+        " AS SELECT",
+        " TBLPROPERTIES ('feature.keys' = 'shop', 'feature.timestamp' = 'at') AS SELECT",
+    ).replace("2026-01-01", "2026-02-01")
+    define(sales, keyed, "shops.sql")
+    deliver(sales, "2026-02", 5)
+    with pytest.raises(FeatureTableError, match="shop='n', at=2026-01-01T00:00:00Z"):
+        sales.run()
