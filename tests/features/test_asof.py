@@ -57,6 +57,19 @@ def _frame(keys: list[Any], width: int, times: dict[str, list[int | None]], zone
     return pl.DataFrame(columns + [pl.Series(n, v, pl.Int64).cast(kind) for n, v in times.items()])
 
 
+def rule_of(case: dict[str, Any]) -> AsOf:
+    moment, oldest = case["known_as_of"], case["lookback"]
+    return AsOf(
+        keys=[f"k{i}" for i in range(case["width"])],
+        timestamp="at",
+        feature_timestamp="ts",
+        known_at="known" if case["uses_known_at"] else None,
+        known_as_of=None if moment is None else _instant(moment),
+        lookback=None if oldest is None else timedelta(microseconds=oldest),
+        allow_exact_match=case["allow_exact_match"],
+    )
+
+
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(cases())
 def test_the_join_equals_the_oracle(case):
@@ -69,17 +82,7 @@ def test_the_join_equals_the_oracle(case):
         chosen(key, event, rows, uses_known_at=case["uses_known_at"], **options)
         for key, event in labels
     ]
-    moment, oldest = case["known_as_of"], case["lookback"]
-    rule = AsOf(
-        keys=[f"k{i}" for i in range(width)],
-        timestamp="at",
-        feature_timestamp="ts",
-        known_at="known" if case["uses_known_at"] else None,
-        known_as_of=None if moment is None else _instant(moment),
-        lookback=None if oldest is None else timedelta(microseconds=oldest),
-        allow_exact_match=case["allow_exact_match"],
-    )
-    assert chosen_rows(asked, features, rule).to_list() == expected
+    assert chosen_rows(asked, features, rule_of(case)).to_list() == expected
 
 
 def _instant(microseconds: int) -> datetime:

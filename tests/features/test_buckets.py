@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
@@ -13,7 +13,7 @@ from sololakehouse.features.buckets import look_up_in_buckets
 
 from .flights import LABELS, airports, weather
 from .oracle import chosen
-from .test_asof import _frame, _instant, cases
+from .test_asof import _frame, cases, rule_of
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -25,16 +25,7 @@ def test_any_number_of_buckets_gives_what_the_oracle_gives(case, buckets, random
     times = {"ts": [row[1] for row in rows], "known": [row[2] for row in rows]}
     features = _frame([row[0] for row in rows], width, times, "UTC").with_row_index("row")
     options = {k: case[k] for k in ("lookback", "known_as_of", "allow_exact_match")}
-    moment, oldest = case["known_as_of"], case["lookback"]
-    rule = AsOf(
-        keys=[f"k{i}" for i in range(width)],
-        timestamp="at",
-        feature_timestamp="ts",
-        known_at="known" if case["uses_known_at"] else None,
-        known_as_of=None if moment is None else _instant(moment),
-        lookback=None if oldest is None else timedelta(microseconds=oldest),
-        allow_exact_match=case["allow_exact_match"],
-    )
+    rule = rule_of(case)
     expected = [
         chosen(key, event, rows, uses_known_at=case["uses_known_at"], **options)
         for key, event in labels

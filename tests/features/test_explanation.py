@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 
 from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
-from sololakehouse.features.asof import AsOf, chosen_rows
+from sololakehouse.features.asof import chosen_rows
 from sololakehouse.features.explanation import _verdicts
 from sololakehouse.features.saved import open_training_set
 from sololakehouse.features.timeline import timeline
 
 from .flights import LABELS, airports, hours, weather
 from .oracle import chosen
-from .test_asof import _frame, _instant, cases
+from .test_asof import _frame, cases, rule_of
 
 RESTATED = pl.DataFrame(
     {
@@ -103,16 +103,7 @@ def test_verdicts_agree_with_the_oracle(case):
     rows = sorted(case["rows"], key=lambda row: row[1:])
     times = {"ts": [row[1] for row in rows], "known": [row[2] for row in rows]}
     features = _frame([row[0] for row in rows], case["width"], times, "UTC")
-    moment, oldest = case["known_as_of"], case["lookback"]
-    rule = AsOf(
-        keys=[f"k{i}" for i in range(case["width"])],
-        timestamp="at",
-        feature_timestamp="ts",
-        known_at="known" if case["uses_known_at"] else None,
-        known_as_of=None if moment is None else _instant(moment),
-        lookback=None if oldest is None else timedelta(microseconds=oldest),
-        allow_exact_match=case["allow_exact_match"],
-    )
+    rule, oldest = rule_of(case), case["lookback"]
     options = {key: case[key] for key in ("known_as_of", "allow_exact_match")}
     for key, event in case["labels"]:
         label = _frame([key], case["width"], {"at": [event]}, "UTC")
