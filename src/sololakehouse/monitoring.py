@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.config import ScoringJob
 from sololakehouse.errors import ConfigError, NotFoundError, TrainingError
-from sololakehouse.features.training_set import TrainingSetSpec
+from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.metrics import compute_metrics
 from sololakehouse.models.registry import resolve

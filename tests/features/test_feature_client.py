@@ -5,8 +5,8 @@ import pytest
 
 from sololakehouse.errors import FeatureLookupError, FeatureTableError, RunError, UsageError
 from sololakehouse.feature_engineering import FeatureEngineeringClient
-from sololakehouse.features.client import lookup_features
-from sololakehouse.features.training_set import Recipe
+from sololakehouse.features.recipe import Recipe
+from sololakehouse.features.requests import lookup_features
 
 from .flights import AIRPORTS, LABELS, WEATHER, airports, hours, weather
 

@@ -7,7 +7,7 @@ import pytest
 from sololakehouse.config import load
 from sololakehouse.errors import ConfigError, FeatureLookupError
 from sololakehouse.features.lookup import FeatureLookup
-from sololakehouse.features.training_set import TrainingSetSpec
+from sololakehouse.features.recipe import TrainingSetSpec
 
 SPEC = """\
 name: training.delay

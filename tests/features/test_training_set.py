@@ -15,7 +15,8 @@ from sololakehouse.errors import (
     UsageError,
 )
 from sololakehouse.features import training_set
-from sololakehouse.features.training_set import TrainingSetSpec, build_training_set
+from sololakehouse.features.recipe import TrainingSetSpec
+from sololakehouse.features.saved import build_training_set
 
 from .flights import LABELS, WEATHER, airports, hours, weather
 

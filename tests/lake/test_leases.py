@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from sololakehouse.errors import NotFoundError, UsageError
-from sololakehouse.features.client import FeatureEngineeringClient
+from sololakehouse.feature_engineering import FeatureEngineeringClient
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.lake.leases import (
     LEASES,

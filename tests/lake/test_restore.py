@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from sololakehouse.errors import FeatureTableError, NotFoundError, RunError, UsageError
-from sololakehouse.features.client import FeatureEngineeringClient
+from sololakehouse.feature_engineering import FeatureEngineeringClient
 from sololakehouse.lake.diff import diff
 from sololakehouse.lake.reference import parse_moment
 from sololakehouse.lake.restore import restore

@@ -1,21 +1,21 @@
-"""Saved training sets, opened again as what they were made from."""
+"""Saved training sets: built from a recipe, and opened again as what they were made from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sololakehouse.errors import FeatureLookupError, NotFoundError
-from sololakehouse.features.tables import FeatureTable
+from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
+from sololakehouse.features.recipe import SCHEMA, TrainingSetSpec, training_table
+from sololakehouse.features.tables import FeatureTable, open_tables
 from sololakehouse.features.training_set import (
     OPERATION,
-    SCHEMA,
     TrainingSet,
-    TrainingSetSpec,
-    open_tables,
-    training_table,
+    inputs_of,
+    recipe_fingerprint,
+    saved_before,
 )
-from sololakehouse.lake import Lakehouse, Snapshot
+from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.reference import split_reference
 
 if TYPE_CHECKING:
@@ -53,6 +53,37 @@ def open_training_set(lake: Lakehouse, name: str) -> TrainingSet:
     else:
         labels, recipe = _labels_of_frame(saved, recipe, tables)
     return TrainingSet(lake, recipe, labels, tables)
+
+
+def build_training_set(
+    lake: Lakehouse, writer: LakeWriter, spec: TrainingSetSpec
+) -> tuple[Snapshot, bool]:
+    """Build and save a training set; return its version and whether it was up to date.
+
+    If the recipe, the versions of the labels and of the feature tables are those of the newest
+    version of the training set, only metadata is read.
+
+    Raises
+    ------
+    NotFoundError
+        A table or column does not exist.
+    FeatureLookupError
+        A lookup does not fit its table or the labels.
+    TrainingError
+        The label is NULL in some rows.
+    """
+    if spec.labels is None:
+        raise UsageError(
+            f"{spec.name} names no table under 'labels'. Labels that came as a frame can be saved "
+            "only with TrainingSet.save()."
+        )
+    labels = lake.read(spec.labels)
+    tables = open_tables(lake, spec.feature_lookups)
+    mark = recipe_fingerprint(spec, inputs_of(labels.table_version, tables), None)
+    before = saved_before(lake, spec.name, mark)
+    if before is not None:
+        return before, True
+    return TrainingSet(lake, spec, labels, tables).commit(writer, spec.name)
 
 
 def _saved(lake: Lakehouse, name: str) -> Snapshot:

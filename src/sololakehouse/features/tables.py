@@ -7,10 +7,12 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sololakehouse.errors import FeatureLookupError
+from sololakehouse.errors import FeatureLookupError, RunError
+from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.contract import KEYS, FeatureContract
 from sololakehouse.lake.statistics import sorted_ranges
+from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:
     import polars as pl
@@ -138,3 +140,31 @@ def feature_tables(lake: Lakehouse) -> list[str]:
     """Return the names of all feature tables, sorted."""
     newest = (lake.read(name) for name in lake.table_names())
     return [snapshot.name for snapshot in newest if KEYS in snapshot.properties]
+
+
+def open_tables(
+    lake: Lakehouse, lookups: tuple[FeatureLookup, ...], versions: tuple[TableVersion, ...] = ()
+) -> dict[str, FeatureTable]:
+    """Pin the feature tables of lookups to the given versions, or else to the newest.
+
+    Raises
+    ------
+    RunError
+        A table of the given versions has been dropped and made anew.
+    """
+    pinned = {pin.table: pin for pin in versions}
+    return {name: _opened(lake, name, pinned.get(name)) for name in _table_names(lookups)}
+
+
+def _table_names(lookups: tuple[FeatureLookup, ...]) -> list[str]:
+    return sorted({lookup.table_name for lookup in lookups})
+
+
+def _opened(lake: Lakehouse, name: str, pin: TableVersion | None) -> FeatureTable:
+    table = FeatureTable.open(lake, name, pin.version if pin else None)
+    if pin and pin.table_id != table.snapshot.table_id:
+        raise RunError(
+            f"{name} has been dropped and made anew: version {pin.version} is not the one that "
+            "was asked for."
+        )
+    return table

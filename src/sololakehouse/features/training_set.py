@@ -7,27 +7,18 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from pydantic import AwareDatetime, Field
-
-from sololakehouse.config import TABLE_NAME, Settings
-from sololakehouse.errors import (
-    FeatureLookupError,
-    NotFoundError,
-    RunError,
-    TrainingError,
-    UsageError,
-)
+from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
 from sololakehouse.features.asof import instant_unit
 from sololakehouse.features.explanation import NEAR, RowExplanation, explain_lookup
 from sololakehouse.features.join import LookupReport, PlannedLookup, look_up, plan_lookups
-from sololakehouse.features.lookup import FeatureLookup
+from sololakehouse.features.recipe import Recipe, TrainingSetSpec, training_table
 from sololakehouse.features.restatement import RestatementReport, restatements
+from sololakehouse.features.spine import Spine, refuse_null_labels
 from sololakehouse.features.suspects import SUSPECTS, Suspect, suspects
-from sololakehouse.features.tables import FeatureTable
+from sololakehouse.features.tables import FeatureTable, open_tables
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
-from sololakehouse.lake.contract import counted, described_row
 from sololakehouse.lake.leases import Holder, lease_inputs
-from sololakehouse.provenance import Change, Run, TableVersion, content_manifest, fingerprint
+from sololakehouse.provenance import Change, Run, TableVersion, fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,60 +27,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 OPERATION = "TRAINING SET"
-SCHEMA = "training"
 # Part of every fingerprint. Raise it when a change of the rules or of their code can change what
 # a training set holds.
 RULES_VERSION = 1
-_EXAMPLES = 3
-
-
-class Recipe(Settings):
-    """How labels become a training set.
-
-    Attributes
-    ----------
-    label
-        Column of the labels to predict; a NULL in it is refused.
-    timestamp
-        Column of the labels by which a table of labels is ordered and data is split.
-    feature_lookups
-        What to look up; the features follow the labels' columns in this order.
-    exclude_columns
-        Columns of labels or features that the result does not have; they may still be lookup keys.
-    allow_exact_match
-        Whether a feature row of exactly the label's moment is visible.
-    known_as_of
-        Replay what could be known at this moment, with a time zone; None: what was known at each
-        label's moment.
-    """
-
-    label: str
-    timestamp: str | None = None
-    feature_lookups: tuple[FeatureLookup, ...] = ()
-    exclude_columns: tuple[str, ...] = ()
-    allow_exact_match: bool = True
-    known_as_of: AwareDatetime | None = None
-
-    @property
-    def time_columns(self) -> frozenset[str]:
-        """Columns of the labels that hold a moment to look up or split by: never features."""
-        lookups = {lookup.timestamp_lookup_key for lookup in self.feature_lookups}
-        return frozenset(name for name in (self.timestamp, *lookups) if name)
-
-
-class TrainingSetSpec(Recipe):
-    """A recipe with a name and a table of labels, as in an experiment file.
-
-    Attributes
-    ----------
-    name
-        The table to save to, `training.<name>`.
-    labels
-        The table of labels. None in the record of a training set whose labels came as a frame.
-    """
-
-    name: str = Field(pattern=rf"^{SCHEMA}\.[A-Za-z_][A-Za-z0-9_]*$")
-    labels: str | None = Field(default=None, pattern=TABLE_NAME)
 
 
 class TrainingSet:
@@ -109,7 +49,7 @@ class TrainingSet:
     ) -> None:
         self.recipe = recipe
         self._lake = lake
-        self._labels = labels
+        self._spine = Spine(labels)
         self._tables = tables
         self._plans = self._checked()
 
@@ -132,15 +72,14 @@ class TrainingSet:
     @property
     def inputs(self) -> tuple[TableVersion, ...]:
         """The table versions that are read: the labels, if they are a table, then the features."""
-        labels = self._source.table_version if self._source else None
-        return _inputs(labels, self._tables)
+        return inputs_of(self._spine.table_version, self._tables)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the result: labels, then features, without the excluded ones."""
         outputs = [name for plan in self._plans for name in plan.outputs.values()]
         excluded = self.recipe.exclude_columns
-        return tuple(name for name in (*self._schema, *outputs) if name not in excluded)
+        return tuple(name for name in (*self._spine.schema, *outputs) if name not in excluded)
 
     @property
     def feature_columns(self) -> tuple[str, ...]:
@@ -213,7 +152,7 @@ class TrainingSet:
         NotFoundError
             There is no such row.
         """
-        labels = self._ordered_labels()
+        labels = self._spine.ordered(self.recipe.timestamp)
         if not 0 <= row < labels.height:
             raise NotFoundError(
                 f"{self._name} has no row {row}: its {labels.height:,} rows are numbered from 0."
@@ -247,7 +186,7 @@ class TrainingSet:
         FeatureLookupError
             No lookup is by time, or the moment has no time zone.
         """
-        labels = self._ordered_labels()
+        labels = self._spine.ordered(self.recipe.timestamp)
         moments = {lookup.timestamp_lookup_key for lookup in self.recipe.feature_lookups} - {None}
         if not moments:
             raise FeatureLookupError(
@@ -291,8 +230,8 @@ class TrainingSet:
 
     def commit(self, writer: LakeWriter, table: str) -> tuple[Snapshot, bool]:
         """Commit on behalf of a run; return the version and whether it was there already."""
-        mark = _mark(self.recipe, self.inputs, self._frame_digest)
-        before = _up_to_date(self._lake, table, mark)
+        mark = recipe_fingerprint(self.recipe, self.inputs, self._spine.digest)
+        before = saved_before(self._lake, table, mark)
         if before is not None:
             return before, True
         change = Change(
@@ -310,35 +249,14 @@ class TrainingSet:
 
     def _spec(self, table: str) -> TrainingSetSpec:
         fields = {name: getattr(self.recipe, name) for name in Recipe.model_fields}
-        labels = self._source.name if self._source else None
+        labels = self._spine.source.name if self._spine.source else None
         return TrainingSetSpec(name=table, labels=labels, **fields)
-
-    @property
-    def _source(self) -> Snapshot | None:
-        return self._labels if isinstance(self._labels, Snapshot) else None
-
-    @property
-    def _where(self) -> str:
-        return self._source.name if self._source else "the labels"
-
-    @cached_property
-    def _schema(self) -> dict[str, pl.DataType]:
-        if isinstance(self._labels, Snapshot):
-            return dict(self._labels.schema)
-        return dict(self._labels.schema)
-
-    @cached_property
-    def _frame_digest(self) -> str | None:
-        if isinstance(self._labels, Snapshot):
-            return None
-        # The manifest knows no order of rows, but a frame has one: number them.
-        return content_manifest(self._labels.with_row_index("row number")).digest
 
     @cached_property
     def _result(self) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:
-        labels = self._ordered_labels()
-        self._refuse_null_labels(labels)
+        labels = self._spine.ordered(self.recipe.timestamp)
         recipe = self.recipe
+        refuse_null_labels(labels, recipe, self._spine.name)
         joined, reports = look_up(
             labels,
             self._plans,
@@ -347,30 +265,8 @@ class TrainingSet:
         )
         return joined.select(self.columns), reports
 
-    def _ordered_labels(self) -> pl.DataFrame:
-        if not isinstance(self._labels, Snapshot):
-            return self._labels
-        frame = self._labels.to_polars()
-        first = [self.recipe.timestamp] if self.recipe.timestamp else []
-        return frame.sort([*first, *(name for name in frame.columns if name not in first)])
-
-    def _refuse_null_labels(self, labels: pl.DataFrame) -> None:
-        import polars as pl
-
-        label = self.recipe.label
-        missing = labels[label].null_count()
-        if missing:
-            keys = [key for lookup in self.recipe.feature_lookups for key in lookup.lookup_key]
-            shown = dict.fromkeys([*keys, *sorted(self.recipe.time_columns), label])
-            rows = labels.filter(pl.col(label).is_null()).select(list(shown)).head(_EXAMPLES)
-            examples = "; ".join(described_row(row) for row in rows.to_dicts())
-            raise TrainingError(
-                f"{self._where}: the label {label!r} must be set, but {counted(missing)} a NULL "
-                f"there. Examples: {examples}."
-            )
-
     def _checked(self) -> list[PlannedLookup]:
-        recipe, schema, where = self.recipe, self._schema, self._where
+        recipe, schema, where = self.recipe, self._spine.schema, self._spine.name
         for column in (recipe.label, recipe.timestamp):
             if column is not None and column not in schema:
                 raise NotFoundError.of("column", column, schema, where=where)
@@ -406,94 +302,26 @@ class TrainingSet:
                 raise FeatureLookupError(f"exclude_columns: {name!r} is the label; it must stay.")
 
 
-def build_training_set(
-    lake: Lakehouse, writer: LakeWriter, spec: TrainingSetSpec
-) -> tuple[Snapshot, bool]:
-    """Build and save a training set; return its version and whether it was up to date.
-
-    If the recipe, the versions of the labels and of the feature tables are those of the newest
-    version of the training set, only metadata is read.
-
-    Raises
-    ------
-    NotFoundError
-        A table or column does not exist.
-    FeatureLookupError
-        A lookup does not fit its table or the labels.
-    TrainingError
-        The label is NULL in some rows.
-    """
-    if spec.labels is None:
-        raise UsageError(
-            f"{spec.name} names no table under 'labels'. Labels that came as a frame can be saved "
-            "only with TrainingSet.save()."
-        )
-    labels = lake.read(spec.labels)
-    tables = open_tables(lake, spec.feature_lookups)
-    before = _up_to_date(lake, spec.name, _mark(spec, _inputs(labels.table_version, tables), None))
-    if before is not None:
-        return before, True
-    return TrainingSet(lake, spec, labels, tables).commit(writer, spec.name)
-
-
-def open_tables(
-    lake: Lakehouse, lookups: tuple[FeatureLookup, ...], versions: tuple[TableVersion, ...] = ()
-) -> dict[str, FeatureTable]:
-    """Pin the feature tables of lookups to the given versions, or else to the newest.
-
-    Raises
-    ------
-    RunError
-        A table of the given versions has been dropped and made anew.
-    """
-    pinned = {pin.table: pin for pin in versions}
-    return {name: _opened(lake, name, pinned.get(name)) for name in _table_names(lookups)}
-
-
-def training_table(name: str) -> str:
-    """Return the table for a training set's name, with or without its schema.
-
-    Examples
-    --------
-    >>> training_table("flight_delay"), training_table("training.flight_delay")
-    ('training.flight_delay', 'training.flight_delay')
-    """
-    table = name if "." in name else f"{SCHEMA}.{name}"
-    if not table.startswith(f"{SCHEMA}."):
-        raise UsageError(
-            f"A training set is saved in the schema {SCHEMA!r}: write {SCHEMA}.NAME, not {name!r}."
-        )
-    return table
-
-
-def _table_names(lookups: tuple[FeatureLookup, ...]) -> list[str]:
-    return sorted({lookup.table_name for lookup in lookups})
-
-
-def _opened(lake: Lakehouse, name: str, pin: TableVersion | None) -> FeatureTable:
-    table = FeatureTable.open(lake, name, pin.version if pin else None)
-    if pin and pin.table_id != table.snapshot.table_id:
-        raise RunError(
-            f"{name} has been dropped and made anew: version {pin.version} is not the one that "
-            "was asked for."
-        )
-    return table
-
-
-def _inputs(
+def inputs_of(
     labels: TableVersion | None, tables: Mapping[str, FeatureTable]
 ) -> tuple[TableVersion, ...]:
+    """Return the table versions that a training set reads: labels, if a table, then features."""
     features = [table.snapshot.table_version for table in tables.values()]
     return tuple(dict.fromkeys([*([labels] if labels else []), *features]))
 
 
-def _mark(recipe: Recipe, inputs: tuple[TableVersion, ...], frame_digest: str | None) -> str:
+def recipe_fingerprint(
+    recipe: Recipe, inputs: tuple[TableVersion, ...], spine_digest: str | None
+) -> str:
+    """Return the hash of all that decides what a training set holds."""
     rules: dict[str, Any] = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
     tables = [(source.table, *source.content) for source in inputs]
-    return fingerprint(OPERATION, RULES_VERSION, rules, tables, frame_digest)
+    return fingerprint(OPERATION, RULES_VERSION, rules, tables, spine_digest)
 
 
-def _up_to_date(lake: Lakehouse, table: str, mark: str) -> Snapshot | None:
+def saved_before(lake: Lakehouse, table: str, fingerprint: str) -> Snapshot | None:
+    """Return the newest version of a training set if it has this fingerprint."""
     newest = lake.newest(table)
-    found = newest is not None and newest.record is not None and newest.record.fingerprint == mark
-    return newest if found else None
+    if newest is None or newest.record is None or newest.record.fingerprint != fingerprint:
+        return None
+    return newest

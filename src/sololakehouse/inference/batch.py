@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sololakehouse.config import ScoringJob
 from sololakehouse.errors import UsageError
-from sololakehouse.features.training_set import TrainingSetSpec
+from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.inference.predictor import Prediction, Predictor, feature_versions
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.registry import ModelVersion, resolve

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.features.client import lookup_features
-from sololakehouse.features.training_set import TrainingSetSpec
+from sololakehouse.features.recipe import TrainingSetSpec
+from sololakehouse.features.requests import lookup_features
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.models.trainers import model_input

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, mod
 
 from sololakehouse.config import Project, Settings, load, validate
 from sololakehouse.errors import ConfigError, suggestion
-from sololakehouse.features.training_set import TrainingSetSpec
+from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.models.metrics import Metric, metric
 
 PARTS = ("train", "validation", "test")

@@ -10,7 +10,7 @@ from importlib.metadata import version as library_version
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import NotFoundError
-from sololakehouse.features.training_set import build_training_set
+from sololakehouse.features.saved import build_training_set
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models import plots
 from sololakehouse.models.experiment import PARTS, Experiment, ModelSettings

@@ -1,6 +1,6 @@
 """The feature engineering API, with the names that people know from Databricks."""
 
-from sololakehouse.features.client import FeatureEngineeringClient
+from sololakehouse.feature_engineering.client import FeatureEngineeringClient
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.training_set import TrainingSet
