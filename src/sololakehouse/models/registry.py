@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile
@@ -47,6 +47,8 @@ class ModelVersion:
     ----------
     role
         `baseline` or `model` in its training run.
+    trained_at
+        When the command that trained it began, in UTC.
     metrics
         By part and name, as `test_roc_auc`; the first of its experiment is `primary_metric`.
     recipe
@@ -67,6 +69,9 @@ class ModelVersion:
     feature_columns: tuple[str, ...]
     fingerprint: str
     mlflow_run_id: str
+    training_set: str
+    training_set_version: int
+    trained_at: datetime
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
@@ -324,6 +329,9 @@ def _model_version(row: Mapping[str, Any], stages: Mapping[tuple[str, int], Stag
         feature_columns=tuple(json.loads(row["feature_columns"])),
         fingerprint=row["fingerprint"],
         mlflow_run_id=row["mlflow_run_id"],
+        training_set=row["training_set"],
+        training_set_version=row["training_set_version"],
+        trained_at=row["started_at"].astimezone(UTC),
     )
 
 
