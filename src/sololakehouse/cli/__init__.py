@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sololakehouse import __version__
-from sololakehouse.cli import asking, explain, keep, lake, models, pipelines, project
+from sololakehouse.cli import asking, explain, keep, lake, lineage, models, pipelines, project
 from sololakehouse.errors import SoloLakehouseError
 
 _INTERRUPTED = 130
@@ -48,7 +48,8 @@ for _command in (
     asking.diff,
     asking.query,
     explain.explain,
-    lake.trace,
+    lineage.trace,
+    lineage.impact,
     lake.restore,
     models.models,
     keep.lease,

@@ -33,7 +33,12 @@ def console() -> Console:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; moments as ISO 8601."""
-    click.echo(json.dumps(value, indent=2, default=_as_text))
+    click.echo(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Write a value as JSON; moments as ISO 8601."""
+    return json.dumps(value, indent=2, default=_as_text)
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
