@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,10 +17,13 @@ from sololakehouse.diagrams.layout import Place, Point, Route, lay_out
 
 _EXCALIFONT = 5
 _FONT_SIZE, _TITLE_SIZE, _LINE_HEIGHT = 16, 28, 1.25
-# Widths of Excalifont's letters, in parts of the font size, rounded up: Excalidraw measures text
-# when it opens the file, and breaks lines that are wider than their box.
-_LETTER, _WIDE_LETTER = 0.6, 0.95
-_WIDE_LETTERS = frozenset("mwMWQ@%&")
+# No letter of Excalifont is wider, in parts of the font size: Excalidraw measures text when it
+# opens the file, and breaks lines that are wider than their box.
+_WIDTHS = {
+    **dict.fromkeys(string.ascii_uppercase + "%@#$&w", 0.94),
+    **dict.fromkeys(string.digits + "_~m", 0.71),
+}
+_OTHER_WIDTH, _FOREIGN_WIDTH = 0.61, 1.0
 _PADDING = 14
 _GAP = 6
 _INK = "#1e1e1e"
@@ -65,8 +69,9 @@ def _text_size(lines: Sequence[str], font_size: int) -> tuple[float, float]:
 
 
 def _letters(line: str) -> float:
-    wide = sum(1 for one in line if one in _WIDE_LETTERS or not one.isascii())
-    return wide * _WIDE_LETTER + (len(line) - wide) * _LETTER
+    return sum(
+        _WIDTHS.get(letter, _OTHER_WIDTH) if letter.isascii() else _FOREIGN_WIDTH for letter in line
+    )
 
 
 def _title(title: str) -> dict[str, Any]:
