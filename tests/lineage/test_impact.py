@@ -104,6 +104,21 @@ def test_a_restored_table_has_one_root_for_each_version_that_is_read(lake):
     assert built(impact_on(lake, "bronze.t@v1")) == {"silver.t@v1", "bronze.t@v3"}
 
 
+def test_all_that_a_run_made_is_looked_up_from(lake):
+    writer = lake.writer()
+    lake.commit("silver.before")
+    lake.writer = lambda: writer
+    bronze = lake.commit("bronze.t")
+    silver = lake.commit("silver.t", bronze)
+    lake.commit("silver.alone")
+    del lake.writer
+    lake.commit("gold.t", silver)
+    found = impact_on(lake, writer.run.run_id)
+    assert found.lineage.roots == ("bronze.t@v1", "silver.alone@v1")
+    assert built(found) == {"silver.t@v1", "gold.t@v1"}
+    assert found.stale == frozenset()
+
+
 def deliver(lake: Lake, sink: str, source, path: str | None) -> None:
     batch = Batch(sink, "i", 0, "parquet", path, 1, {}, "r", datetime.now(UTC))
     change = Change("SINK", sink, [source.table_version], details={"sink": sink})

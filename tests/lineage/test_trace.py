@@ -11,6 +11,7 @@ from sololakehouse.lake.leases import add_lease
 from sololakehouse.lake.optimize import optimize
 from sololakehouse.lake.restore import restore
 from sololakehouse.lake.vacuum import vacuum
+from sololakehouse.lineage.events import lineage_events
 from sololakehouse.lineage.graph import FileNode, TableNode
 from tests.lake.keeping import MONTHS_LATER, rows_of
 
@@ -330,6 +331,15 @@ def test_a_damaged_log_further_down_is_a_note_and_at_the_root_an_error(lake):
     assert note.startswith(f"silver.t: the log entry {entry} is cut short")
     with pytest.raises(RunError, match="is cut short"):
         lake.trace("silver.t")
+
+
+def test_damage_of_a_table_s_first_entry_stops_nothing_above_it(lake):
+    lake.commit("gold.t", lake.commit("silver.t"))
+    entry = lake.lake.path("silver.t") / "_delta_log" / f"{0:020}.json"
+    entry.write_text(entry.read_text()[:-100])
+    graph = lake.trace("gold.t")
+    assert graph.nodes["silver.t@v1"].rows == 1
+    assert lineage_events(lake.lake, graph)[-1]["job"]["name"] == "materialized_view.gold.t"
 
 
 REFERENCES = {

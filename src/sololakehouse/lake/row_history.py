@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sololakehouse.errors import RunError
 from sololakehouse.lake.catalog import Lakehouse
-from sololakehouse.lake.damage import LOG, located, newest_version
+from sololakehouse.lake.damage import LOG, damaged_entry, located, newest_version
 from sololakehouse.lake.history import HistoryEntry, oldest_readable, read_commit
 from sololakehouse.lake.table import Column, Snapshot, columns_of
 
@@ -108,7 +109,13 @@ class TableCommits:
         return None
 
     def columns(self, version: int) -> tuple[Column, ...]:
-        """Return the columns of a version; none if the log does not say them any more."""
+        """Return the columns of a version; none if the log does not say them any more.
+
+        Raises
+        ------
+        RunError
+            A log entry is damaged.
+        """
         for older in range(version if self.exists else -1, -1, -1):
             if self._may_name(older, b'"metaData"'):
                 for kind, about in self._actions(older):
@@ -154,7 +161,10 @@ class TableCommits:
         file = self._file(version)
         lines = file.read_text("utf-8").splitlines() if file.is_file() else ()
         for line in filter(None, lines):
-            yield from json.loads(line).items()
+            try:
+                yield from json.loads(line).items()
+            except ValueError as error:
+                raise damaged_entry(self.table, version, file, "is cut short") from error
 
     def _file(self, version: int) -> Path:
         return self.folder / LOG / f"{version:020}.json"
@@ -166,10 +176,13 @@ class TableCommits:
 
     @cached_property
     def _first_id(self) -> str:
-        """The table's identifier as its first log entry says it."""
-        for kind, about in self._actions(0):
-            if kind == "metaData":
-                return str(about["id"])
+        """The table's identifier as its first log entry says it; empty if that is damaged."""
+        try:
+            for kind, about in self._actions(0):
+                if kind == "metaData":
+                    return str(about["id"])
+        except RunError:
+            return ""
         return self._newest_id
 
     @cached_property
@@ -177,5 +190,11 @@ class TableCommits:
         return self._lake.read(self.table).table_id
 
     def _is(self, table_id: str) -> bool:
-        """Whether the table there is the one that is meant: `CREATE OR REPLACE` gives a new id."""
-        return self._first_id == table_id or self._newest_id == table_id
+        """Whether the table there is the one that is meant, as far as its log can be read.
+
+        It has another identifier since a `CREATE OR REPLACE`.
+        """
+        try:
+            return self._first_id == table_id or self._newest_id == table_id
+        except RunError:
+            return True

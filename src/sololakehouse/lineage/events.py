@@ -12,8 +12,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sololakehouse.errors import ConfigError
-from sololakehouse.lake import Lakehouse
+from sololakehouse.errors import ConfigError, RunError
+from sololakehouse.lake import Column, Lakehouse
 from sololakehouse.lake.row_history import TableCommits
 from sololakehouse.lineage.graph import (
     FileNode,
@@ -116,9 +116,9 @@ class _Told:
 
     def _dataset(self, node: Node) -> dict[str, Any]:
         if isinstance(node, TableNode):
-            commits = TableCommits(self._lake, node.table, node.table_id)
-            content = content_facets(node.version, commits.columns(node.version))
-            return table_dataset(self._namespace, node.table, commits.folder, content)
+            content = content_facets(node.version, _columns(self._lake, node))
+            folder = self._lake.path(node.table)
+            return table_dataset(self._namespace, node.table, folder, content)
         if isinstance(node, FileNode):
             version = facets(version={"datasetVersion": f"sha256:{node.sha256}"})
             place = self._lake.project.folder / node.path
@@ -130,6 +130,13 @@ class _Told:
         if isinstance(node, SinkNode) and node.path is not None:
             return {"namespace": "file", "name": node.path, "facets": {}}
         return {"namespace": self._namespace, "name": node.title, "facets": {}}
+
+
+def _columns(lake: Lakehouse, node: TableNode) -> tuple[Column, ...]:
+    try:
+        return TableCommits(lake, node.table, node.table_id).columns(node.version)
+    except RunError:
+        return ()
 
 
 def _mlflow_uuid(run_id: str) -> uuid.UUID:

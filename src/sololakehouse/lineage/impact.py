@@ -9,7 +9,6 @@ from typing import Any, get_args
 
 from sololakehouse.errors import RunError
 from sololakehouse.lake import Lakehouse
-from sololakehouse.lake.reference import split_reference
 from sololakehouse.lake.system import is_system
 from sololakehouse.lineage.graph import Kind, Lineage, ModelNode, Node, Role, TableNode
 from sololakehouse.lineage.reader import LineageReader
@@ -91,12 +90,14 @@ def impact(lake: Lakehouse, reference: str) -> Impact:
     asked = resolve(reader, reference)
     damaged = _add_everything(reader)
     graph = reader.lineage(reference, "built on", asked)
-    versions = _versions(graph, asked[0])
-    of_all = bool(versions) and split_reference(reference)[1] is None
-    roots = [asked[0], *_read_by_others(graph, versions[1:])] if of_all else asked
-    above = _above(graph, roots, stop=set(versions) if of_all else set())
+    table, at, _ = reference.partition("@")
+    versions = _versions(graph, table)
+    of_all = bool(versions) and not at
+    wanted = [asked[0], *_read_by_others(graph, versions[1:])] if of_all else asked
+    above = _above(graph, wanted, stop=versions if of_all else ())
     reads = _reads(graph, versions, above)
     stale = {node for node, read in reads.items() if read and read != (versions[0],)}
+    roots = [one for one in wanted if one not in above]
     kept = {*roots, *above}
     edges = (edge for edge in graph.edges if edge.made in above and edge.source in kept)
     nodes = {
@@ -114,7 +115,7 @@ def _add_everything(reader: LineageReader) -> list[str]:
     for table in reader.lake.table_names():
         if not is_system(table):
             try:
-                reader.newest(table)
+                reader.existing(table)
             except RunError as error:
                 damaged.append(str(error))
     for name, version in reader.trained:
@@ -123,18 +124,11 @@ def _add_everything(reader: LineageReader) -> list[str]:
     return damaged
 
 
-def _versions(graph: Lineage, asked: str) -> list[str]:
-    """Return the versions of the table that was asked for, newest first; none if it is no table."""
-    node = graph.nodes[asked]
-    if not isinstance(node, TableNode):
-        return []
-    tables = (one for one in graph.nodes.values() if isinstance(one, TableNode))
-    same = [one for one in tables if _identity(one) == _identity(node)]
-    return [one.id for one in sorted(same, key=lambda one: one.rows_version, reverse=True)]
-
-
-def _identity(node: TableNode) -> tuple[str, str | None]:
-    return node.table, node.table_id if node.dropped else None
+def _versions(graph: Lineage, table: str) -> list[str]:
+    """Return the versions of a table that the graph has, newest first; none if it is no table."""
+    tables = (node for node in graph.nodes.values() if isinstance(node, TableNode))
+    same = [node for node in tables if node.table == table and not node.dropped]
+    return [node.id for node in sorted(same, key=lambda node: node.rows_version, reverse=True)]
 
 
 def _read_by_others(graph: Lineage, versions: Sequence[str]) -> list[str]:
@@ -177,7 +171,7 @@ def _noted(node: Node, reader: LineageReader, newest: Node | None) -> Node:
     if newest is not None:
         notes.append(f"stale: {newest.title} is newer")
     if isinstance(node, TableNode) and not node.dropped:
-        version = reader.commits(node.table).newest
+        version = reader.commits(node.table, node.table_id).newest
         if node.version < version:
             notes.append(f"v{version} took its place")
     return replace(node, notes=(*node.notes, *notes))

@@ -21,7 +21,7 @@ _ID_DIGITS = 8
 class LineageReader:
     """Collects what it is asked for, with all that that was made from; each node once.
 
-    `table`, `model`, `run` and `sinks` add nodes and return their identifiers.
+    `existing`, `table`, `model`, `run` and `sinks` add nodes and return their identifiers.
 
     Parameters
     ----------
@@ -45,10 +45,12 @@ class LineageReader:
 
     def commits(self, table: str, table_id: str | None = None) -> TableCommits:
         """Return the commits of a table; with its identifier also of one that was dropped."""
-        key = (table, table_id)
-        if key not in self._commits:
-            self._commits[key] = TableCommits(self.lake, table, table_id)
-        return self._commits[key]
+        if (table, table_id) not in self._commits:
+            commits = TableCommits(self.lake, table, table_id)
+            self._commits[table, commits.table_id] = commits
+            if commits.exists:
+                self._commits[table, None] = commits
+        return self._commits[table, table_id]
 
     def lineage(self, asked: str, direction: Direction, roots: Sequence[str]) -> Lineage:
         """Return all that was added, and what that was made from, as a graph."""
@@ -58,7 +60,7 @@ class LineageReader:
         edges = tuple(Edge(made, source, role) for (made, source), role in self._edges.items())
         return Lineage(asked, direction, tuple(roots), made, edges)
 
-    def newest(self, table: str, version: int | None = None) -> str:
+    def existing(self, table: str, version: int | None = None) -> str:
         """Add a version (default: the newest) of a table that exists.
 
         Raises

@@ -10,8 +10,7 @@ from sololakehouse.lake.reference import split_reference
 from sololakehouse.lake.run_log import RUNS
 from sololakehouse.lake.system import is_system
 from sololakehouse.lineage.reader import LineageReader
-from sololakehouse.lineage.registered import Trained
-from sololakehouse.models.registry import resolve as resolve_model
+from sololakehouse.models.registry import ModelVersion, find_version
 
 _RUN = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{8}$")
 
@@ -39,23 +38,22 @@ def _table(reader: LineageReader, reference: str) -> str:
     name, version = split_reference(reference)
     commits = reader.commits(name)
     if isinstance(version, int) and version <= commits.newest and commits.commit(version):
-        return reader.newest(name, version)
-    return reader.newest(name, reader.lake.read(reference).version)
+        return reader.existing(name, version)
+    return reader.existing(name, reader.lake.read(reference).version)
 
 
 def _model(reader: LineageReader, reference: str) -> str:
-    name, at, _ = reference.partition("@")
-    if not at:
-        versions = [_of_model(known) for known in reader.trained.values()]
-        mine = [version for version in versions if version.startswith(f"{name}@")]
-        raise UsageError(f"{name} is a model. Say which version: {shortened(mine[::-1])}.")
-    version = resolve_model(reader.lake, reference)
-    return reader.model(version.name, version.version)
+    name, _, wanted = reference.partition("@")
+    versions = [known.model for known in reader.trained.values() if known.model.name == name]
+    if not wanted:
+        listed = [_named(version) for version in reversed(versions)]
+        raise UsageError(f"{name} is a model. Say which version: {shortened(listed)}.")
+    return reader.model(name, find_version(versions, name, wanted).version)
 
 
-def _of_model(known: Trained) -> str:
-    stage = known.model.stage
-    return f"{known.model.name}@{known.model.version}" + (f" ({stage})" if stage else "")
+def _named(version: ModelVersion) -> str:
+    stage = f" ({version.stage})" if version.stage else ""
+    return f"{version.name}@{version.version}{stage}"
 
 
 def _of_run(reader: LineageReader, reference: str) -> list[str]:
@@ -71,7 +69,7 @@ def _of_run(reader: LineageReader, reference: str) -> list[str]:
     ]
     tables = (name for name in reader.lake.table_names() if not is_system(name))
     committed = ((name, reader.commits(name).committed_by(reference)) for name in tables)
-    return models + [reader.newest(name, at) for name, at in committed if at is not None]
+    return models + [reader.existing(name, at) for name, at in committed if at is not None]
 
 
 def _nothing(reader: LineageReader, reference: str) -> NotFoundError:

@@ -42,7 +42,7 @@ def _noted(node: Node, reader: LineageReader) -> Node:
     """Note on a version that its rows cannot be read any more; the newest ones always can."""
     if not isinstance(node, TableNode) or node.dropped:
         return node
-    commits = reader.commits(node.table)
+    commits = reader.commits(node.table, node.table_id)
     if node.version == commits.newest or not _is_lost(commits, node.version):
         return node
     return replace(node, notes=(*node.notes, "its rows were vacuumed"))

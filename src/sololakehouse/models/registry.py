@@ -111,7 +111,22 @@ def resolve(lake: Lakehouse, reference: str) -> ModelVersion:
         raise UsageError(
             f"{reference!r} is no model. Write NAME@production, NAME@staging or NAME@3."
         )
-    versions = _versions_of(lake, name)
+    return find_version(_versions_of(lake, name), name, wanted)
+
+
+def find_version(versions: Sequence[ModelVersion], name: str, wanted: str) -> ModelVersion:
+    """Return the version of a model that has a number, as text, or is in a stage.
+
+    Parameters
+    ----------
+    versions
+        All versions of the model `name`, the oldest first.
+
+    Raises
+    ------
+    NotFoundError
+        There is none: says which there are.
+    """
     for version in versions:
         if wanted == str(version.version) or (wanted in ALIASES and wanted == version.stage):
             return version
