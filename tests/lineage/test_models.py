@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from sololakehouse.config import ScoringJob
 from sololakehouse.errors import NotFoundError, UsageError
 from sololakehouse.features.saved import build_training_set
 from sololakehouse.inference.batch import score
@@ -15,15 +14,9 @@ from sololakehouse.lineage.impact import impact
 from sololakehouse.lineage.trace import trace
 from sololakehouse.models.registry import RUNS, model_versions
 from sololakehouse.monitoring import evaluate_job
+from tests.inference.test_batch import JOB
 from tests.rain import ModelProject
 
-JOB = ScoringJob(
-    model="rain@staging",
-    input="SELECT * FROM gold.labels WHERE at >= TIMESTAMP '2026-03-15 00:00:00'",
-    output="inference.rain",
-    labels="gold.labels",
-    keys=("id",),
-)
 BELOW = {"training.rain@v1", "gold.labels@v1", "features.sky@v1"}
 
 

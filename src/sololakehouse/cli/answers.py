@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sololakehouse.cli.output_file import refuse_place, whole_file
+from sololakehouse.cli.output_file import asked_format, output_options, refuse_place, whole_file
 from sololakehouse.cli.render import as_json, print_line, print_rows
 
 if TYPE_CHECKING:
@@ -59,10 +59,8 @@ class AnswerForm:
         """
         from sololakehouse.errors import UsageError
 
-        if json_wanted and format_wanted not in (None, "json"):
-            raise UsageError(f"--json and --format {format_wanted} are two formats. Choose one.")
         by_suffix = output.suffix.removeprefix(".") if output else ""
-        wanted = "json" if json_wanted else format_wanted
+        wanted = asked_format(format_wanted, json_wanted)
         chosen = wanted or (by_suffix if by_suffix in FORMATS else "table")
         if chosen == "parquet" and output is None:
             raise UsageError("Parquet needs a file: add --output FILE.parquet.")
@@ -88,10 +86,7 @@ def answer_options(command: F) -> F:
             type=click.Choice(FORMATS),
             help="Default: table, or what the output file's suffix says.",
         ),
-        click.option(
-            "--output", "-o", type=click.Path(path_type=Path), help="Write a file instead."
-        ),
-        click.option("--force", is_flag=True, help="Replace the output file if it exists."),
+        output_options,
         as_json,
     )
     for option in reversed(options):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sololakehouse.cli.output_file import refuse_place, whole_file
+from sololakehouse.cli.output_file import asked_format, output_options, refuse_place, whole_file
 from sololakehouse.cli.render import as_json, console, json_text, print_rows
 
 if TYPE_CHECKING:
@@ -48,14 +48,11 @@ class _Form:
         UsageError
             The options contradict each other, the file exists, or its folder does not.
         """
-        from sololakehouse.errors import UsageError
-
-        if json_wanted and format_wanted not in (None, "json"):
-            raise UsageError(f"--json and --format {format_wanted} are two formats. Choose one.")
+        wanted = asked_format(format_wanted, json_wanted)
         if output is not None:
             refuse_place(output, force)
         by_suffix = _SUFFIXES.get(output.suffix, "tree") if output else "tree"
-        return cls("json" if json_wanted else format_wanted or by_suffix, output, force)
+        return cls(wanted or by_suffix, output, force)
 
     def give(self, lake: Lakehouse, lineage: Lineage, about: dict[str, Any]) -> None:
         """Print the graph or write the file; `about` is what JSON says besides."""
@@ -81,22 +78,13 @@ class _Form:
 
 def _lineage_options(command: F) -> F:
     """Add `--format`, `--json`, `--output` and `--force` to a command."""
-    options = (
-        click.option(
-            "--format",
-            "format_wanted",
-            type=click.Choice(FORMATS),
-            help="Default: tree, or what the output file's suffix says.",
-        ),
-        click.option(
-            "--output", "-o", type=click.Path(path_type=Path), help="Write a file instead."
-        ),
-        click.option("--force", is_flag=True, help="Replace the output file if it exists."),
-        as_json,
+    wanted = click.option(
+        "--format",
+        "format_wanted",
+        type=click.Choice(FORMATS),
+        help="Default: tree, or what the output file's suffix says.",
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return wanted(output_options(as_json(command)))
 
 
 @click.command()

@@ -4,9 +4,38 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output_options(command: F) -> F:
+    """Add `--output` and `--force` to a command."""
+    force = click.option("--force", is_flag=True, help="Replace the output file if it exists.")
+    output = click.option(
+        "--output", "-o", type=click.Path(path_type=Path), help="Write a file instead."
+    )
+    return output(force(command))
+
+
+def asked_format(format_wanted: str | None, json_wanted: bool) -> str | None:
+    """Return the format that `--format` or `--json` asks for; None if neither does.
+
+    Raises
+    ------
+    UsageError
+        They ask for two.
+    """
+    from sololakehouse.errors import UsageError
+
+    if json_wanted and format_wanted not in (None, "json"):
+        raise UsageError(f"--json and --format {format_wanted} are two formats. Choose one.")
+    return "json" if json_wanted else format_wanted
 
 
 def refuse_place(output: Path, force: bool) -> None:
