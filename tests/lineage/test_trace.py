@@ -324,6 +324,20 @@ def test_a_table_that_grows_keeps_its_files_when_its_log_was_cleaned_up(month_ol
     assert graph.nodes["bronze.t@v3"].notes == ()
 
 
+def test_archived_commits_that_changed_no_row_hide_nothing(month_old):
+    for name in "ab":
+        month_old.ingest("bronze.t", f"landing/{name}.csv", content=name)
+    alter = DeltaTable(month_old.lake.path("bronze.t")).alter
+    alter.set_table_properties({"owner": "solo"}, raise_if_not_exists=False)
+    optimize(month_old.writer(), "bronze.t")
+    for name in "cd":
+        month_old.ingest("bronze.t", f"landing/{name}.csv", content=name)
+    vacuum(month_old.writer(), ["bronze.t"], now=MONTHS_LATER)
+    graph = month_old.trace("bronze.t")
+    assert sum(node.kind == "landing file" for node in graph.nodes.values()) == 4
+    assert graph.nodes["bronze.t@v6"].notes == ()
+
+
 def test_commits_that_nobody_kept_are_told(month_old):
     for name in "abc":
         month_old.ingest("bronze.t", f"landing/{name}.csv", content=name)
