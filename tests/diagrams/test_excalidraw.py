@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import combinations
 from typing import Any
 
 from sololakehouse.diagrams import Diagram
-from sololakehouse.diagrams.excalidraw import excalidraw
+from sololakehouse.diagrams.excalidraw import element_id, excalidraw
 from tests.diagrams.drawn import chain, on_any_diagram
 
 EVERY = {
@@ -43,6 +44,7 @@ def test_the_file_has_what_excalidraw_s_schema_asks_for(diagram):
     assert (drawing["type"], drawing["version"], drawing["files"]) == ("excalidraw", 2, {})
     for element in drawing["elements"]:
         assert element.keys() == KEYS[element["type"]]
+        assert re.fullmatch(r"[a-z]+(-[0-9a-f]{12})?", element["id"])
         assert 0 <= element["seed"] < 2**31
         assert element["roughness"] == 1
 
@@ -55,7 +57,7 @@ def test_every_arrow_is_bound_to_two_boxes_that_know_it(diagram):
     for element, arrow in zip(arrows, diagram.arrows, strict=True):
         for side, box in (("startBinding", arrow.start), ("endBinding", arrow.end)):
             bound = found[element[side]["elementId"]]
-            assert (bound["type"], bound["id"]) == ("rectangle", f"box {box}")
+            assert (bound["type"], bound["id"]) == ("rectangle", element_id("box", box))
             assert {"id": element["id"], "type": "arrow"} in bound["boundElements"]
         assert element["strokeStyle"] == ("dashed" if arrow.dashed else "solid")
         assert element["points"][0] == [0, 0]
@@ -84,7 +86,7 @@ def test_texts_stand_inside_their_boxes_and_boxes_apart(diagram):
         diagram.colours[box.kind] for box in diagram.boxes
     ]
     for box, drawn in zip(boxes, diagram.boxes, strict=True):
-        text = found[f"text {drawn.id}"]
+        text = found[element_id("text", drawn.id)]
         assert text["text"] == text["originalText"] == "\n".join(drawn.lines)
         assert box["x"] < text["x"]
         assert text["x"] + text["width"] < box["x"] + box["width"]
@@ -104,7 +106,7 @@ def test_the_same_diagram_gives_the_same_file(diagram):
 def test_arrows_keep_a_gap_to_their_boxes():
     found = elements(chain("a", "b"))
     (arrow,) = of_type(found, "arrow")
-    start, end = found["box a"], found["box b"]
+    start, end = found[element_id("box", "a")], found[element_id("box", "b")]
     gap = arrow["startBinding"]["gap"]
     assert arrow["x"] == start["x"] + start["width"] + gap
     assert arrow["x"] + arrow["points"][-1][0] == end["x"] - gap
@@ -112,9 +114,8 @@ def test_arrows_keep_a_gap_to_their_boxes():
 
 
 def test_wide_letters_get_wide_boxes():
-    assert (
-        elements(chain("mmmm"))["box mmmm"]["width"] > elements(chain("iiii"))["box iiii"]["width"]
-    )
+    wide, narrow = (of_type(elements(chain(name)), "rectangle")[0] for name in ("mmmm", "iiii"))
+    assert wide["width"] > narrow["width"]
 
 
 def test_the_title_stands_above_all_boxes():

@@ -36,7 +36,10 @@ def excalidraw(diagram: Diagram) -> str:
     Everything in it, also what Excalidraw draws at random, depends on the diagram alone.
     """
     layout = lay_out(diagram, _size)
-    named = {f"arrow {index}": route for index, route in enumerate(layout.routes)}
+    named = {
+        element_id("arrow", str(number), route.arrow.start, route.arrow.end): route
+        for number, route in enumerate(layout.routes)
+    }
     touching: dict[str, list[str]] = {box.id: [] for box in diagram.boxes}
     for name, route in named.items():
         touching[route.arrow.start].append(name)
@@ -82,7 +85,7 @@ def _title(title: str) -> dict[str, Any]:
 
 
 def _box(place: Place, colour: str, arrows: Sequence[str]) -> list[dict[str, Any]]:
-    name, label = f"box {place.box.id}", f"text {place.box.id}"
+    name, label = element_id("box", place.box.id), element_id("text", place.box.id)
     text_width, text_height = _text_size(place.box.lines, _FONT_SIZE)
     left, top = place.x + _PADDING, place.y + _PADDING
     bound = [{"id": label, "type": "text"}, *({"id": arrow, "type": "arrow"} for arrow in arrows)]
@@ -102,7 +105,7 @@ def _arrow(name: str, route: Route) -> list[dict[str, Any]]:
     left = first + _GAP
     points = [[x - left, y - top] for x, y in corners]
     xs, ys = zip(*points, strict=True)
-    label = f"text {name}" if route.arrow.label else None
+    label = element_id("text", name) if route.arrow.label else None
     line = _element(name, "arrow", left, top, max(xs) - min(xs), max(ys) - min(ys)) | {
         "strokeStyle": "dashed" if route.arrow.dashed else "solid",
         "roundness": {"type": 2},
@@ -133,7 +136,7 @@ def _middle(points: Sequence[Point]) -> Point:
 
 
 def _binding(box: str) -> dict[str, Any]:
-    return {"elementId": f"box {box}", "focus": 0, "gap": _GAP}
+    return {"elementId": element_id("box", box), "focus": 0, "gap": _GAP}
 
 
 def _text(
@@ -183,6 +186,18 @@ def _element(
         "link": None,
         "locked": False,
     }
+
+
+def element_id(kind: str, *names: str) -> str:
+    """Return the identifier of an element: of letters and digits, as it is part of URLs in SVG.
+
+    Examples
+    --------
+    >>> element_id("box", "gold.sales@v1")
+    'box-8b32ce536da2'
+    """
+    digest = hashlib.blake2b("\0".join([kind, *names]).encode(), digest_size=6)
+    return f"{kind}-{digest.hexdigest()}"
 
 
 def _number(name: str, of: str) -> int:
