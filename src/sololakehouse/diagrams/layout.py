@@ -16,7 +16,7 @@ from itertools import pairwise
 from sololakehouse.diagrams.diagram import Arrow, Box, Diagram
 
 Point = tuple[float, float]
-_BETWEEN_COLUMNS, _BETWEEN_BOXES, _BETWEEN_LANES = 110.0, 28.0, 14.0
+_BETWEEN_COLUMNS, _BETWEEN_BOXES, _BETWEEN_LANES = 130.0, 28.0, 14.0
 _LANE_HEIGHT = 8.0
 _SWEEPS = 12
 
