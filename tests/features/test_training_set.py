@@ -175,7 +175,7 @@ def test_a_frame_is_saved_again_only_if_its_rows_or_their_order_change(project):
         project.lake.read("training.delay").record.details["recipe"]
     )
     assert recipe.labels is None
-    with pytest.raises(UsageError, match=r"training\.delay names no table under 'labels'"):
+    with pytest.raises(UsageError, match=r"training\.delay names no table or query under 'labels'"):
         build_training_set(project.lake, project.writer(), recipe)
 
 

@@ -86,7 +86,8 @@ def train_file(
 def print_models(rows: list[dict[str, Any]]) -> None:
     """Print models with their metrics on the test part; `--json` has those of all parts."""
     others = ("train_", "validation_")
-    print_table(rows, [column for column in rows[0] if not column.startswith(others)])
+    columns = dict.fromkeys(column for row in rows for column in row)
+    print_table(rows, [column for column in columns if not column.startswith(others)])
 
 
 def outcome_rows(outcome: TrainingOutcome) -> list[dict[str, Any]]:

@@ -11,8 +11,11 @@ from pydantic import ValidationError
 from sololakehouse.config import validation_mistakes
 from sololakehouse.errors import FeatureLookupError, UsageError, suggestion
 from sololakehouse.features.frames import as_polars
+from sololakehouse.features.function import FeatureFunction
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import Recipe
+from sololakehouse.features.saved import open_labels
+from sololakehouse.features.spine import Labels
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
@@ -20,7 +23,11 @@ from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.provenance import Change, Run, content_manifest, fingerprint
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import polars as pl
+
+    from sololakehouse.models.registry import ModelVersion
 
 WRITE = "FEATURE TABLE WRITE"
 _PIPELINE = "MATERIALIZED VIEW"
@@ -162,10 +169,11 @@ class FeatureEngineeringClient:
         self,
         *,
         df: Any,
-        feature_lookups: Sequence[FeatureLookup],
+        feature_lookups: Sequence[FeatureLookup | FeatureFunction],
         label: str,
         exclude_columns: Sequence[str] | None = None,
         timestamp: str | None = None,
+        label_known_at: str | None = None,
         allow_exact_match: bool = True,
         known_as_of: datetime | None = None,
     ) -> TrainingSet:
@@ -174,16 +182,18 @@ class FeatureEngineeringClient:
         Parameters
         ----------
         df
-            Labels with lookup keys and timestamps: the name of a table, or a Polars, pandas, Arrow
-            or Spark frame.
+            Labels with lookup keys and timestamps: the name of a table (also at a version, as
+            `gold.labels@v3`), a `SELECT`, or a Polars, pandas, Arrow or Spark frame.
         feature_lookups
-            What to look up.
+            What to look up, and functions that are evaluated afterwards in the order given.
         label
             Column to predict; a NULL in it is refused.
         exclude_columns
             Columns of labels or features that the training set does not have.
         timestamp
-            Column by which labels from a table are ordered, and data is split later.
+            Column by which labels from a table or a query are ordered, and data is split later.
+        label_known_at
+            Column with the moment from which a label is known; it is no feature.
         allow_exact_match
             Whether a feature row of exactly the label's moment is visible.
         known_as_of
@@ -197,21 +207,129 @@ class FeatureEngineeringClient:
         FeatureLookupError
             A lookup does not fit its table or the labels, names collide, or the label would also
             be a feature.
+        FeatureFunctionError
+            A function is not found, not typed, or does not fit the columns.
+        UsageError
+            The query of the labels would not give the same rows each time.
         """
         try:
-            recipe = Recipe(
-                label=label,
-                timestamp=timestamp,
-                feature_lookups=tuple(feature_lookups),
-                exclude_columns=tuple(exclude_columns or ()),
-                allow_exact_match=allow_exact_match,
-                known_as_of=known_as_of,
+            recipe = Recipe.model_validate(
+                {
+                    "label": label,
+                    "timestamp": timestamp,
+                    "label_known_at": label_known_at,
+                    "feature_lookups": list(feature_lookups),
+                    "exclude_columns": list(exclude_columns or ()),
+                    "allow_exact_match": allow_exact_match,
+                    "known_as_of": known_as_of,
+                }
             )
         except ValidationError as error:
             mistakes = validation_mistakes(error, Recipe)
             raise FeatureLookupError(f"create_training_set: {mistakes}") from error
-        labels = self._lake.read(df) if isinstance(df, str) else as_polars(df, "the labels")
-        return TrainingSet.create(self._lake, recipe, labels)
+        return TrainingSet.create(self._lake, recipe, self._labels(df))
+
+    def log_model(
+        self,
+        *,
+        model: Any,
+        flavor: ModuleType,
+        training_set: TrainingSet,
+        name: str | None = None,
+        artifact_path: str | None = None,
+        registered_model_name: str | None = None,
+        infer_input_example: bool = False,
+    ) -> ModelVersion | None:
+        """Log a model that you fitted on a training set, with everything that it needs to predict.
+
+        Into the MLflow run that is open in the project's store, or else into a new one, go the
+        model in a safe format, its signature, and the tables that it saw with version and digest.
+        The training set is saved, as `training.<model>_logged` unless it is saved already. A
+        registered version is leased with all that it was made from, can be in staging, and scores
+        with `score_batch` and `slh score`. Production has a gate, which only models of an
+        experiment file can pass: they were trained beside a baseline.
+
+        Parameters
+        ----------
+        model
+            A scikit-learn estimator or pipeline, an `XGBClassifier` or an `XGBRegressor`. It gets
+            numbers and booleans as doubles with NaN for NULL, and text as text.
+        flavor
+            `mlflow.sklearn` or `mlflow.xgboost`.
+        training_set
+            What the model was fitted on.
+        name
+            Name of the model in its MLflow run; `artifact_path` is the older word for it.
+        registered_model_name
+            The registered model that gets a new version; None: the model is logged only.
+        infer_input_example
+            Whether five rows of the training set are kept beside the model.
+
+        Returns
+        -------
+        The registered version, with the metrics that the open run has by now; None if the model is
+        not registered.
+
+        Raises
+        ------
+        NotFoundError
+            The model was fitted on columns that the training set does not have.
+        UsageError
+            The flavor is not known, the model is not fitted or cannot be kept safely, a name is
+            missing or not valid, or the open MLflow run belongs to another store.
+        RunError
+            MLflow cannot be reached.
+        """
+        from sololakehouse.models.fitted import log_fitted_model
+
+        if (name is None) == (artifact_path is None):
+            raise UsageError("log_model needs either 'name' or, as it was called, 'artifact_path'.")
+        return log_fitted_model(
+            self._lake,
+            model,
+            flavor,
+            training_set,
+            str(name or artifact_path),
+            registered_model_name,
+            with_example=infer_input_example,
+        )
+
+    def score_batch(self, *, model_uri: str, df: Any, result_type: str | None = None) -> Any:
+        """Predict for the rows of a frame, with features as of the rows' own moments.
+
+        Features are looked up and computed by the code and the rules of training. A column of the
+        frame that has a feature's name is used instead.
+
+        Parameters
+        ----------
+        model_uri
+            `models:/flight_delay@production`, `models:/flight_delay/2`, or `flight_delay@2`.
+        df
+            A Polars, pandas, Arrow or Spark frame with the lookup keys, the timestamp, and the
+            model's other inputs.
+        result_type
+            Type of the predictions, such as `double` or `string`; None: as the model gives them.
+
+        Returns
+        -------
+        A frame of the same kind, in the same order: its columns, the features that it did not
+        have, of a classifier of two classes `probability` (of the second one), and `prediction`.
+
+        Raises
+        ------
+        NotFoundError
+            The model, a version, a feature table or a result type does not exist.
+        UsageError
+            The object is no frame, or has a column named `prediction` or `probability`.
+        FeatureLookupError, FeatureFunctionError, FunctionFailedError
+            The rows lack what a feature needs, or a function failed on one of them.
+        """
+        from sololakehouse.inference.frames import score_frame
+
+        return score_frame(self._lake, model_uri, df, result_type)
+
+    def _labels(self, df: Any) -> Labels:
+        return open_labels(self._lake, df) if isinstance(df, str) else as_polars(df, "the labels")
 
     def _write(
         self, name: str, rows: pl.DataFrame, contract: FeatureContract, details: dict[str, Any]

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
 from sololakehouse.features.asof import instant_unit
-from sololakehouse.features.explanation import NEAR, RowExplanation, explain_lookup
+from sololakehouse.features.computed import PlannedFunction, plan_functions, with_functions
+from sololakehouse.features.explanation import (
+    NEAR,
+    RowExplanation,
+    explain_functions,
+    explain_lookup,
+)
 from sololakehouse.features.join import LookupReport, PlannedLookup, look_up, plan_lookups
 from sololakehouse.features.recipe import Recipe, TrainingSetSpec, training_table
 from sololakehouse.features.restatement import RestatementReport, restatements
-from sololakehouse.features.spine import Spine, refuse_null_labels
+from sololakehouse.features.spine import Labels, Spine, refuse_null_labels
 from sololakehouse.features.suspects import SUSPECTS, Suspect, suspects
 from sololakehouse.features.tables import FeatureTable, open_tables
+from sololakehouse.features.udf import Functions
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.leases import Holder, lease_inputs
 from sololakehouse.provenance import Change, Run, TableVersion, fingerprint
@@ -36,28 +43,37 @@ class TrainingSet:
     """Labels with their features, computed when they are asked for.
 
     The labels are never dropped, repeated or, if they are a frame, reordered. A table has no
-    order, so labels from a table are sorted by the recipe's timestamp, then by all their columns.
-    All tables are pinned to the versions that they have when the training set is made.
+    order, so labels from a table or a query are sorted by the recipe's timestamp, then by all their
+    columns. All tables are pinned to the versions that they have when the training set is made,
+    and functions to the code that they have then.
+
+    Attributes
+    ----------
+    recipe
+        How labels become the training set.
+    saved
+        The version that holds it; None until it is saved.
     """
 
     def __init__(
         self,
         lake: Lakehouse,
         recipe: Recipe,
-        labels: Snapshot | pl.DataFrame,
+        labels: Labels,
         tables: Mapping[str, FeatureTable],
     ) -> None:
         self.recipe = recipe
+        self.saved: Snapshot | None = None
         self._lake = lake
         self._spine = Spine(labels)
         self._tables = tables
+        self._functions = functions_of(lake, recipe)
         self._plans = self._checked()
+        self._computed = self._checked_functions()
 
     @classmethod
-    def create(
-        cls, lake: Lakehouse, recipe: Recipe, labels: Snapshot | pl.DataFrame
-    ) -> TrainingSet:
-        """Pin the feature tables and check the recipe; no data is read.
+    def create(cls, lake: Lakehouse, recipe: Recipe, labels: Labels) -> TrainingSet:
+        """Pin the feature tables and check the recipe; data is read of a query only.
 
         Raises
         ------
@@ -66,24 +82,26 @@ class TrainingSet:
         FeatureLookupError
             A lookup does not fit its table or the labels, names collide, or the label would also
             be a feature.
+        FeatureFunctionError
+            A function is not typed, or does not fit the columns.
         """
-        return cls(lake, recipe, labels, open_tables(lake, recipe.feature_lookups))
+        pinned = Spine(labels).inputs
+        return cls(lake, recipe, labels, open_tables(lake, recipe.feature_lookups, pinned))
 
     @property
     def inputs(self) -> tuple[TableVersion, ...]:
-        """The table versions that are read: the labels, if they are a table, then the features."""
-        return inputs_of(self._spine.table_version, self._tables)
+        """The table versions that are read: those of the labels, then the features."""
+        return inputs_of(self._spine.inputs, self._tables)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the result: labels, then features, without the excluded ones."""
-        outputs = [name for plan in self._plans for name in plan.outputs.values()]
         excluded = self.recipe.exclude_columns
-        return tuple(name for name in (*self._spine.schema, *outputs) if name not in excluded)
+        return tuple(name for name in self._all_columns if name not in excluded)
 
     @property
     def feature_columns(self) -> tuple[str, ...]:
-        """What a model may learn from: all columns but the label and the moments of lookup."""
+        """What a model may learn from: all columns but the label and the time columns."""
         others = {self.recipe.label} | self.recipe.time_columns
         return tuple(name for name in self.columns if name not in others)
 
@@ -101,6 +119,8 @@ class TrainingSet:
             The label is NULL in some rows.
         FeatureLookupError
             A timestamp has values that microseconds cannot hold.
+        FunctionFailedError
+            A function failed on a row.
         """
         return self._result[0]
 
@@ -170,7 +190,11 @@ class TrainingSet:
             )
             for plan in self._plans
         ]
-        return RowExplanation(self._name, row, label.row(0, named=True), tuple(explained))
+        computed = explain_functions(
+            self._computed, label, zip(self._plans, explained, strict=True)
+        )
+        shown = label.row(0, named=True)
+        return RowExplanation(self._name, row, shown, tuple(explained), computed)
 
     def restatement_report(self, known_as_of: datetime | None = None) -> RestatementReport:
         """Say how many labels would have other features if something else were known.
@@ -203,7 +227,7 @@ class TrainingSet:
     def _features(self, labels: pl.DataFrame, known_as_of: datetime | None) -> pl.DataFrame:
         exact = self.recipe.allow_exact_match
         found = look_up(labels, self._plans, allow_exact_match=exact, known_as_of=known_as_of)[0]
-        return found.drop(labels.columns)
+        return with_functions(found, self._computed).drop(labels.columns)
 
     @property
     def _name(self) -> str:
@@ -226,11 +250,12 @@ class TrainingSet:
         saved = self.commit(writer, training_table(name))[0].table_version
         holder = Holder("training_set", str(saved))
         lease_inputs(writer, holder, saved, f"Building {saved} again.")
-        return self._lake.read(saved.table, saved.version)
+        self.saved = self._lake.read(saved.table, saved.version)
+        return self.saved
 
     def commit(self, writer: LakeWriter, table: str) -> tuple[Snapshot, bool]:
         """Commit on behalf of a run; return the version and whether it was there already."""
-        mark = recipe_fingerprint(self.recipe, self.inputs, self._spine.digest)
+        mark = recipe_fingerprint(self.recipe, self.inputs, self._spine.digest, self._functions)
         before = saved_before(self._lake, table, mark)
         if before is not None:
             return before, True
@@ -249,8 +274,10 @@ class TrainingSet:
 
     def _spec(self, table: str) -> TrainingSetSpec:
         fields = {name: getattr(self.recipe, name) for name in Recipe.model_fields}
-        labels = self._spine.source.name if self._spine.source else None
-        return TrainingSetSpec(name=table, labels=labels, **fields)
+        sources = dict(self._functions.sources)
+        return TrainingSetSpec(
+            name=table, labels=self._spine.source, function_sources=sources, **fields
+        )
 
     @cached_property
     def _result(self) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:
@@ -263,22 +290,42 @@ class TrainingSet:
             allow_exact_match=recipe.allow_exact_match,
             known_as_of=recipe.known_as_of,
         )
-        return joined.select(self.columns), reports
+        return with_functions(joined, self._computed).select(self.columns), reports
+
+    @property
+    def _all_columns(self) -> list[str]:
+        lookups = (name for plan in self._plans for name in plan.outputs.values())
+        return [*self._spine.schema, *lookups, *(plan.output for plan in self._computed)]
 
     def _checked(self) -> list[PlannedLookup]:
         recipe, schema, where = self.recipe, self._spine.schema, self._spine.name
-        for column in (recipe.label, recipe.timestamp):
+        for column in (recipe.label, recipe.timestamp, recipe.label_known_at):
             if column is not None and column not in schema:
                 raise NotFoundError.of("column", column, schema, where=where)
-        if recipe.timestamp is not None:
-            instant_unit(schema[recipe.timestamp], recipe.timestamp, where)
+        for column in filter(None, (recipe.timestamp, recipe.label_known_at)):
+            instant_unit(schema[column], column, where)
         self._refuse_label_as_input()
-        plans = plan_lookups(recipe.feature_lookups, self._tables, schema, where)
-        self._check_excluded([*schema, *(out for plan in plans for out in plan.outputs.values())])
-        return plans
+        return plan_lookups(recipe.feature_lookups, self._tables, schema, where)
+
+    def _checked_functions(self) -> list[PlannedFunction]:
+        recipe = self.recipe
+        looked_up = {
+            output: plan.table.schema[name]
+            for plan in self._plans
+            for name, output in plan.outputs.items()
+        }
+        computed = plan_functions(
+            recipe.feature_functions,
+            self._functions.udfs,
+            self._spine.schema | looked_up,
+            self._spine.name,
+            hidden=_hidden_from_functions(recipe),
+        )
+        self._check_excluded([*self._spine.schema, *looked_up, *(one.output for one in computed)])
+        return computed
 
     def _refuse_label_as_input(self) -> None:
-        label = self.recipe.label
+        label, known_at = self.recipe.label, self.recipe.label_known_at
         for lookup in self.recipe.feature_lookups:
             table = self._tables[lookup.table_name]
             features = lookup.feature_names or table.features
@@ -293,6 +340,11 @@ class TrainingSet:
                     f"The label {label!r} cannot be a lookup key of {table.name}: it is what is "
                     "to be predicted."
                 )
+            if known_at and known_at in (*lookup.lookup_key, lookup.timestamp_lookup_key):
+                raise FeatureLookupError(
+                    f"label_known_at {known_at!r} cannot be a lookup key of {table.name}: that "
+                    "moment is not known when a model predicts."
+                )
 
     def _check_excluded(self, columns: list[str]) -> None:
         for name in self.recipe.exclude_columns:
@@ -302,21 +354,39 @@ class TrainingSet:
                 raise FeatureLookupError(f"exclude_columns: {name!r} is the label; it must stay.")
 
 
+def functions_of(lake: Lakehouse, recipe: Recipe) -> Functions:
+    """Load the functions of a recipe: as its record keeps them, else from the project's folder."""
+    sources = recipe.function_sources if isinstance(recipe, TrainingSetSpec) else None
+    return Functions.load(lake.project, recipe.feature_functions, sources)
+
+
+def _hidden_from_functions(recipe: Recipe) -> dict[str, str]:
+    """Return the columns of the labels that no function may see, with what they are."""
+    hidden = {recipe.label: "the label"}
+    if recipe.label_known_at:
+        hidden[recipe.label_known_at] = "the moment from which the label is known"
+    return hidden
+
+
 def inputs_of(
-    labels: TableVersion | None, tables: Mapping[str, FeatureTable]
+    labels: tuple[TableVersion, ...], tables: Mapping[str, FeatureTable]
 ) -> tuple[TableVersion, ...]:
-    """Return the table versions that a training set reads: labels, if a table, then features."""
+    """Return the table versions that a training set reads: those of the labels, then features."""
     features = [table.snapshot.table_version for table in tables.values()]
-    return tuple(dict.fromkeys([*([labels] if labels else []), *features]))
+    return tuple(dict.fromkeys([*labels, *features]))
 
 
 def recipe_fingerprint(
-    recipe: Recipe, inputs: tuple[TableVersion, ...], spine_digest: str | None
+    recipe: Recipe,
+    inputs: tuple[TableVersion, ...],
+    spine_digest: str | None,
+    functions: Functions,
 ) -> str:
     """Return the hash of all that decides what a training set holds."""
     rules: dict[str, Any] = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
     tables = [(source.table, *source.content) for source in inputs]
-    return fingerprint(OPERATION, RULES_VERSION, rules, tables, spine_digest)
+    code = functions.fingerprints
+    return fingerprint(OPERATION, RULES_VERSION, rules, tables, spine_digest, code)
 
 
 def saved_before(lake: Lakehouse, table: str, fingerprint: str) -> Snapshot | None:
