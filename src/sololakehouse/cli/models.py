@@ -47,6 +47,9 @@ def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool
         print_json(rows)
         return
     print_models(rows)
+    for part, count in outcome.unknown.items():
+        left_out = f"{count:,} row{'' if count == 1 else 's'}"
+        print_line(f"Left out of {part}, as their label was not known at its end: {left_out}.")
     if outcome.up_to_date:
         print_line("Up to date: nothing that decides the models changed.")
 

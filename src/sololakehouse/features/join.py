@@ -45,6 +45,12 @@ class LookupReport:
         """Return the report for a commit record."""
         return asdict(self)
 
+    def plus(self, other: Mapping[str, Any]) -> LookupReport:
+        """Return the report on these labels and those of a report in a commit record."""
+        mine = asdict(self)
+        counts = {name: mine[name] + other[name] for name in mine if name != "table"}
+        return LookupReport(self.table, **counts)
+
 
 @dataclass(frozen=True)
 class PlannedLookup:

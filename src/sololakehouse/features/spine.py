@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -77,10 +78,12 @@ class Spine:
         return self._labels
 
 
-def in_order(labels: pl.DataFrame, timestamp: str | None) -> pl.DataFrame:
-    """Sort labels by `timestamp`, then by all their columns."""
+def in_order(
+    labels: pl.DataFrame, timestamp: str | None, columns: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Sort labels by `timestamp`, then by the columns of the labels; None: by all there are."""
     first = [timestamp] if timestamp else []
-    return labels.sort([*first, *(name for name in labels.columns if name not in first)])
+    return labels.sort([*first, *(name for name in columns or labels.columns if name != timestamp)])
 
 
 def refuse_null_labels(labels: pl.DataFrame, recipe: Recipe, where: str) -> None:

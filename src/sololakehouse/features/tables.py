@@ -91,6 +91,12 @@ class FeatureTable:
         record = self.snapshot.record
         return record.details.get("comment") if record else None
 
+    @property
+    def definition(self) -> str | None:
+        """Hash of the pipeline's definition that computed the rows; None if they were written."""
+        record = self.snapshot.record
+        return record.details.get("definition") if record else None
+
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
         """Columns with their Polars types; no data is read.

@@ -8,15 +8,16 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
-from sololakehouse.features.asof import instant_unit
-from sololakehouse.features.computed import PlannedFunction, plan_functions, with_functions
+from sololakehouse.features.computed import with_functions
 from sololakehouse.features.explanation import (
     NEAR,
     RowExplanation,
     explain_functions,
     explain_lookup,
 )
-from sololakehouse.features.join import LookupReport, PlannedLookup, look_up, plan_lookups
+from sololakehouse.features.extension import LOOKUPS, Extension
+from sololakehouse.features.join import LookupReport, look_up
+from sololakehouse.features.plan import plan_recipe
 from sololakehouse.features.recipe import Recipe, TrainingSetSpec, training_table
 from sololakehouse.features.restatement import RestatementReport, restatements
 from sololakehouse.features.spine import Labels, Spine, refuse_null_labels
@@ -68,8 +69,8 @@ class TrainingSet:
         self._spine = Spine(labels)
         self._tables = tables
         self._functions = functions_of(lake, recipe)
-        self._plans = self._checked()
-        self._computed = self._checked_functions()
+        schema, where = self._spine.schema, self._spine.name
+        self._plan = plan_recipe(recipe, schema, where, tables, self._functions)
 
     @classmethod
     def create(cls, lake: Lakehouse, recipe: Recipe, labels: Labels) -> TrainingSet:
@@ -96,8 +97,8 @@ class TrainingSet:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the result: labels, then features, without the excluded ones."""
-        excluded = self.recipe.exclude_columns
-        return tuple(name for name in self._all_columns if name not in excluded)
+        columns = (*self._spine.schema, *self._plan.outputs)
+        return tuple(name for name in columns if name not in self.recipe.exclude_columns)
 
     @property
     def feature_columns(self) -> tuple[str, ...]:
@@ -155,7 +156,10 @@ class TrainingSet:
     @property
     def suspects(self) -> tuple[Suspect, ...]:
         """The features that equal the label or say it nearly alone."""
-        return suspects(self.to_polars(), self.recipe.label, self.feature_columns)
+        return self._suspects(self.to_polars())
+
+    def _suspects(self, rows: pl.DataFrame) -> tuple[Suspect, ...]:
+        return suspects(rows, self.recipe.label, self.feature_columns)
 
     def explain(self, row: int, near: int = NEAR) -> RowExplanation:
         """Explain where the features of one row come from, and what was rejected.
@@ -188,10 +192,10 @@ class TrainingSet:
                 ),
                 near,
             )
-            for plan in self._plans
+            for plan in self._plan.lookups
         ]
         computed = explain_functions(
-            self._computed, label, zip(self._plans, explained, strict=True)
+            self._plan.functions, label, zip(self._plan.lookups, explained, strict=True)
         )
         shown = label.row(0, named=True)
         return RowExplanation(self._name, row, shown, tuple(explained), computed)
@@ -226,8 +230,10 @@ class TrainingSet:
 
     def _features(self, labels: pl.DataFrame, known_as_of: datetime | None) -> pl.DataFrame:
         exact = self.recipe.allow_exact_match
-        found = look_up(labels, self._plans, allow_exact_match=exact, known_as_of=known_as_of)[0]
-        return with_functions(found, self._computed).drop(labels.columns)
+        found = look_up(
+            labels, self._plan.lookups, allow_exact_match=exact, known_as_of=known_as_of
+        )[0]
+        return with_functions(found, self._plan.functions).drop(labels.columns)
 
     @property
     def _name(self) -> str:
@@ -259,18 +265,51 @@ class TrainingSet:
         before = saved_before(self._lake, table, mark)
         if before is not None:
             return before, True
+        rows, reports, how = self._rows_for(self._lake.newest(table))
         change = Change(
             operation=OPERATION,
             fingerprint=mark,
             inputs=self.inputs,
             details={
                 "recipe": self._spec(table).model_dump(mode="json"),
+                "functions": self._functions.fingerprints,
+                "feature_tables": {name: t.definition for name, t in self._tables.items()},
                 "feature_columns": list(self.feature_columns),
-                "lookups": [report.as_dict() for report in self.reports],
-                SUSPECTS: [suspect.as_dict() for suspect in self.suspects],
+                LOOKUPS: [report.as_dict() for report in reports],
+                SUSPECTS: [one.as_dict() for one in self._suspects(rows)],
+                "computed": how,
             },
         )
-        return writer.write_frame(table, self.to_polars(), change), False
+        return writer.write_frame(table, rows, change), False
+
+    def _rows_for(
+        self, before: Snapshot | None
+    ) -> tuple[pl.DataFrame, tuple[LookupReport, ...], dict[str, Any]]:
+        """Return the rows with what was found, and which rows of a saved version they reuse."""
+        extension, why_not = self._extension(before)
+        if extension is None:
+            return *self._result, {"in full": why_not}
+        found = extension.rows(self.columns, self._found)
+        return *found, {"kept": extension.reused}
+
+    def _extension(self, before: Snapshot | None) -> tuple[Extension | None, str]:
+        labels = self._spine.table
+        if before is None:
+            return None, "there was no version before"
+        if labels is None:
+            return None, "the labels are no table"
+        if not self._is_of_this_recipe(before):
+            return None, f"{before} was made by another recipe, rule or function"
+        extension = Extension(self._lake, before, labels, self.recipe, self._plan.lookups)
+        obstacle = extension.obstacle()
+        return (None, obstacle) if obstacle else (extension, "")
+
+    def _is_of_this_recipe(self, before: Snapshot) -> bool:
+        record = before.record
+        if record is None or record.operation != OPERATION:
+            return False
+        same = recipe_fingerprint(self.recipe, record.inputs, None, self._functions)
+        return record.fingerprint == same
 
     def _spec(self, table: str) -> TrainingSetSpec:
         fields = {name: getattr(self.recipe, name) for name in Recipe.model_fields}
@@ -281,91 +320,24 @@ class TrainingSet:
 
     @cached_property
     def _result(self) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:
-        labels = self._spine.ordered(self.recipe.timestamp)
+        return self._found(self._spine.ordered(self.recipe.timestamp))
+
+    def _found(self, labels: pl.DataFrame) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:
         recipe = self.recipe
         refuse_null_labels(labels, recipe, self._spine.name)
         joined, reports = look_up(
             labels,
-            self._plans,
+            self._plan.lookups,
             allow_exact_match=recipe.allow_exact_match,
             known_as_of=recipe.known_as_of,
         )
-        return with_functions(joined, self._computed).select(self.columns), reports
-
-    @property
-    def _all_columns(self) -> list[str]:
-        lookups = (name for plan in self._plans for name in plan.outputs.values())
-        return [*self._spine.schema, *lookups, *(plan.output for plan in self._computed)]
-
-    def _checked(self) -> list[PlannedLookup]:
-        recipe, schema, where = self.recipe, self._spine.schema, self._spine.name
-        for column in (recipe.label, recipe.timestamp, recipe.label_known_at):
-            if column is not None and column not in schema:
-                raise NotFoundError.of("column", column, schema, where=where)
-        for column in filter(None, (recipe.timestamp, recipe.label_known_at)):
-            instant_unit(schema[column], column, where)
-        self._refuse_label_as_input()
-        return plan_lookups(recipe.feature_lookups, self._tables, schema, where)
-
-    def _checked_functions(self) -> list[PlannedFunction]:
-        recipe = self.recipe
-        looked_up = {
-            output: plan.table.schema[name]
-            for plan in self._plans
-            for name, output in plan.outputs.items()
-        }
-        computed = plan_functions(
-            recipe.feature_functions,
-            self._functions.udfs,
-            self._spine.schema | looked_up,
-            self._spine.name,
-            hidden=_hidden_from_functions(recipe),
-        )
-        self._check_excluded([*self._spine.schema, *looked_up, *(one.output for one in computed)])
-        return computed
-
-    def _refuse_label_as_input(self) -> None:
-        label, known_at = self.recipe.label, self.recipe.label_known_at
-        for lookup in self.recipe.feature_lookups:
-            table = self._tables[lookup.table_name]
-            features = lookup.feature_names or table.features
-            if label in map(lookup.output_name, features):
-                raise FeatureLookupError(
-                    f"The label {label!r} is also a feature: {table.name} has a column of this "
-                    "name. Leave it out of feature_names, or rename it with rename_outputs if it "
-                    "is something else."
-                )
-            if label in (*lookup.lookup_key, lookup.timestamp_lookup_key):
-                raise FeatureLookupError(
-                    f"The label {label!r} cannot be a lookup key of {table.name}: it is what is "
-                    "to be predicted."
-                )
-            if known_at and known_at in (*lookup.lookup_key, lookup.timestamp_lookup_key):
-                raise FeatureLookupError(
-                    f"label_known_at {known_at!r} cannot be a lookup key of {table.name}: that "
-                    "moment is not known when a model predicts."
-                )
-
-    def _check_excluded(self, columns: list[str]) -> None:
-        for name in self.recipe.exclude_columns:
-            if name not in columns:
-                raise NotFoundError.of("column", name, columns, where="exclude_columns")
-            if name == self.recipe.label:
-                raise FeatureLookupError(f"exclude_columns: {name!r} is the label; it must stay.")
+        return with_functions(joined, self._plan.functions).select(self.columns), reports
 
 
 def functions_of(lake: Lakehouse, recipe: Recipe) -> Functions:
     """Load the functions of a recipe: as its record keeps them, else from the project's folder."""
     sources = recipe.function_sources if isinstance(recipe, TrainingSetSpec) else None
     return Functions.load(lake.project, recipe.feature_functions, sources)
-
-
-def _hidden_from_functions(recipe: Recipe) -> dict[str, str]:
-    """Return the columns of the labels that no function may see, with what they are."""
-    hidden = {recipe.label: "the label"}
-    if recipe.label_known_at:
-        hidden[recipe.label_known_at] = "the moment from which the label is known"
-    return hidden
 
 
 def inputs_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version as library_version
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from sololakehouse.models.registry import (
     move,
     register,
 )
-from sololakehouse.models.split import Part, split_by_time
+from sololakehouse.models.split import LEARNED_FROM, Part, split_by_time
 from sololakehouse.models.tracking import (
     LoggedModel,
     RunReport,
@@ -54,11 +54,16 @@ _LIBRARIES = ("scikit-learn", "xgboost-cpu", "numpy")
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """The baseline and the model, as registered; `up_to_date`: they were there already."""
+    """The baseline and the model, as registered; `up_to_date`: they were there already.
+
+    `unknown` is how many rows of a part were left out, because their label was not known when the
+    part ended; empty if nothing was trained.
+    """
 
     runs: tuple[ModelVersion, ...]
     training_set: Snapshot
     up_to_date: bool
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def staged(self) -> ModelVersion | None:
@@ -143,7 +148,9 @@ def train(
     registered = _registered(lake, experiment, mark)
     _lease(writer, registered, training_set)
     _stage_the_better(lake, writer, experiment, registered)
-    return TrainingOutcome(tuple(_registered(lake, experiment, mark)), training_set, False)
+    unknown = {name: part.unknown for name, part in parts.items() if part.unknown}
+    trained_now = tuple(_registered(lake, experiment, mark))
+    return TrainingOutcome(trained_now, training_set, up_to_date=False, unknown=unknown)
 
 
 def _lease(writer: LakeWriter, versions: Sequence[ModelVersion], training_set: Snapshot) -> None:
@@ -226,6 +233,8 @@ def _report(
     if weights:
         figures["importance"] = plots.importance(weights)
     rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
+    if experiment.training_set.label_known_at:
+        rows |= {f"{name}_unknown_rows": parts[name].unknown for name in LEARNED_FROM}
     rows["outside_rows"] = training_set.rows - sum(rows.values())
     return RunReport(
         experiment=experiment.name,
