@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from sololakehouse.config import validation_mistakes
 from sololakehouse.errors import FeatureLookupError, UsageError, suggestion
+from sololakehouse.feature_engineering.rows import first_rows, merged, refuse_computed
 from sololakehouse.features.frames import as_polars
 from sololakehouse.features.function import FeatureFunction
 from sololakehouse.features.lookup import FeatureLookup
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from sololakehouse.models.registry import ModelVersion
 
 WRITE = "FEATURE TABLE WRITE"
-_PIPELINE = "MATERIALIZED VIEW"
 
 
 class FeatureEngineeringClient:
@@ -69,12 +69,13 @@ class FeatureEngineeringClient:
         *,
         name: str,
         primary_keys: str | Sequence[str],
-        df: Any,
+        df: Any = None,
         timeseries_columns: str | Sequence[str] | None = None,
         known_at: str | None = None,
+        schema: Any = None,
         description: str | None = None,
     ) -> FeatureTable:
-        """Create a feature table from a frame.
+        """Create a feature table from a frame, or an empty one from a schema.
 
         Parameters
         ----------
@@ -83,20 +84,23 @@ class FeatureEngineeringClient:
         primary_keys
             The key columns. As on Databricks, they may include the timestamp.
         df
-            A Polars, pandas, Arrow or Spark frame.
+            A Polars, pandas, Arrow or Spark frame; None: the table has no rows yet.
         timeseries_columns
             The one column with the moment from which a row's values may be used; None for a table
             whose rows do not change over time.
         known_at
             Column with the moment when a row became known, for values that are restated later.
             Databricks has no such thing.
+        schema
+            Columns with their types, as a Spark StructType, an Arrow schema or a dict of Polars
+            types; a frame that is given too must have exactly these.
         description
             What the table holds.
 
         Raises
         ------
         UsageError
-            The table exists.
+            The table exists, there is neither a frame nor a schema, or they differ.
         FeatureTableError
             Keys and times are not set, not unique or of a type that cannot be joined.
         """
@@ -106,11 +110,10 @@ class FeatureEngineeringClient:
             )
         timestamp = _timestamp(name, timeseries_columns)
         keys = tuple(key for key in _names(primary_keys) if key != timestamp)
-        declared = FeatureContract(keys, timestamp, known_at).properties
-        contract = FeatureContract.from_properties(declared)
+        declared = FeatureContract(keys, timestamp, known_at)
+        contract = FeatureContract.from_properties(declared.properties)
         details = {"comment": description} if description else {}
-        frame = as_polars(df, f"the rows of {name}")
-        return self._write(name, frame, contract or FeatureContract(keys), details)
+        return self._write(name, first_rows(name, df, schema), contract or declared, details)
 
     def get_table(self, *, name: str) -> FeatureTable:
         """Return a feature table with its keys, times and features.
@@ -158,10 +161,10 @@ class FeatureEngineeringClient:
             hint = suggestion(str(mode), ("merge", "overwrite"), "mode")
             raise UsageError(f"write_table has no mode {mode!r}. {hint}")
         table = FeatureTable.open(self._lake, name)
-        _refuse_computed(table)
+        refuse_computed(table)
         frame = as_polars(df, f"the rows of {name}")
         table.contract.check(frame.lazy(), name)
-        rows = _merged(table, frame) if mode == "merge" else frame
+        rows = merged(table, frame) if mode == "merge" else frame
         details = {"comment": table.description} if table.description else {}
         return self._write(name, rows, table.contract, details)
 
@@ -360,39 +363,3 @@ def _timestamp(name: str, timeseries_columns: str | Sequence[str] | None) -> str
             f"{len(columns)}: {', '.join(columns)}."
         )
     return columns[0] if columns else None
-
-
-def _refuse_computed(table: FeatureTable) -> None:
-    record = table.snapshot.record
-    if record is not None and record.content_operation == _PIPELINE:
-        place = record.details.get("place", "its pipeline")
-        raise UsageError(
-            f"{table.name} is computed by the pipeline: change its definition ({place}) instead of "
-            "writing to it."
-        )
-
-
-def _merged(table: FeatureTable, frame: pl.DataFrame) -> pl.DataFrame:
-    stored = table.snapshot.to_polars()
-    _require_same_columns(table, stored, frame)
-    identity = list(table.contract.identity)
-    kept = stored.join(frame, on=identity, how="anti")
-    return kept.vstack(frame.select(stored.columns))
-
-
-def _require_same_columns(table: FeatureTable, stored: pl.DataFrame, frame: pl.DataFrame) -> None:
-    import polars as pl
-
-    known, given = stored.schema, frame.schema
-    mistakes = [f"{name} is missing" for name in known if name not in given]
-    mistakes += [f"{name} is not in the table" for name in given if name not in known]
-    mistakes += [
-        f"{name} is {given[name]} and not {kind}"
-        for name, kind in known.items()
-        if name in given and given[name] != kind and not isinstance(kind, pl.Datetime)
-    ]
-    if mistakes:
-        raise UsageError(
-            f"{table.name}: the rows do not have the table's columns: {', '.join(mistakes)}. "
-            "Use mode='overwrite' to change the table's columns."
-        )

@@ -11,7 +11,6 @@ from sololakehouse.features.recipe import SCHEMA, TrainingSetSpec, training_tabl
 from sololakehouse.features.spine import Labels, Spine
 from sololakehouse.features.tables import FeatureTable, open_tables, refuse_made_anew
 from sololakehouse.features.training_set import (
-    OPERATION,
     TrainingSet,
     functions_of,
     inputs_of,
@@ -19,6 +18,7 @@ from sololakehouse.features.training_set import (
     saved_before,
 )
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.lake.commit import TRAINING_SET
 from sololakehouse.lake.reference import split_reference
 from sololakehouse.pipelines.sql import is_select
 from sololakehouse.provenance import TableVersion
@@ -44,7 +44,7 @@ def open_training_set(lake: Lakehouse, name: str) -> TrainingSet:
     """
     saved = _saved(lake, name)
     record = saved.record
-    if record is None or record.content_operation != OPERATION:
+    if record is None or record.content_operation != TRAINING_SET:
         raise FeatureLookupError(
             f"{saved.name} is no training set: it was not made from a recipe. Make it with "
             "FeatureEngineeringClient.create_training_set(...).save(NAME)."

@@ -25,6 +25,7 @@ from sololakehouse.features.suspects import SUSPECTS, Suspect, suspects
 from sololakehouse.features.tables import FeatureTable, open_tables
 from sololakehouse.features.udf import Functions
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.lake.commit import TRAINING_SET
 from sololakehouse.lake.leases import Holder, lease_inputs
 from sololakehouse.provenance import Change, Run, TableVersion, fingerprint
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-OPERATION = "TRAINING SET"
 # Part of every fingerprint. Raise it when a change of the rules or of their code can change what
 # a training set holds.
 RULES_VERSION = 1
@@ -267,7 +267,7 @@ class TrainingSet:
             return before, True
         rows, reports, how = self._rows_for(self._lake.newest(table))
         change = Change(
-            operation=OPERATION,
+            operation=TRAINING_SET,
             fingerprint=mark,
             inputs=self.inputs,
             details={
@@ -306,7 +306,7 @@ class TrainingSet:
 
     def _is_of_this_recipe(self, before: Snapshot) -> bool:
         record = before.record
-        if record is None or record.operation != OPERATION:
+        if record is None or record.content_operation != TRAINING_SET:
             return False
         same = recipe_fingerprint(self.recipe, record.inputs, None, self._functions)
         return record.fingerprint == same
@@ -358,7 +358,7 @@ def recipe_fingerprint(
     rules: dict[str, Any] = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
     tables = [(source.table, *source.content) for source in inputs]
     code = functions.fingerprints
-    return fingerprint(OPERATION, RULES_VERSION, rules, tables, spine_digest, code)
+    return fingerprint(TRAINING_SET, RULES_VERSION, rules, tables, spine_digest, code)
 
 
 def saved_before(lake: Lakehouse, table: str, fingerprint: str) -> Snapshot | None:
