@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.errors import UsageError
+from sololakehouse.errors import RunError, UsageError
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.requests import lookup_features
+from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.models.trainers import model_input
@@ -63,9 +64,18 @@ class Predictor:
             The request lacks a column that a function needs, or it failed on a row.
         UsageError
             The request has a column named as one of the outputs.
+        RunError
+            The model refuses the values of a row.
         """
         found, used = lookup_features(self._lake, request, self._spec)
-        outputs = self._outputs(model_input(found, self._version.feature_columns))
+        inputs = model_input(found, self._version.feature_columns)
+        try:
+            outputs = self._outputs(inputs)
+        except (TypeError, ValueError) as error:
+            raise RunError(
+                f"{self._version} cannot predict for these rows ({said(error)}). It was fitted on "
+                "other values: look at the rows, or let a pipeline in the model take care of them."
+            ) from error
         taken = [name for name in outputs.columns if name in found.columns]
         if taken:
             raise UsageError(

@@ -154,12 +154,12 @@ def _refuse_unsafe(model: Any, flavor: Flavor) -> None:
 
 def _refuse_useless(model: Any, inputs: pd.DataFrame) -> None:
     try:
-        model.predict(inputs.head())
+        model.predict(inputs)
     except Exception as error:
         raise UsageError(
             f"The model cannot predict from the training set's columns ({said(error)}). Columns "
-            "come as 'slh train' gives them: numbers and booleans as doubles, text as text; what "
-            "they need before the estimator belongs into a pipeline with it."
+            "come as 'slh train' gives them: numbers and booleans as doubles, text as text, with "
+            "NULLs; what they need before the estimator belongs into a pipeline with it."
         ) from error
 
 

@@ -131,14 +131,16 @@ def connected(project: Project) -> Iterator[MlflowClient]:
 
 def log_run(client: MlflowClient, project: Project, report: RunReport) -> LoggedModel:
     """Log one trained model as a run, or into the run that is open."""
-    import mlflow
-
     with _run(client, project, report) as run:
-        mlflow.log_params(dict(report.params))
-        mlflow.log_metrics(dict(report.metrics))
-        mlflow.log_dict(dict(report.config), "experiment.yml")
+        for name, text in report.tags.items():
+            client.set_tag(run.run_id, name, text)
+        for name, value in report.params.items():
+            client.log_param(run.run_id, name, value)
+        for name, number in report.metrics.items():
+            client.log_metric(run.run_id, name, number)
+        client.log_dict(run.run_id, dict(report.config), "experiment.yml")
         for name, figure in report.figures.items():
-            mlflow.log_figure(figure, f"plots/{name}.png")
+            client.log_figure(run.run_id, figure, f"plots/{name}.png")
         client.log_inputs(run.run_id, datasets=_datasets(report.datasets))
         model = client.create_logged_model(
             run.experiment_id,
@@ -178,18 +180,23 @@ def active_run(project: Project) -> tuple[str, dict[str, float]] | None:
 
 @contextmanager
 def _run(client: MlflowClient, project: Project, report: RunReport) -> Iterator[RunInfo]:
-    import mlflow
+    """Give the run that is open, or make one and end it.
 
+    All is done by the client: the fluent functions look for Databricks tags and import PySpark
+    Connect for it, which ends the process if Python was started with -c. And they refuse a run of
+    another experiment than the one that a person has set.
+    """
     if report.active_run is not None:
-        mlflow.set_tags(dict(report.tags))
         yield client.get_run(report.active_run).info
         return
     experiment_id = _experiment(client, project, report.experiment)
-    # Run and model are made by the client: the fluent functions look for Databricks tags and import
-    # PySpark Connect for it, which ends the process if Python was started with -c.
-    created = client.create_run(experiment_id, tags=dict(report.tags), run_name=report.name)
-    with mlflow.start_run(run_id=created.info.run_id) as run:
-        yield run.info
+    run = client.create_run(experiment_id, run_name=report.name).info
+    try:
+        yield run
+    except BaseException:
+        client.set_terminated(run.run_id, status="FAILED")
+        raise
+    client.set_terminated(run.run_id)
 
 
 def _log_model(report: RunReport, model_id: str) -> str:
