@@ -194,6 +194,7 @@ def test_a_model_that_could_not_be_used_is_refused(logged, mistake):
     [
         ({"name": "a", "artifact_path": "b"}, "log_model needs either 'name' or, as it was called"),
         ({}, "log_model needs either 'name' or, as it was called, 'artifact_path'."),
+        ({"name": "a", "training_set": "rain"}, "that create_training_set gave, not str."),
         ({"name": "a b"}, "'a b' is no model's name. Write letters, digits, _ and -."),
         ({"name": "a", "registered_model_name": "1"}, "'1' is no model's name."),
         (

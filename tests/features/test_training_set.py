@@ -76,6 +76,13 @@ def test_features_are_chosen_renamed_and_excluded(project):
     assert training.feature_columns == ("origin", "origin_wind")
 
 
+def test_one_lookup_and_one_excluded_column_need_no_list(project):
+    training = project.client.create_training_set(
+        df=LABELS, feature_lookups=airports(), label="is_late", exclude_columns="flight"
+    )
+    assert training.columns == ("origin", "predict_at", "is_late", "altitude")
+
+
 def test_one_table_can_be_looked_up_with_two_lookbacks(project):
     recent = weather(feature_names="temp", rename_outputs={"temp": "recent"}, lookback_window="1h")
     any_age = weather(feature_names="temp")
@@ -362,6 +369,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[SoloLakehouseError], str]] = {
         {"lookups": [weather()], "exclude_columns": ["is_late"]},
         FeatureLookupError,
         "exclude_columns: 'is_late' is the label; it must stay.",
+    ),
+    "no lookup": (
+        {"lookups": ["features.weather"]},
+        FeatureLookupError,
+        "create_training_set: feature_lookups takes a list of FeatureLookup and FeatureFunction, "
+        "not str.",
     ),
     "no frame": (
         {"lookups": [weather()], "df": [1, 2]},

@@ -174,7 +174,7 @@ class FeatureEngineeringClient:
         df: Any,
         feature_lookups: Sequence[FeatureLookup | FeatureFunction],
         label: str,
-        exclude_columns: Sequence[str] | None = None,
+        exclude_columns: str | Sequence[str] | None = None,
         timestamp: str | None = None,
         label_known_at: str | None = None,
         allow_exact_match: bool = True,
@@ -215,14 +215,15 @@ class FeatureEngineeringClient:
         UsageError
             The query of the labels would not give the same rows each time.
         """
+        lookups = _lookups(feature_lookups)
         try:
             recipe = Recipe.model_validate(
                 {
                     "label": label,
                     "timestamp": timestamp,
                     "label_known_at": label_known_at,
-                    "feature_lookups": list(feature_lookups),
-                    "exclude_columns": list(exclude_columns or ()),
+                    "feature_lookups": lookups,
+                    "exclude_columns": _names(exclude_columns or ()),
                     "allow_exact_match": allow_exact_match,
                     "known_as_of": known_as_of,
                 }
@@ -285,6 +286,11 @@ class FeatureEngineeringClient:
         """
         from sololakehouse.models.fitted import log_fitted_model
 
+        if not isinstance(training_set, TrainingSet):
+            raise UsageError(
+                "log_model needs the training set that create_training_set gave, not "
+                f"{type(training_set).__name__}."
+            )
         if (name is None) == (artifact_path is None):
             raise UsageError("log_model needs either 'name' or, as it was called, 'artifact_path'.")
         return log_fitted_model(
@@ -349,6 +355,18 @@ class FeatureEngineeringClient:
             change = Change(operation=WRITE, fingerprint=mark, details=details)
             newest = writer.write_frame(name, ordered, change, properties=contract.properties)
         return FeatureTable(newest, contract)
+
+
+def _lookups(given: Any) -> list[FeatureLookup | FeatureFunction]:
+    kinds = (FeatureLookup, FeatureFunction)
+    listed = list(given) if isinstance(given, list | tuple) else [given]
+    for one in listed:
+        if not isinstance(one, kinds):
+            raise FeatureLookupError(
+                "create_training_set: feature_lookups takes a list of FeatureLookup and "
+                f"FeatureFunction, not {type(one).__name__}."
+            )
+    return listed
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def resolve(lake: Lakehouse, reference: str) -> ModelVersion:
     NotFoundError
         There is no such model, or nothing in this stage.
     """
-    found = _REFERENCE.match(reference)
+    found = _REFERENCE.match(str(reference))
     if found is None:
         raise UsageError(
             f"{reference!r} is no model. Write NAME@production, NAME@staging or NAME@3, or as "
