@@ -211,7 +211,8 @@ def test_inputs_and_outputs_can_be_excluded(unchanged):
 
 def saved_with(project, text: str) -> int:
     (project.lake.project.folder / "functions" / "sky.py").write_text(text)
-    return made(project, weather(), function("celsius", fahrenheit="temp")).save("sky").version
+    lookups = (weather(), function("celsius", fahrenheit="temp"), function("always"))
+    return made(project, *lookups).save("sky").version
 
 
 def test_only_what_a_function_computes_makes_a_new_version(project):
@@ -224,6 +225,7 @@ def test_only_what_a_function_computes_makes_a_new_version(project):
     assert saved_with(project, SKY.replace("FREEZING = 32.0", "FREEZING = 31.0")) == 3
     assert saved_with(project, SKY.replace("fahrenheit: float)", "fahrenheit: float | None)")) == 4
     assert saved_with(project, SKY.replace("-> float | None", "-> float")) == 4
+    assert saved_with(project, SKY.replace("always() -> int", "always() -> float")) == 5
 
 
 def test_the_record_holds_the_code_that_inference_and_explaining_use(project):

@@ -83,14 +83,22 @@ def test_a_version_that_the_query_names_is_read(project):
     assert [str(source) for source in only.inputs][:1] == [f"gold.labels@v{old}"]
 
 
-def test_a_table_that_is_label_and_feature_table_is_read_at_one_version(project):
-    training = made(project, "SELECT * FROM gold.labels", airports())
-    project.client.write_table(
-        name="features.airports", df=pl.DataFrame({"faa": ["JFK"], "altitude": [1]})
+def test_a_table_that_gives_labels_and_features_is_read_at_one_version(project):
+    first = project.lake.read("features.airports")
+    raised = pl.DataFrame({"faa": ["JFK"], "altitude": [1]})
+    project.client.write_table(name="features.airports", df=raised)
+    training = project.client.create_training_set(
+        df=f"features.airports@v{first.version}",
+        feature_lookups=[airports(lookup_key="faa", rename_outputs={"altitude": "height"})],
+        label="altitude",
     )
-    assert made(project, QUERY).inputs[0].version == training.inputs[1].version + 1
-    pins = LabelsQuery.pin(project.lake, QUERY, training.inputs).pinned
-    assert pins == (training.inputs[1], training.inputs[0])
+    assert training.inputs == (first.table_version,)
+    assert training.to_polars()["height"].to_list() == [13, 22]
+    query = "SELECT faa AS origin, altitude AS is_late, now FROM features.airports"
+    query = query.replace("now", "TIMESTAMP '2026-01-01 00:00:00' AS predict_at")
+    assert [source.table for source in made(project, query).inputs][:1] == ["features.airports"]
+    pins = LabelsQuery.pin(project.lake, query, training.inputs).pinned
+    assert pins == (first.table_version,)
 
 
 MISTAKES = {

@@ -86,7 +86,7 @@ class Extension:
     def _obstacles(self) -> Iterator[str]:
         if self.labels.name not in self._pins:
             yield "its labels came from another table"
-        before = self._before(self.labels.name)
+        before = self._labels_before
         if before.table_id != self.labels.table_id or before.schema != self.labels.schema:
             yield f"the columns of {self.labels.name} changed"
         if _lost_rows(self.labels, before):
@@ -135,11 +135,15 @@ class Extension:
 
     @cached_property
     def _old(self) -> pl.DataFrame:
-        return in_order(self._before(self.labels.name).to_polars(), self.recipe.timestamp)
+        return in_order(self._labels_before.to_polars(), self.recipe.timestamp)
 
     @property
     def _added(self) -> pl.LazyFrame:
-        return self.labels.scans_beside(self._before(self.labels.name))[0]
+        return self.labels.scans_beside(self._labels_before)[0]
+
+    @cached_property
+    def _labels_before(self) -> Snapshot:
+        return self._before(self.labels.name)
 
     @property
     def _pins(self) -> dict[str, TableVersion]:
