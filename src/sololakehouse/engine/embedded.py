@@ -26,6 +26,8 @@ def _embedded_server() -> Any:
 class EmbeddedEngine(Engine):
     """A session on the embedded engine."""
 
+    is_embedded = True
+
     def interrupt(self) -> None:
         """End the queries that other threads wait for; they fail, and no new one can begin."""
         super().interrupt()

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from weakref import WeakValueDictionary
 
 from sololakehouse.config import EMBEDDED
 from sololakehouse.errors import EngineError
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql import DataFrame
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.types import StructType
 
@@ -83,7 +84,12 @@ class Engine:
         Which engine computes, with its version.
     scratch
         A folder for as long as the session lives; the engine can read it.
+    is_embedded
+        Whether it computes in this process.
     """
+
+    is_embedded = False
+    _opened: ClassVar[WeakValueDictionary[str, Engine]] = WeakValueDictionary()
 
     def __init__(
         self,
@@ -99,6 +105,12 @@ class Engine:
         self._reader = reader(session) if reader else DeltaReader(session)
         self._space = space
         self._databases: set[str] = set()
+        self._opened[session.session_id] = self
+
+    @classmethod
+    def of(cls, session: Any) -> Engine | None:
+        """Return the engine that a session belongs to; None if a person opened it otherwise."""
+        return cls._opened.get(session.session_id)
 
     @classmethod
     @contextmanager
@@ -162,9 +174,21 @@ class Engine:
         RunError
             The table has a Delta feature with which this engine cannot read it.
         """
+        self._view(table or snapshot.name, self._rows_of(snapshot))
+
+    def read(self, snapshot: TableSnapshot) -> DataFrame:
+        """Give one version of a Delta table as a lazy DataFrame, which no name means.
+
+        Raises
+        ------
+        RunError
+            The table has a Delta feature with which this engine cannot read it.
+        """
+        return self.session.sql(self._rows_of(snapshot))
+
+    def _rows_of(self, snapshot: TableSnapshot) -> str:
         hidden = self._created(f"{_PINS}.{snapshot.name.replace('.', '__')}")
-        source = self._reader.source(snapshot, hidden)
-        self._view(table or snapshot.name, f"SELECT * FROM {source}")
+        return f"SELECT * FROM {self._reader.source(snapshot, hidden)}"
 
     def use(self, database: str) -> None:
         """Make `database` the one that names without a schema belong to."""

@@ -59,9 +59,28 @@ class Spine:
         """Return the labels in their order, those of a table by `timestamp` first."""
         if not isinstance(self._labels, Snapshot):
             return self._labels
-        frame = self._labels.to_polars()
-        first = [timestamp] if timestamp else []
-        return frame.sort([*first, *(name for name in frame.columns if name not in first)])
+        return in_order(self._labels.to_polars(), timestamp)
+
+    @property
+    def sortable_table(self) -> Snapshot | None:
+        """The table of the labels, if every engine can sort it by all its columns."""
+        nested = any(kind.is_nested() for kind in self.schema.values())
+        return None if nested else self.source
+
+    def without_label(self, recipe: Recipe) -> pl.DataFrame:
+        """Return the rows whose label is NULL, in their order."""
+        import polars as pl
+
+        unknown = pl.col(recipe.label).is_null()
+        if not isinstance(self._labels, Snapshot):
+            return self._labels.filter(unknown)
+        return in_order(self._labels.scan().filter(unknown).collect(), recipe.timestamp)
+
+
+def in_order(labels: pl.DataFrame, timestamp: str | None) -> pl.DataFrame:
+    """Sort labels by `timestamp`, then by all their columns."""
+    first = [timestamp] if timestamp else []
+    return labels.sort([*first, *(name for name in labels.columns if name not in first)])
 
 
 def refuse_null_labels(labels: pl.DataFrame, recipe: Recipe, where: str) -> None:

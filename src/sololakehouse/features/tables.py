@@ -130,10 +130,26 @@ class FeatureTable:
         FeatureTableError
             Another writer left rows that violate the contract.
         """
+        wanted = dict.fromkeys((*self.contract.identity, *columns))
+        return self._verified().select(list(wanted))
+
+    def verify(self) -> None:
+        """Check the files, and the rows of a version that another writer made, as `scan` does.
+
+        Raises
+        ------
+        RunError
+            A data file is missing or cut short.
+        FeatureTableError
+            Another writer left rows that violate the contract.
+        """
+        self._verified()
+
+    def _verified(self) -> pl.LazyFrame:
         scan = self.snapshot.scan()
         if self.snapshot.record is None:
             self.contract.check(scan, self.name)
-        return scan.select(list(dict.fromkeys((*self.contract.identity, *columns))))
+        return scan
 
 
 def feature_tables(lake: Lakehouse) -> list[str]:
