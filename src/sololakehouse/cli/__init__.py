@@ -8,7 +8,16 @@ from pathlib import Path
 import click
 
 from sololakehouse import __version__
-from sololakehouse.cli import asking, explain, keep, lake, models, pipelines, project
+from sololakehouse.cli import (
+    asking,
+    conformance,
+    explain,
+    keep,
+    lake,
+    models,
+    pipelines,
+    project,
+)
 from sololakehouse.errors import SoloLakehouseError
 
 _INTERRUPTED = 130
@@ -48,6 +57,7 @@ for _command in (
     asking.diff,
     asking.query,
     explain.explain,
+    conformance.conformance,
     lake.trace,
     lake.restore,
     models.models,
