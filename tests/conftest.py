@@ -112,6 +112,12 @@ def sales(make_project: Callable[..., ProjectFolder]) -> ProjectFolder:
 
 
 @pytest.fixture(scope="session")
+def conformance_cases(request: pytest.FixtureRequest) -> int:
+    """Give the number of cases that each engine is held to."""
+    return int(request.config.getoption("--conformance-cases"))
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelProject, TrainingOutcome]:
     """Give one project with two trained models; tests must not change it."""
     project = make_rain_project(tmp_path_factory.mktemp("trained"))

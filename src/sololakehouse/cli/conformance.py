@@ -87,7 +87,7 @@ def _check_join(
     from sololakehouse.conformance.traps import TRAPS
 
     with opened as contestant, progress(len(TRAPS), quiet=json_wanted) as begin:
-        report = check_join(contestant, cases, seed, begin)
+        report = check_join(contestant, cases, seed, begin=begin)
     if json_wanted:
         print_json(report.as_dict())
     else:

@@ -13,7 +13,6 @@ from sololakehouse.features.asof import AsOf
 
 # Cases of a batch: an engine takes about as long for one as for many, but they have one rule.
 _LEAST, _MOST = 10, 50
-_TEXTS_OF_A_CASE = 5
 
 
 def batches(trap: Trap, lacks: Collection[Option], cases: int, seed: int) -> Iterator[Batch]:
@@ -50,12 +49,12 @@ def draw_batch(shape: Shape, cases: int, random: Random) -> Batch:
 
 
 def _case(shape: Shape, rule: AsOf, origin: int, random: Random) -> Case:
-    texts = random.sample(shape.parts, min(_TEXTS_OF_A_CASE, len(shape.parts)))
+    texts = random.choice(shape.texts)
     width = len(rule.keys) - 1
     features = _features(shape, rule, origin, texts, random)
-    keys = [row.key for row in features] or [tuple(texts[:1] * width)]
+    keys = [row.key for row in features] or [texts[:1] * width]
     labels = [
-        _label(shape, random.choice(keys), [*texts, *shape.strangers], origin, random)
+        _label(shape, random.choice(keys), (*texts, *shape.strangers), origin, random)
         for _ in range(random.randint(0, shape.labels))
     ]
     again = random.choices(labels, k=random.randint(0, shape.again)) if labels else []
@@ -65,7 +64,7 @@ def _case(shape: Shape, rule: AsOf, origin: int, random: Random) -> Case:
 
 
 def _features(
-    shape: Shape, rule: AsOf, origin: int, texts: list[str], random: Random
+    shape: Shape, rule: AsOf, origin: int, texts: tuple[str, ...], random: Random
 ) -> tuple[Feature, ...]:
     """Draw rows whose key and times are unique together."""
     width = len(rule.keys) - 1
@@ -79,7 +78,7 @@ def _features(
     return tuple(random.sample(list(rows.values()), len(rows)))
 
 
-def _label(shape: Shape, key: Key, texts: list[str], origin: int, random: Random) -> Label:
+def _label(shape: Shape, key: Key, texts: tuple[str, ...], origin: int, random: Random) -> Label:
     """Draw a label with the given key or any other."""
     event = origin + random.choice(shape.label_slots) if shape.timed else 0
     if random.random() < 0.5:

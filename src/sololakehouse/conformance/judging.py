@@ -140,10 +140,15 @@ def shrunk(contestant: Contestant, found: Difference, *, in_order: bool) -> Diff
     """
     while smaller := tuple(_smaller(found.case)):
         batch = Batch(found.rule, found.zone, smaller)
-        differing = next(differences(contestant, batch, in_order=in_order), None)
-        if differing is None:
+        by_itself = (
+            again
+            for one in differences(contestant, batch, in_order=in_order)
+            for again in differences(contestant, batch.of([one.case]), in_order=in_order)
+        )
+        first = next(by_itself, None)
+        if first is None:
             break
-        found = differing
+        found = first
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,7 @@ def check_join(
     contestant: Contestant,
     cases: int = 2000,
     seed: int = 1,
+    traps: Sequence[Trap] = TRAPS,
     begin: Callable[[str], None] = lambda _: None,
 ) -> ConformanceReport:
     """Hold a join to the point-in-time rules.
@@ -96,13 +97,15 @@ def check_join(
         Least number of cases; each trap gets as many as every other.
     seed
         The same seed gives the same cases.
+    traps
+        Those to try.
     begin
         Is told the name of each trap before its cases are joined.
     """
-    supported = [trap for trap in TRAPS if not trap.needs & contestant.lacks]
-    share = -(-cases // len(supported))
+    supported = [trap for trap in traps if not trap.needs & contestant.lacks]
+    share = -(-cases // max(len(supported), 1))
     results = []
-    for trap in TRAPS:
+    for trap in traps:
         if trap not in supported:
             results.append(TrapResult(trap.name, trap.rule, 0, 0, supported=False))
             continue

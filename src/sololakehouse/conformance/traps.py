@@ -41,10 +41,16 @@ _LOOKBACKS = (0, 1, 2, 9, 10)
 _HALF_HOURS = tuple(number * 1_800_000_000 for number in range(9))
 _FAR = 10**12
 _HUGE = (_FAR, 10**17, timedelta.max // MICROSECOND)
-# Equal once they are joined, with or without a separator, or trimmed, or read as numbers, or
-# without regard to case or to how an accent is written.
-_TEXTS = ("", "a", "ab", "b", "bc", "c", "_", "a_", "_b", "A", "a ", "1", "01", "\u00e9", "e\u0301")
-_WORDS_FOR_NULL = ("a", "", "None", "NULL", "null", "nan", "NaN", "<NA>")
+# Each is equal to another one without regard to case, blanks, the form of a number or an accent.
+_TEXTS = (
+    ("a", "A", "a ", " a"),
+    ("1", "01", "1.0", "+1"),
+    ("\u00e9", "e\u0301", "e"),
+    ("", " ", "\t"),
+)
+# Pairs of these are equal once they are glued together, with the separator or without one.
+_GLUED = tuple(("", mark, "a", f"a{mark}", f"{mark}a") for mark in "_-|,: ")
+_WORDS_FOR_NULL = (("a", "", "None", "NULL"), ("a", "null", "nan", "NaN", "<NA>"))
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,10 @@ class Shape:
     ----------
     places
         A moment, from which the others are counted in microseconds, and the labels' time zone.
-    parts, strangers
-        Texts that keys are made of, and those that only labels have.
+    texts
+        What the keys of a case are made of: those of one of the groups.
+    strangers
+        Texts that only labels have.
     widths
         Number of key columns.
     labels, again, features
@@ -69,7 +77,7 @@ class Shape:
     label_slots: tuple[int, ...] = _MICROSECONDS
     feature_slots: tuple[int, ...] = _MICROSECONDS
     known_slots: tuple[int, ...] = _MICROSECONDS
-    parts: tuple[str, ...] = ("a", "b")
+    texts: tuple[tuple[str, ...], ...] = (("a", "b"),)
     strangers: tuple[str, ...] = ()
     widths: tuple[int, ...] = (1,)
     labels: int = 12
@@ -185,7 +193,7 @@ TRAPS = (
     Trap(
         "NULL in labels",
         "without a key or a moment, the label stays, with NULL features",
-        Shape(null_labels=0.3, parts=_WORDS_FOR_NULL, widths=(1, 2)),
+        Shape(null_labels=0.3, texts=_WORDS_FOR_NULL, widths=(1, 2)),
     ),
     Trap(
         "NULL values",
@@ -206,8 +214,13 @@ TRAPS = (
     ),
     Trap(
         "texts as keys",
-        "keys are compared column by column, letter by letter",
-        Shape(parts=_TEXTS, widths=(1, 2)),
+        "keys are compared letter by letter",
+        Shape(texts=_TEXTS),
+    ),
+    Trap(
+        "keys of two columns",
+        "keys are compared column by column",
+        Shape(texts=_GLUED, widths=(2,)),
     ),
     Trap(
         "plain lookup",
@@ -220,7 +233,7 @@ TRAPS = (
         "everything above that the join supports",
         Shape(
             places=(_NOON, *_CLOCK_CHANGES, *_BEFORE_1970),
-            parts=_TEXTS[:4],
+            texts=(("a", "b"), *_TEXTS, *_GLUED),
             strangers=("x",),
             widths=(1, 2),
             again=3,
