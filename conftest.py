@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     faults.addoption("--faults-kills", type=int, default=2, help="How often to kill a command.")
     faults.addoption("--faults-appends", type=int, default=5, help="Appends of each process.")
     conformance = parser.getgroup("conformance")
-    conformance.addoption("--conformance-cases", type=int, default=420, help="For each engine.")
+    conformance.addoption("--conformance-cases", type=int, help="For each engine.")
     spark = parser.getgroup("spark")
     spark.addoption("--spark-suite", action="store_true", help="All pipeline tests on Spark, too.")
 
