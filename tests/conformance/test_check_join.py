@@ -63,7 +63,7 @@ def test_the_example_is_as_small_as_can_be():
 def test_what_is_not_supported_is_neither_asked_nor_passed(option):
     def join(labels, features, rule):
         asked = {
-            "known_at": rule.known_at is not None,
+            "known_at": rule.known_at is not None and rule.known_as_of is None,
             "known_as_of": rule.known_as_of is not None,
             "lookback": rule.lookback is not None,
             "strict": not rule.allow_exact_match,
@@ -101,8 +101,8 @@ def test_only_the_cases_on_which_a_join_fails_are_counted():
     [
         (lambda rows: rows.drop("row"), "ValueError: the answer has no column row"),
         (
-            lambda rows: rows.with_columns(case=-1),
-            "ValueError: the answer has a row with case=-1, and no label has it",
+            lambda rows: rows.with_columns(case_id=-1),
+            "ValueError: the answer has a row with case_id=-1, and no label has it",
         ),
         (len, "UsageError: int cannot be read as the answer."),
         (
@@ -136,7 +136,7 @@ def test_an_answer_may_be_any_frame_in_any_order_of_rows_and_columns(convert):
 
 def test_a_case_that_differs_only_among_others_is_shown_as_it_is():
     def join(labels, features, rule):
-        alone = labels["case"].n_unique() < 5
+        alone = labels["case_id"].n_unique() < 5
         rows = right(labels, features, rule)
         return rows if alone else rows.with_columns(row=pl.lit(None))
 

@@ -59,7 +59,7 @@ def glued(mark: str) -> Join:
     def join(labels: pl.DataFrame, features: pl.DataFrame, rule: AsOf) -> pl.DataFrame:
         key = pl.concat_str(pl.col(rule.keys[1:]), separator=mark).alias("key")
         changed = (frame.with_columns(key) for frame in (labels, features))
-        return by_other_columns(labels, features, *changed, replace(rule, keys=["case", "key"]))
+        return by_other_columns(labels, features, *changed, replace(rule, keys=["case_id", "key"]))
 
     return join
 

@@ -13,7 +13,7 @@ from sololakehouse.features.asof import AsOf
 if TYPE_CHECKING:
     import polars as pl
 
-CASE, EVENT, FEATURE_TS, KNOWN_AT = "case", "event_ts", "feature_ts", "known_at"
+CASE, EVENT, FEATURE_TS, KNOWN_AT = "case_id", "event_ts", "feature_ts", "known_at"
 ROW, VALUE = "row", "value"
 
 
@@ -24,7 +24,7 @@ class Batch:
     Attributes
     ----------
     rule
-        Its first key, `case`, is the number of the case: it keeps the cases apart.
+        Its first key, `case_id`, is the number of the case: it keeps the cases apart.
     zone
         Time zone of the labels' moments; those of the features are in UTC.
     """
@@ -82,7 +82,7 @@ class Batch:
         answers: list[list[Answer]] = [[] for _ in self.cases]
         for case, *key, event, row, value in _rows(found, self.rule):
             if case not in range(len(answers)):
-                raise ValueError(f"the answer has a row with case={case}, and no label has it")
+                raise ValueError(f"the answer has a row with {CASE}={case}, and no label has it")
             answers[case].append(Answer(tuple(key), event, row, value))
         return answers
 

@@ -26,15 +26,16 @@ def batches(trap: Trap, lacks: Collection[Option], cases: int, seed: int) -> Ite
     size = min(_MOST, max(_LEAST, -(-cases // 4)))
     for first in range(0, cases, size):
         random = Random(f"{seed} {trap.name} {first}")
-        yield draw_batch(trap.shape.without(lacks), min(size, cases - first), random)
+        yield draw_batch(trap.shape, lacks, min(size, cases - first), random)
 
 
-def draw_batch(shape: Shape, cases: int, random: Random) -> Batch:
-    """Draw a rule, and cases for it."""
+def draw_batch(shape: Shape, lacks: Collection[Option], cases: int, random: Random) -> Batch:
+    """Draw a rule without what is lacking, and cases for it."""
     origin, zone = random.choice(shape.places)
     width = random.choice(shape.widths)
-    known_at, replayed = random.choice(shape.known_at), random.choice(shape.known_as_of)
-    lookback = random.choice(shape.lookbacks)
+    replayed = random.choice(shape.known_as_of) and "known_as_of" not in lacks
+    known_at = random.choice(shape.known_at) and (replayed or "known_at" not in lacks)
+    lookback = None if "lookback" in lacks else random.choice(shape.lookbacks)
     rule = AsOf(
         keys=(CASE, *(f"key_{number}" for number in range(1, width + 1))),
         timestamp=EVENT if shape.timed else None,
@@ -42,7 +43,7 @@ def draw_batch(shape: Shape, cases: int, random: Random) -> Batch:
         known_at=KNOWN_AT if known_at else None,
         known_as_of=instant(origin + random.choice(shape.known_slots)) if replayed else None,
         lookback=None if lookback is None else lookback * MICROSECOND,
-        allow_exact_match=random.choice(shape.exact),
+        allow_exact_match=random.choice(shape.exact) or "strict" in lacks,
     )
     drawn = (_case(shape, rule, origin, random) for _ in range(cases))
     return Batch(rule, zone, tuple(drawn))

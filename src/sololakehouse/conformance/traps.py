@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal, get_args
 
 from sololakehouse.conformance.cases import MICROSECOND, microseconds
 
 Option = Literal["known_at", "known_as_of", "lookback", "strict", "plain_lookup"]
-# What a join may say that it does not support, with the shape of a trap that does without.
-OPTIONS: dict[Option, dict[str, Any]] = {
-    "known_at": {"known_at": (False,)},
-    "known_as_of": {"known_as_of": (False,)},
-    "lookback": {"lookbacks": (None,)},
-    "strict": {"exact": (True,)},
-    "plain_lookup": {},
-}
+# What a join may say that it does not support. `known_at` is that of each row, at each label's
+# moment: with `known_as_of` it is a filter.
+OPTIONS: tuple[Option, ...] = get_args(Option)
 
 
 def _place(moment: str, zone: str) -> tuple[int, str]:
@@ -91,13 +85,6 @@ class Shape:
     exact: tuple[bool, ...] = (True,)
     timed: bool = True
 
-    def without(self, options: Collection[Option]) -> Shape:
-        """Return the shape without the options that a join does not support."""
-        changes: dict[str, Any] = {}
-        for option in options:
-            changes |= OPTIONS[option]
-        return replace(self, **changes)
-
 
 @dataclass(frozen=True)
 class Trap:
@@ -166,7 +153,7 @@ TRAPS = (
         "known as of",
         "with known_as_of, what was known on that day, whatever the label's moment",
         Shape(known_at=(True,), known_as_of=(True,)),
-        _KNOWN | {"known_as_of"},
+        frozenset({"known_as_of"}),
     ),
     Trap(
         "known as of, no known_at",
