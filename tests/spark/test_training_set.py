@@ -10,14 +10,11 @@ import pytest
 from deltalake import write_deltalake
 from polars.testing import assert_frame_equal
 
-from sololakehouse.conformance import check_join, our_contestant
-from sololakehouse.engine import server
-from sololakehouse.errors import EngineError, FeatureTableError, TrainingError
+from sololakehouse.errors import FeatureTableError, TrainingError
 from sololakehouse.features import training_set
 from sololakehouse.lake import Lakehouse
 from tests.features.conftest import project
 from tests.features.flights import AIRPORTS, LABELS, WEATHER, airports, hours, weather
-from tests.spark import sail
 
 __all__ = ["project"]
 KEYS = {"feature.keys": "id"}
@@ -163,22 +160,3 @@ def test_labels_without_a_label_are_refused(project, loaded):
         with pytest.raises(TrainingError) as on_server:
             loaded(training)
         assert str(on_server.value) == str(raised.value)
-
-
-def test_a_server_holds_to_the_rules(address, conformance_cases):
-    with our_contestant(address) as contestant:
-        report = check_join(contestant, conformance_cases or 220)
-    assert [result.trap for result in report.results if result.verdict != "holds"] == []
-
-
-def test_a_server_that_goes_away_is_no_difference(tmp_path, monkeypatch):
-    from pyspark.sql.connect.client.retries import DefaultPolicy
-
-    server._patience()
-    monkeypatch.setattr(server, "_patience", lambda: DefaultPolicy(max_retries=1))
-    message = r"^Sail .* \(server\): the Spark Connect server does not answer any more\.$"
-    with sail.started(tmp_path) as (process, address), our_contestant(address) as contestant:
-        process.kill()
-        process.wait()
-        with pytest.raises(EngineError, match=message):
-            check_join(contestant, 22)
