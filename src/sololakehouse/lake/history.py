@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sololakehouse.errors import NotFoundError
+from sololakehouse.lake.damage import log_actions
 from sololakehouse.provenance import CommitRecord
 
 RECORD_KEY = "sololakehouse"
@@ -86,7 +87,7 @@ def read_commit(log: Path, version: int) -> HistoryEntry | None:
         operation=operation,
         record=CommitRecord.model_validate_json(written) if written else None,
         restored=_restored(about) if operation == RESTORE else None,
-        changes_data=bool(written) or changes_data(_actions(file)),
+        changes_data=bool(written) or changes_data(log_actions(file)),
     )
 
 
@@ -203,11 +204,6 @@ def _commit_info(file: Path) -> dict[str, Any]:
                 about = json.loads(line)["commitInfo"]
                 return about if isinstance(about, dict) else {}
     return {}
-
-
-def _actions(file: Path) -> Iterator[dict[str, Any]]:
-    for line in filter(None, file.read_text("utf-8").splitlines()):
-        yield json.loads(line)
 
 
 def _restored(about: dict[str, Any]) -> int | None:
