@@ -64,11 +64,13 @@ class Snapshot:
     Reading never changes the table, and later commits never change what a snapshot reads.
     """
 
-    def __init__(self, name: str, path: Path, version: int | None = None) -> None:
+    def __init__(
+        self, name: str, path: Path, version: int | None = None, delta: DeltaTable | None = None
+    ) -> None:
         self.name = name
         self.path = path
         try:
-            self._delta = DeltaTable(path, version=version)
+            self._delta = delta or DeltaTable(path, version=version)
         except (DeltaError, OSError) as error:
             raise _cannot_be_opened(name, path, version, error) from error
         self.version: int = self._delta.version()
