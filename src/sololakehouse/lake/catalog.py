@@ -160,6 +160,12 @@ class Lakehouse:
         """Pin a table to its newest version; None if it does not exist."""
         return self._pinned(table) if self.exists(table) else None
 
+    def committed(self, snapshot: Snapshot) -> None:
+        """Take note of a version that was just committed, if no newer one is there."""
+        state = log_state(snapshot.path)
+        if newest_version(snapshot.path) == snapshot.version and log_state(snapshot.path) == state:
+            self._newest[snapshot.name] = (state, snapshot)
+
     def _pinned(self, table: str) -> Snapshot:
         """Open the newest version, or give the one that was opened if the log is as it was."""
         state = log_state(self.path(table))

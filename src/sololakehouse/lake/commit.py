@@ -171,7 +171,7 @@ class LakeWriter:
             newest = self.lake.newest(table)
             if transaction and newest and newest.has_transaction(transaction):
                 return newest
-            self._prepare(table, schema, properties or {}, mode, description, evolve=evolve)
+            delta = self._prepare(table, schema, properties or {}, mode, description, evolve=evolve)
             staged_files = _StagedFiles(table, path, self.run.run_id)
             try:
                 replaced = self._replaced(table, staged, change, removes)
@@ -180,6 +180,7 @@ class LakeWriter:
                     partial(
                         self._commit_once,
                         table,
+                        delta,
                         staged_files.adds,
                         schema,
                         change,
@@ -201,6 +202,7 @@ class LakeWriter:
     def _commit_once(
         self,
         table: str,
+        delta: DeltaTable,
         adds: list[AddAction],
         schema: pa.Schema,
         change: Change,
@@ -210,11 +212,11 @@ class LakeWriter:
         replaced: Replacement | None,
     ) -> Snapshot:
         path = self.lake.path(table)
-        delta = DeltaTable(path)
+        delta.update_incremental()
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         manifest = written
         if mode == "append":
-            manifest = _manifest_of(Snapshot(table, path, delta.version()), written) + written
+            manifest = _manifest_of(self._at(table, delta.version()), written) + written
         actions: list[AddAction | RemoveAction] = [*adds]
         if replaced is not None:
             replaced.check_version(delta.version())
@@ -230,8 +232,17 @@ class LakeWriter:
         )
         version = delta.version() + 1
         flush(path / LOG / f"{version:020}.json", path / LOG)
-        self.committed.append(Snapshot(table, path, version))
-        return self.committed[-1]
+        delta.update_incremental()
+        own = Snapshot(table, path, version, delta if delta.version() == version else None)
+        self.lake.committed(own)
+        self.committed.append(own)
+        return own
+
+    def _at(self, table: str, version: int) -> Snapshot:
+        newest = self.lake.newest(table)
+        if newest is not None and newest.version == version:
+            return newest
+        return Snapshot(table, self.lake.path(table), version)
 
     def _replaced(
         self, table: str, staged: Path, change: Change, removes: pl.Expr | None
@@ -268,9 +279,11 @@ class LakeWriter:
         description: str | None,
         *,
         evolve: bool,
-    ) -> None:
-        if not self.lake.exists(table) and self._created(table, schema, properties, description):
-            return
+    ) -> DeltaTable:
+        if not self.lake.exists(table):
+            created = self._created(table, schema, properties, description)
+            if created is not None:
+                return created
         delta = DeltaTable(self.lake.path(table))
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         known = delta.metadata().configuration
@@ -283,15 +296,16 @@ class LakeWriter:
         added = [field for field in Schema.from_arrow(schema).fields if field.name not in columns]
         if evolve and added:
             DeltaTable(self.lake.path(table)).alter.add_columns(added)
+        return delta
 
     def _created(
         self, table: str, schema: pa.Schema, properties: Mapping[str, str], description: str | None
-    ) -> bool:
+    ) -> DeltaTable | None:
         path = self.lake.path(table)
         path.mkdir(parents=True, exist_ok=True)
         days = self.lake.project.settings.retention_days
         try:
-            DeltaTable.create(
+            created = DeltaTable.create(
                 path,
                 Schema.from_arrow(schema),
                 configuration={**retention_properties(days), **properties},
@@ -300,11 +314,11 @@ class LakeWriter:
             )
         except (DeltaError, OSError):
             if self.lake.exists(table):
-                return False
+                return None
             _remove_empty(path / LOG, path)
             raise
         flush(path / LOG / f"{0:020}.json", path / LOG, path, path.parent)
-        return True
+        return created
 
 
 class _StagedFiles:

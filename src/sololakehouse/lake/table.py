@@ -64,11 +64,13 @@ class Snapshot:
     Reading never changes the table, and later commits never change what a snapshot reads.
     """
 
-    def __init__(self, name: str, path: Path, version: int | None = None) -> None:
+    def __init__(
+        self, name: str, path: Path, version: int | None = None, delta: DeltaTable | None = None
+    ) -> None:
         self.name = name
         self.path = path
         try:
-            self._delta = DeltaTable(path, version=version)
+            self._delta = delta or DeltaTable(path, version=version)
         except (DeltaError, OSError) as error:
             raise _cannot_be_opened(name, path, version, error) from error
         self.version: int = self._delta.version()
@@ -168,6 +170,11 @@ class Snapshot:
         return [located(self.path, path) for path in self._actions("path")]
 
     @property
+    def file_sizes(self) -> dict[str, int]:
+        """Bytes of each data file of this version, by its path in the log."""
+        return dict(zip(self._actions("path"), self._sizes, strict=True))
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of this version's data files."""
         return sum(self._sizes)
@@ -200,6 +207,11 @@ class Snapshot:
         """The columns whose values are in the names of folders, not in the data files."""
         return tuple(self._delta.metadata().partition_columns)
 
+    @cached_property
+    def reader_features(self) -> frozenset[str]:
+        """The Delta features that a reader has to know."""
+        return frozenset(self._delta.protocol().reader_features or ())
+
     def plain_files(self) -> list[Path]:
         """Return the data files, which any reader of Parquet files can read.
 
@@ -208,7 +220,7 @@ class Snapshot:
         RunError
             Names the Delta features for which the files alone do not say all.
         """
-        features = set(self._delta.protocol().reader_features or ()) - {"timestampNtz"}
+        features = self.reader_features - {"timestampNtz"}
         if features:
             raise RunError(
                 f"{self.name} uses {listed_features(sorted(features))}, which the engine cannot "
@@ -337,8 +349,7 @@ class Snapshot:
         RunError
             Names the log.
         """
-        features = self._delta.protocol().reader_features or ()
-        if "deletionVectors" not in features:
+        if "deletionVectors" not in self.reader_features:
             name = f"{self.name}@v{self.version}"
             refuse_lost_lines(self._adds, self.path, name, self.record)
 
