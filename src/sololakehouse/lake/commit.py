@@ -17,7 +17,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from sololakehouse.errors import RunError
+from sololakehouse.errors import RunError, UsageError
 from sololakehouse.lake.catalog import Lakehouse
 from sololakehouse.lake.damage import LOG, log_versions, newest_version
 from sololakehouse.lake.failures import disk_error, disk_errors, one_line
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 FOREVER_DAYS = 36500
 APPEND_SECONDS = 60
+TRAINING_SETS = "training."
+TRAINING_SET = "TRAINING SET"
 
 
 def retention_properties(days: int | None) -> dict[str, str]:
@@ -153,6 +155,8 @@ class LakeWriter:
 
         Raises
         ------
+        UsageError
+            The table is a training set, and the change is none.
         RunError
             The staged folder holds no Parquet file, the rows do not fit the table, the table has a
             Delta feature that cannot be written here, the disk is full, or another program changed
@@ -161,6 +165,7 @@ class LakeWriter:
         import polars as pl
         import pyarrow.parquet as pq
 
+        _refuse_other_writers(table, change.operation)
         files = sorted(staged.glob("*.parquet"))
         if not files:
             raise RunError(f"The engine wrote no file for {table}.")
@@ -319,6 +324,14 @@ class LakeWriter:
             raise
         flush(path / LOG / f"{0:020}.json", path / LOG, path, path.parent)
         return created
+
+
+def _refuse_other_writers(table: str, operation: str) -> None:
+    if table.startswith(TRAINING_SETS) and operation != TRAINING_SET:
+        raise UsageError(
+            f"{table}: the schema 'training' is for saved training sets, which nothing else "
+            "writes. Choose another schema."
+        )
 
 
 class _StagedFiles:
