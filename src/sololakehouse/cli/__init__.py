@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from sololakehouse import __version__
-from sololakehouse.cli import asking, explain, keep, lake, models, pipelines, project
+from sololakehouse.cli import asking, explain, keep, lake, lineage, models, pipelines, project
 from sololakehouse.errors import SoloLakehouseError
 
 _INTERRUPTED = 130
@@ -51,7 +51,8 @@ for _command in (
     asking.diff,
     asking.query,
     explain.explain,
-    lake.trace,
+    lineage.trace,
+    lineage.impact,
     lake.restore,
     models.models,
     keep.lease,

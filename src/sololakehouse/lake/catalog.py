@@ -23,6 +23,15 @@ from sololakehouse.provenance import CommitRecord
 
 ARCHIVED_COMMITS = "system.archived_commits"
 _OPEN_AT_ONCE = 4
+# What the archive does not tell of commits without a record: whether they changed rows.
+_NO_ROWS = (
+    "CREATE TABLE",
+    "SET TBLPROPERTIES",
+    "ADD COLUMN",
+    "OPTIMIZE",
+    "VACUUM START",
+    "VACUUM END",
+)
 
 
 class Lakehouse:
@@ -230,4 +239,5 @@ def _archived(row: dict[str, Any]) -> HistoryEntry:
         record=record,
         restored=record.restored_version if record else None,
         archived=True,
+        changes_rows=record.data_version is None if record else row["operation"] not in _NO_ROWS,
     )

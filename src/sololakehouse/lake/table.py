@@ -16,7 +16,6 @@ from sololakehouse.errors import RunError
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.damage import (
     LOG,
-    damaged_entry,
     located,
     log_damage,
     refuse_damaged_files,
@@ -119,15 +118,7 @@ class Snapshot:
     @cached_property
     def fields(self) -> tuple[Column, ...]:
         """The columns with Spark SQL's types, whether NULL is allowed, and their comments."""
-        return tuple(
-            Column(
-                name=field["name"],
-                type=_spark_type(field["type"]),
-                nullable=field["nullable"],
-                comment=field.get("metadata", {}).get("comment"),
-            )
-            for field in json.loads(self._delta.schema().to_json())["fields"]
-        )
+        return columns_of(self._delta.schema().to_json())
 
     @cached_property
     def comment(self) -> str | None:
@@ -264,11 +255,7 @@ class Snapshot:
         return found or HistoryEntry(self.version, datetime.fromtimestamp(0, UTC), "UNKNOWN", None)
 
     def _entry(self, version: int) -> HistoryEntry | None:
-        try:
-            return read_commit(self.log, version)
-        except (ValueError, TypeError, OSError) as error:
-            file = self.log / f"{version:020}.json"
-            raise damaged_entry(self.name, version, file, "is cut short or no JSON") from error
+        return read_commit(self.name, self.log, version)
 
     def history(self, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits up to this version, newest first.
@@ -406,6 +393,26 @@ class Snapshot:
         """
         reader = session.read.format("delta").option("versionAsOf", str(self.version))
         return reader.load(str(self.path))
+
+
+def columns_of(schema_json: str) -> tuple[Column, ...]:
+    """Return the columns of a schema as Delta and Spark write it in JSON.
+
+    Examples
+    --------
+    >>> field = '{"name": "id", "type": "long", "nullable": true, "metadata": {}}'
+    >>> columns_of(f'{{"type": "struct", "fields": [{field}]}}')
+    (Column(name='id', type='bigint', nullable=True, comment=None),)
+    """
+    return tuple(
+        Column(
+            name=field["name"],
+            type=_spark_type(field["type"]),
+            nullable=field["nullable"],
+            comment=field.get("metadata", {}).get("comment"),
+        )
+        for field in json.loads(schema_json)["fields"]
+    )
 
 
 def _cannot_be_opened(
