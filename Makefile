@@ -55,6 +55,8 @@ bench: $(TOOLS) $(SPARK) $(FEAST) ## Run the benchmarks
 	$(BIN)/python benchmarks/expectations.py
 	$(BIN)/python benchmarks/point_in_time.py
 	$(BIN)/python benchmarks/load_df.py
+	$(BIN)/python benchmarks/training_sets.py
+	$(BIN)/python benchmarks/trace.py
 
 clean: ## Remove what the demo wrote
 	rm -rf examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts

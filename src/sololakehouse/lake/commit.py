@@ -17,7 +17,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from sololakehouse.errors import RunError
+from sololakehouse.errors import RunError, UsageError
 from sololakehouse.lake.catalog import Lakehouse
 from sololakehouse.lake.damage import LOG, log_versions, newest_version
 from sololakehouse.lake.failures import disk_error, disk_errors, one_line
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 FOREVER_DAYS = 36500
 APPEND_SECONDS = 60
+TRAINING_SETS = "training."
+TRAINING_SET = "TRAINING SET"
 
 
 def retention_properties(days: int | None) -> dict[str, str]:
@@ -153,6 +155,8 @@ class LakeWriter:
 
         Raises
         ------
+        UsageError
+            The table is a training set, and the change is none.
         RunError
             The staged folder holds no Parquet file, the rows do not fit the table, the table has a
             Delta feature that cannot be written here, the disk is full, or another program changed
@@ -161,6 +165,7 @@ class LakeWriter:
         import polars as pl
         import pyarrow.parquet as pq
 
+        _refuse_other_writers(table, change.operation)
         files = sorted(staged.glob("*.parquet"))
         if not files:
             raise RunError(f"The engine wrote no file for {table}.")
@@ -171,7 +176,7 @@ class LakeWriter:
             newest = self.lake.newest(table)
             if transaction and newest and newest.has_transaction(transaction):
                 return newest
-            self._prepare(table, schema, properties or {}, mode, description, evolve=evolve)
+            delta = self._prepare(table, schema, properties or {}, mode, description, evolve=evolve)
             staged_files = _StagedFiles(table, path, self.run.run_id)
             try:
                 replaced = self._replaced(table, staged, change, removes)
@@ -180,6 +185,7 @@ class LakeWriter:
                     partial(
                         self._commit_once,
                         table,
+                        delta,
                         staged_files.adds,
                         schema,
                         change,
@@ -201,6 +207,7 @@ class LakeWriter:
     def _commit_once(
         self,
         table: str,
+        delta: DeltaTable,
         adds: list[AddAction],
         schema: pa.Schema,
         change: Change,
@@ -210,11 +217,11 @@ class LakeWriter:
         replaced: Replacement | None,
     ) -> Snapshot:
         path = self.lake.path(table)
-        delta = DeltaTable(path)
+        delta.update_incremental()
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         manifest = written
         if mode == "append":
-            manifest = _manifest_of(Snapshot(table, path, delta.version()), written) + written
+            manifest = _manifest_of(self._at(table, delta.version()), written) + written
         actions: list[AddAction | RemoveAction] = [*adds]
         if replaced is not None:
             replaced.check_version(delta.version())
@@ -230,8 +237,17 @@ class LakeWriter:
         )
         version = delta.version() + 1
         flush(path / LOG / f"{version:020}.json", path / LOG)
-        self.committed.append(Snapshot(table, path, version))
-        return self.committed[-1]
+        delta.update_incremental()
+        own = Snapshot(table, path, version, delta if delta.version() == version else None)
+        self.lake.committed(own)
+        self.committed.append(own)
+        return own
+
+    def _at(self, table: str, version: int) -> Snapshot:
+        newest = self.lake.newest(table)
+        if newest is not None and newest.version == version:
+            return newest
+        return Snapshot(table, self.lake.path(table), version)
 
     def _replaced(
         self, table: str, staged: Path, change: Change, removes: pl.Expr | None
@@ -268,9 +284,11 @@ class LakeWriter:
         description: str | None,
         *,
         evolve: bool,
-    ) -> None:
-        if not self.lake.exists(table) and self._created(table, schema, properties, description):
-            return
+    ) -> DeltaTable:
+        if not self.lake.exists(table):
+            created = self._created(table, schema, properties, description)
+            if created is not None:
+                return created
         delta = DeltaTable(self.lake.path(table))
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         known = delta.metadata().configuration
@@ -283,15 +301,16 @@ class LakeWriter:
         added = [field for field in Schema.from_arrow(schema).fields if field.name not in columns]
         if evolve and added:
             DeltaTable(self.lake.path(table)).alter.add_columns(added)
+        return delta
 
     def _created(
         self, table: str, schema: pa.Schema, properties: Mapping[str, str], description: str | None
-    ) -> bool:
+    ) -> DeltaTable | None:
         path = self.lake.path(table)
         path.mkdir(parents=True, exist_ok=True)
         days = self.lake.project.settings.retention_days
         try:
-            DeltaTable.create(
+            created = DeltaTable.create(
                 path,
                 Schema.from_arrow(schema),
                 configuration={**retention_properties(days), **properties},
@@ -300,11 +319,19 @@ class LakeWriter:
             )
         except (DeltaError, OSError):
             if self.lake.exists(table):
-                return False
+                return None
             _remove_empty(path / LOG, path)
             raise
         flush(path / LOG / f"{0:020}.json", path / LOG, path, path.parent)
-        return True
+        return created
+
+
+def _refuse_other_writers(table: str, operation: str) -> None:
+    if table.startswith(TRAINING_SETS) and operation != TRAINING_SET:
+        raise UsageError(
+            f"{table}: the schema 'training' is for saved training sets, which nothing else "
+            "writes. Choose another schema."
+        )
 
 
 class _StagedFiles:

@@ -1,0 +1,85 @@
+"""The rows that go into a feature table: the first ones, and those that are merged into it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sololakehouse.errors import UsageError
+from sololakehouse.features.frames import as_polars, without_rows
+from sololakehouse.features.tables import FeatureTable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_PIPELINE = "MATERIALIZED VIEW"
+
+
+def first_rows(name: str, df: Any, schema: Any) -> pl.DataFrame:
+    """Return the rows of a new table: a frame's, or none if there is only a schema.
+
+    Raises
+    ------
+    UsageError
+        There is neither, or they differ.
+    """
+    what = f"the rows of {name}"
+    if df is None and schema is None:
+        raise UsageError(f"{name}: create_table needs a frame (df) or a schema.")
+    declared = None if schema is None else without_rows(schema, what)
+    if declared is None or df is None:
+        return as_polars(df, what) if declared is None else declared
+    rows = as_polars(df, what)
+    if rows.schema != declared.schema:
+        listed = [", ".join(f"{n} {t}" for n, t in one.schema.items()) for one in (declared, rows)]
+        raise UsageError(f"{name}: the schema says {listed[0]}; the frame has {listed[1]}.")
+    return rows
+
+
+def refuse_computed(table: FeatureTable) -> None:
+    """Refuse to write to a table that a pipeline computes.
+
+    Raises
+    ------
+    UsageError
+        Says where the pipeline defines it.
+    """
+    record = table.snapshot.record
+    if record is not None and record.content_operation == _PIPELINE:
+        place = record.details.get("place", "its pipeline")
+        raise UsageError(
+            f"{table.name} is computed by the pipeline: change its definition ({place}) instead of "
+            "writing to it."
+        )
+
+
+def merged(table: FeatureTable, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the table's rows with those of a frame, which replace rows of the same identity.
+
+    Raises
+    ------
+    UsageError
+        The frame does not have the table's columns.
+    """
+    stored = table.snapshot.to_polars()
+    _require_same_columns(table, stored, frame)
+    identity = list(table.contract.identity)
+    kept = stored.join(frame, on=identity, how="anti")
+    return kept.vstack(frame.select(stored.columns))
+
+
+def _require_same_columns(table: FeatureTable, stored: pl.DataFrame, frame: pl.DataFrame) -> None:
+    import polars as pl
+
+    known, given = stored.schema, frame.schema
+    mistakes = [f"{name} is missing" for name in known if name not in given]
+    mistakes += [f"{name} is not in the table" for name in given if name not in known]
+    mistakes += [
+        f"{name} is {given[name]} and not {kind}"
+        for name, kind in known.items()
+        if name in given and given[name] != kind and not isinstance(kind, pl.Datetime)
+    ]
+    if mistakes:
+        raise UsageError(
+            f"{table.name}: the rows do not have the table's columns: {', '.join(mistakes)}. "
+            "Use mode='overwrite' to change the table's columns."
+        )
