@@ -116,5 +116,5 @@ def test_the_model_in_production_is_traced_to_the_files_and_found_from_below(dem
     found = files["landing/flights/flights_2013-12.csv"]
     assert found == hashlib.sha256(december.read_bytes()).hexdigest()
     above = impact(demo.lake, "bronze.flights")
-    assert {"flight_delay@2", "inference.flight_delay@v1"} <= {n.title for n in above.built}
+    assert {"flight_delay@2", "inference.flight_delay@v1"} <= {node.id for node in above.built}
     assert above.summary.endswith("In production: flight_delay@2.")

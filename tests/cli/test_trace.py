@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from sololakehouse.cli.lineage import tree_text
+from sololakehouse.lineage.trace import trace
+
 DRAWN = """\
 CREATE MATERIALIZED VIEW silver.drawn
 TBLPROPERTIES ('pipelines.deterministic' = 'false')
@@ -89,6 +92,25 @@ def test_a_file_that_exists_is_replaced_only_by_force(bare, slh):
     assert slh("impact", "bronze.sales", "-o", "t.mmd", "--force", folder=bare.folder).code == 0
     assert "flowchart LR" in (bare.folder / "t.mmd").read_text()
     assert not list(bare.folder.glob(".t.mmd*"))
+
+
+WIDTHS = {200: ["kind", "fingerprint"], 80: ["fingerprint"], 60: []}
+
+
+@pytest.mark.parametrize("room", WIDTHS)
+def test_a_narrow_terminal_gets_fewer_columns(bare, room):
+    header, root, file = tree_text(trace(bare.lake, "bronze.sales"), room).splitlines()
+    assert [name for name in ("kind", "fingerprint") if name in header] == WIDTHS[room]
+    assert root.startswith("bronze.sales@v1")
+    assert len(root) <= room
+    assert len(file) <= room
+
+
+def test_notes_stand_behind_the_lines_and_need_no_room(drawn):
+    text = tree_text(trace(drawn.lake, "gold.winners"), 60)
+    assert [line.endswith("Z  not deterministic") for line in text.splitlines()] == [
+        *(False, False, True, False, False)
+    ]
 
 
 def test_impact_goes_up_and_sums_up(drawn, slh):

@@ -44,8 +44,8 @@ def test_a_model_is_traced_over_its_run_to_the_tables(lake, runs):
     assert trace(lake, "rain@2").nodes == graph.nodes
     model = graph.nodes["rain@2"]
     assert isinstance(model, ModelNode)
-    assert (model.stage, model.what) == ("staging", "model, staging")
-    assert trace(lake, "rain@1").nodes["rain@1"].what == "model"
+    assert (model.stage, model.title, model.what) == ("staging", "rain@2 (staging)", "model")
+    assert trace(lake, "rain@1").nodes["rain@1"].title == "rain@1"
 
 
 def test_a_run_of_mlflow_says_what_it_trained(lake, runs):
@@ -86,11 +86,10 @@ def test_models_with_their_stages_are_built_on_a_feature_table(lake, runs):
         "training.rain@v1",
         *(f"run {run}" for run in runs.values()),
         "rain@1",
-        "rain@2",
+        "rain@2 (staging)",
         "inference.rain@v1",
         "monitoring.evaluations@v1",
     }
-    assert found.lineage.nodes["rain@2"].what == "model, staging"
     counts = "3 tables, 2 training runs, 2 models"
     assert found.summary == f"Built on features.sky: {counts}."
 

@@ -155,7 +155,7 @@ def test_a_restore_of_another_writer_does_so_too(lake, sources):
     assert graph.nodes["bronze.t@v3"].notes == ()
 
 
-def test_files_taken_after_a_restore_follow_those_of_the_restored_version(lake):
+def test_files_taken_after_a_restore_follow_those_of_the_restored_version(lake, sources):
     for name in "ab":
         lake.ingest("bronze.t", f"landing/{name}.csv", content=name)
     restore(lake.writer(), "bronze.t", 1)
@@ -163,6 +163,10 @@ def test_files_taken_after_a_restore_follow_those_of_the_restored_version(lake):
     graph = lake.trace("bronze.t")
     files = {node.title for node in graph.nodes.values() if node.kind == "landing file"}
     assert files == {"landing/a.csv", "landing/c.csv"}
+    assert sources(graph, "bronze.t@v4") == {
+        f"landing/c.csv#{'c' * 64}": "landing file",
+        "bronze.t@v1": "restored",
+    }
 
 
 def test_versions_that_only_arranged_files_are_the_node_of_their_rows(lake):
@@ -321,6 +325,20 @@ def test_rows_that_were_arranged_before_a_vacuum_are_not_lost(month_old):
     vacuum(month_old.writer(), ["bronze.t"], now=MONTHS_LATER)
     node = month_old.trace("silver.t").nodes["bronze.t@v2"]
     assert (node.title, node.notes) == ("bronze.t@v3", ("the rows of v2, arranged anew",))
+
+
+def test_files_that_a_version_does_not_need_are_not_missed(month_old):
+    for number in (1, 2):
+        month_old.commit("bronze.t", operation="INGEST", mode="append", rows=[number])
+    DeltaTable(month_old.lake.path("bronze.t")).delete("id = 1")
+    month_old.commit("silver.t", month_old.lake.read("bronze.t"))
+    for version in ("bronze.t@v0", "bronze.t@v3"):
+        add_lease(month_old.writer(), version, "figures")
+    month_old.commit("bronze.t", operation="INGEST", mode="append", rows=[4])
+    vacuum(month_old.writer(), ["bronze.t"], now=MONTHS_LATER)
+    assert len(month_old.files("bronze.t")) == 2
+    (note,) = month_old.trace("silver.t").nodes["bronze.t@v3"].notes
+    assert note == "v3 was written by another writer, without a record"
 
 
 def test_a_damaged_log_further_down_is_a_note_and_at_the_root_an_error(lake):

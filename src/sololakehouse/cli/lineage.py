@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sololakehouse.cli.output_file import asked_format, output_options, refuse_place, whole_file
-from sololakehouse.cli.render import as_json, console, json_text, print_rows
+from sololakehouse.cli.render import aligned_lines, as_json, cell_width, json_text
 
 if TYPE_CHECKING:
     from sololakehouse.lake import Lakehouse
@@ -25,7 +27,7 @@ _SUFFIXES = {
     ".excalidraw": "excalidraw",
     ".jsonl": "openlineage",
 }
-_DIGITS_ON_TERMINALS = 12
+_DIGITS_IN_TERMINALS = 12
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -56,24 +58,31 @@ class _Form:
 
     def give(self, lake: Lakehouse, lineage: Lineage, about: dict[str, Any]) -> None:
         """Print the graph or write the file; `about` is what JSON says besides."""
+        text = self._text(lake, lineage, about)
         if self.output is None:
-            self._give(lake, lineage, about, None)
+            click.echo(text, nl=False)
             return
         with whole_file(self.output, self.force) as partial:
-            self._give(lake, lineage, about, partial)
+            partial.write_text(text, "utf-8")
         click.echo(f"{len(lineage.nodes)} nodes in {self.output}", err=True)
 
-    def _give(
-        self, lake: Lakehouse, lineage: Lineage, about: dict[str, Any], file: Path | None
-    ) -> None:
+    def _text(self, lake: Lakehouse, lineage: Lineage, about: dict[str, Any]) -> str:
         if self.format == "tree":
-            _print_tree(lineage, file)
-            return
-        text = _text(self.format, lake, lineage, about)
-        if file is None:
-            click.echo(text, nl=False)
-        else:
-            file.write_text(text, "utf-8")
+            terminal = self.output is None and sys.stdout.isatty()
+            return tree_text(lineage, shutil.get_terminal_size().columns if terminal else None)
+        if self.format == "json":
+            from sololakehouse.lineage.as_json import lineage_json
+
+            return json_text(lineage_json(lineage) | about) + "\n"
+        if self.format == "openlineage":
+            from sololakehouse.lineage.events import lineage_events
+
+            return "".join(f"{json.dumps(event)}\n" for event in lineage_events(lake, lineage))
+        from sololakehouse.diagrams.excalidraw import excalidraw
+        from sololakehouse.diagrams.mermaid import mermaid
+        from sololakehouse.lineage.drawing import diagram
+
+        return {"mermaid": mermaid, "excalidraw": excalidraw}[self.format](diagram(lineage))
 
 
 def _lineage_options(command: F) -> F:
@@ -159,27 +168,31 @@ def impact(
         raise RunError("\n       ".join(found.damaged))
 
 
-def _print_tree(lineage: Lineage, file: Path | None) -> None:
-    from sololakehouse.lineage.tree import tree
+def tree_text(lineage: Lineage, room: int | None) -> str:
+    """Write the tree, with the notes behind its lines.
 
-    digits = _DIGITS_ON_TERMINALS if file is None and console().is_terminal else None
-    rows = [line.cells(digits) for line in tree(lineage)]
-    names = [name for name in rows[0] if any(row[name] for row in rows)]
-    columns = [[row[name] for row in rows] for name in names]
-    print_rows([lineage.direction, *names[1:]], columns, [name == "rows" for name in names], file)
+    Parameters
+    ----------
+    room
+        Columns of the terminal: hashes are short, and what has no room is left out. None: no
+        terminal, and nothing is left out.
+    """
+    from sololakehouse.lineage.tree import COLUMNS, tree
+
+    rows = [line.cells(None if room is None else _DIGITS_IN_TERMINALS) for line in tree(lineage)]
+    title, *names = COLUMNS[:-1]
+    columns: dict[str, list[str]] = {lineage.direction: [row[title] for row in rows]}
+    columns |= {name: [row[name] for row in rows] for name in names if any(r[name] for r in rows)}
+    for dispensable in ("code revision", "kind", "fingerprint"):
+        if room is not None and _width(columns) > room:
+            columns.pop(dispensable, None)
+    cells = [[name, *column] for name, column in columns.items()]
+    header, *lines = aligned_lines(cells, [name == "rows" for name in columns])
+    noted = (f"{line}  {row['notes']}".rstrip() for line, row in zip(lines, rows, strict=True))
+    shown = header.rstrip() if room is None else click.style(header.rstrip(), bold=True)
+    return "\n".join([shown, *noted, ""])
 
 
-def _text(wanted: str, lake: Lakehouse, lineage: Lineage, about: dict[str, Any]) -> str:
-    if wanted == "json":
-        from sololakehouse.lineage.as_json import lineage_json
-
-        return json_text(lineage_json(lineage) | about) + "\n"
-    if wanted == "openlineage":
-        from sololakehouse.lineage.events import lineage_events
-
-        return "".join(f"{json.dumps(event)}\n" for event in lineage_events(lake, lineage))
-    from sololakehouse.diagrams.excalidraw import excalidraw
-    from sololakehouse.diagrams.mermaid import mermaid
-    from sololakehouse.lineage.drawing import diagram
-
-    return {"mermaid": mermaid, "excalidraw": excalidraw}[wanted](diagram(lineage))
+def _width(columns: Mapping[str, Sequence[str]]) -> int:
+    widest = (max(map(cell_width, [name, *column])) for name, column in columns.items())
+    return sum(widest) + 2 * (len(columns) - 1)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDE = 400
-# The branches of a tree are as wide as a letter, as Rich measures them.
+# The branches of a tree are as wide as a letter.
 _BRANCHES = dict.fromkeys(map(ord, "│├└─"), "-")
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON for scripts.")
@@ -49,23 +49,14 @@ def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> No
     values = [[row[index] for row in listed] for index in range(len(columns))]
     numeric = [_is_numeric(column) for column in values]
     cells = [[name, *map(_cell, column)] for name, column in zip(columns, values, strict=True)]
-    marked = any("[" in cell for column in cells for cell in column)
-    lines = None if marked else _plain_lines(cells, numeric, _room())
+    lines = _plain_lines(cells, numeric)
     if lines is None:
         _print_rich(cells, numeric)
         return
-    _print_plain(lines)
-
-
-def _print_plain(lines: Sequence[str]) -> None:
     header, *others = lines
     click.secho(header, bold=True)
     for line in others:
         click.echo(line)
-
-
-def _room() -> int:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
 
 
 def _is_numeric(column: Sequence[Any]) -> bool:
@@ -73,24 +64,47 @@ def _is_numeric(column: Sequence[Any]) -> bool:
     return bool(known) and all(_is_number(value) for value in known)
 
 
-def _plain_lines(
-    cells: Sequence[Sequence[str]], numeric: Sequence[bool], room: int | None
-) -> list[str] | None:
+def _plain_lines(cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str] | None:
     """Align a table without Rich, whose import takes longer than most commands.
 
-    Returns None where only Rich knows how: wide characters, a line that is longer than `room`.
+    Returns None where only Rich knows how: wide characters, markup, a line that is too long.
     """
-    texts = (cell.translate(_BRANCHES) for column in cells for cell in column)
+    texts = [cell for column in cells for cell in column]
     widths = [max(map(len, column)) for column in cells]
-    if not all(text.isascii() and text.isprintable() for text in texts):
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
+    plain = all(text.isascii() and text.isprintable() and "[" not in text for text in texts)
+    if not plain or sum(widths) + 2 * (len(widths) - 1) > room:
         return None
-    if room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
-        return None
-    aligned = [
-        [cell.rjust(width) if right else cell.ljust(width) for cell in column]
-        for column, width, right in zip(cells, widths, numeric, strict=True)
+    return aligned_lines(cells, numeric)
+
+
+def aligned_lines(columns: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+    """Return the lines of a table, each cell as wide as the widest of its column.
+
+    Examples
+    --------
+    >>> aligned_lines([["├─ a", "b"], ["1", "20"]], [False, True])
+    ['├─ a   1', 'b     20']
+    """
+    widths = [max(map(cell_width, column)) for column in columns]
+    spaces = [
+        [" " * (width - cell_width(cell)) for cell in column]
+        for column, width in zip(columns, widths, strict=True)
     ]
-    return ["  ".join(line) for line in zip(*aligned, strict=True)]
+    padded = [
+        [gap + cell if right else cell + gap for cell, gap in zip(column, gaps, strict=True)]
+        for column, gaps, right in zip(columns, spaces, numeric, strict=True)
+    ]
+    return ["  ".join(line) for line in zip(*padded, strict=True)]
+
+
+def cell_width(text: str) -> int:
+    """Return how many letters wide a text is in a terminal."""
+    if text.translate(_BRANCHES).isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _print_rich(cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> None:
@@ -121,25 +135,6 @@ def print_rows(
     file
         A file that takes the table instead of standard output.
     """
-    terminal = file is None and sys.stdout.isatty()
-    cells = [[name, *column] for name, column in zip(names, columns, strict=True)]
-    lines = _plain_lines(cells, numeric, _room() if terminal else None)
-    if lines is None:
-        _print_rows_rich(names, columns, numeric, file)
-    elif file is not None:
-        file.write_text("\n".join(lines if any(names) else lines[1:]) + "\n", "utf-8")
-    elif any(names):
-        _print_plain(lines)
-    else:
-        click.echo("\n".join(lines[1:]))
-
-
-def _print_rows_rich(
-    names: Sequence[str],
-    columns: Sequence[Sequence[str]],
-    numeric: Sequence[bool],
-    file: Path | None,
-) -> None:
     from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table

@@ -147,7 +147,7 @@ class TableCommits:
                     removed.add(about["path"])
                 elif kind == "add" and about["path"] not in removed:
                     yield located(self.folder, about["path"])
-            if entry.changes_rows and entry.replaces_rows:
+            if entry.replaces_rows:
                 return
 
     def _may_name(self, version: int, text: bytes) -> bool:

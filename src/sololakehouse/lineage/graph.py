@@ -22,7 +22,7 @@ class Node:
     Attributes
     ----------
     title
-        What people and commands call it.
+        What people call it; of a model with its stage.
     what
         What it is or what made it, in lower case.
     at

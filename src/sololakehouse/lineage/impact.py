@@ -57,7 +57,7 @@ class Impact:
             if found[kind]
         ]
         models = [node for node in built if isinstance(node, ModelNode)]
-        production = [model.title for model in models if model.stage == "production"]
+        production = [model.id for model in models if model.stage == "production"]
         told = [f"Built on {self.lineage.asked}: {', '.join(counts)}."]
         told += [f"In production: {', '.join(production)}."] if production else []
         told += [f"Stale: {len(self.stale)} of {len(built)}."] if self.stale else []

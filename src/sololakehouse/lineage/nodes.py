@@ -72,8 +72,8 @@ def model_node(name: str, version: int, known: Trained | None) -> ModelNode:
     stage = known.model.stage if known else None
     return ModelNode(
         id=node_id,
-        title=node_id,
-        what=f"model, {stage}" if stage else "model",
+        title=f"{node_id} ({stage})" if stage else node_id,
+        what="model",
         at=known.at if known else None,
         notes=() if known else (f"{RUNS} does not know it",),
         name=name,
