@@ -53,7 +53,7 @@ def appended_files(table: Snapshot, since: int | None) -> list[Path]:
 def _data_actions(table: Snapshot, version: int) -> Iterator[tuple[str, dict[str, Any]]]:
     entry = table.path / LOG / f"{version:020}.json"
     try:
-        lines = entry.read_text("utf-8").splitlines()
+        lines = entry.read_text("utf-8").split("\n")
     except FileNotFoundError as error:
         raise RewrittenError(f"the log entry of {table.name}@v{version} was cleaned up") from error
     for line in filter(None, lines):

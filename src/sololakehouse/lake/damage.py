@@ -189,8 +189,8 @@ def _matching(table_folder: Path, name: re.Pattern[str]) -> dict[int, Path]:
 
 def _is_entry(file: Path) -> bool:
     try:
-        lines = file.read_text("utf-8").splitlines()
-        return bool(lines) and all(isinstance(json.loads(line), dict) for line in lines if line)
+        lines = [line for line in file.read_text("utf-8").split("\n") if line]
+        return bool(lines) and all(isinstance(json.loads(line), dict) for line in lines)
     except (OSError, ValueError):
         return False
 

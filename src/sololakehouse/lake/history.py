@@ -206,7 +206,7 @@ def _commit_info(file: Path) -> dict[str, Any]:
 
 
 def _actions(file: Path) -> Iterator[dict[str, Any]]:
-    for line in filter(None, file.read_text("utf-8").splitlines()):
+    for line in filter(None, file.read_text("utf-8").split("\n")):
         yield json.loads(line)
 
 

@@ -195,7 +195,7 @@ def _entry(file: LogFile, table: str) -> LogEntry:
     info: dict[str, Any] = {}
     added, removed = [], []
     try:
-        for line in file.path.read_text("utf-8").splitlines():
+        for line in file.path.read_text("utf-8").split("\n"):
             action = json.loads(line) if line else {}
             info = action.get("commitInfo", info)
             if "add" in action:
