@@ -47,7 +47,7 @@ class FeatureTable:
             The table declares no keys, so nothing can be looked up in it.
         """
         snapshot = lake.read(name, version)
-        contract = FeatureContract.from_properties(snapshot.properties)
+        contract = snapshot.contract
         if contract is None:
             raise FeatureLookupError(
                 f"{name} is no feature table: it has no table property {KEYS!r}. "
@@ -122,8 +122,7 @@ class FeatureTable:
     def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
         """Scan keys, times and the given columns.
 
-        Rows are checked when a table is written. A version that another writer made, without a
-        commit record, is checked here.
+        Rows are checked when a table is written. Those that another program wrote are checked here.
 
         Raises
         ------
@@ -131,7 +130,7 @@ class FeatureTable:
             Another writer left rows that violate the contract.
         """
         scan = self.snapshot.scan()
-        if self.snapshot.record is None:
+        if self.snapshot.is_foreign:
             self.contract.check(scan, self.name)
         return scan.select(list(dict.fromkeys((*self.contract.identity, *columns))))
 

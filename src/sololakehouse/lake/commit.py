@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,8 +20,11 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from sololakehouse.errors import RunError
 from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.contract import taken_back
 from sololakehouse.lake.damage import LOG, log_versions, newest_version
 from sololakehouse.lake.failures import disk_error, disk_errors, one_line
+from sololakehouse.lake.feature_rows import FeatureRows
+from sololakehouse.lake.feature_statistics import TableStatistics
 from sololakehouse.lake.history import RECORD_KEY
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.protocol import refuse_unwritable
@@ -103,12 +107,21 @@ class LakeWriter:
         properties: Mapping[str, str] | None = None,
     ) -> Snapshot:
         """Write a frame as one Parquet file, in the order of its rows, and commit it."""
+        features = FeatureRows.of(table, self.lake.newest(table), properties, frame)
         with self.staging() as folder:
             with ThreadPoolExecutor(1) as beside:
                 manifest = beside.submit(content_manifest, frame, change.left_out)
+                if features and mode == "overwrite":
+                    beside.submit(features.describe)
                 frame.write_parquet(folder / "part-0.parquet", compression="zstd")
             return self.commit(
-                table, folder, change, mode=mode, properties=properties, manifest=manifest.result()
+                table,
+                folder,
+                change,
+                mode=mode,
+                properties=properties,
+                manifest=manifest.result(),
+                features=features,
             )
 
     def commit(
@@ -124,6 +137,7 @@ class LakeWriter:
         manifest: Manifest | None = None,
         removes: pl.Expr | None = None,
         description: str | None = None,
+        features: FeatureRows | None = None,
     ) -> Snapshot:
         """Make the staged Parquet files a new version of the table.
 
@@ -150,9 +164,14 @@ class LakeWriter:
             Rows of the table that an append takes out in the same commit, as a predicate.
         description
             What the table says of itself; with `None` that stays as it is.
+        features
+            The rows of a feature table, from a writer that has checked them or has them in memory;
+            None: they are read from the files.
 
         Raises
         ------
+        FeatureTableError
+            Rows violate the contract of a feature table.
         RunError
             The staged folder holds no Parquet file, the rows do not fit the table, the table has a
             Delta feature that cannot be written here, the disk is full, or another program changed
@@ -165,13 +184,22 @@ class LakeWriter:
         if not files:
             raise RunError(f"The engine wrote no file for {table}.")
         schema = _nullable(pq.read_schema(files[0]))
-        written = manifest or content_manifest(pl.scan_parquet(files), change.left_out)
+        scan = pl.scan_parquet(files)
+        before = self.lake.newest(table)
+        features = features or FeatureRows.of(table, before, properties, scan)
+        are_all = mode == "overwrite" or before is None or not before.rows
+        with ThreadPoolExecutor(1) as beside:
+            described = beside.submit(features.describe) if features and are_all else None
+            written = manifest or content_manifest(scan, change.left_out)
+        statistics = described.result() if described else None
         path = self.lake.path(table)
         with table_lock(self.lake.project.warehouse, table), _commit_errors(table, path):
             newest = self.lake.newest(table)
             if transaction and newest and newest.has_transaction(transaction):
                 return newest
-            self._prepare(table, schema, properties or {}, mode, description, evolve=evolve)
+            if features:
+                features.check(table, newest if mode == "append" else None, removes)
+            self._prepare(table, schema, properties, mode, description, evolve=evolve)
             staged_files = _StagedFiles(table, path, self.run.run_id)
             try:
                 replaced = self._replaced(table, staged, change, removes)
@@ -187,8 +215,11 @@ class LakeWriter:
                         mode,
                         transaction,
                         replaced,
+                        statistics,
                     ),
-                    seconds=APPEND_SECONDS if mode == "append" and not replaced else 0,
+                    seconds=APPEND_SECONDS
+                    if mode == "append" and not (replaced or features)
+                    else 0,
                 )
             except BaseException as error:
                 committed = staged_files.committed()
@@ -208,6 +239,7 @@ class LakeWriter:
         mode: Literal["append", "overwrite"],
         transaction: Transaction | None,
         replaced: Replacement | None,
+        statistics: TableStatistics | None,
     ) -> Snapshot:
         path = self.lake.path(table)
         delta = DeltaTable(path)
@@ -220,6 +252,8 @@ class LakeWriter:
             replaced.check_version(delta.version())
             actions += replaced.removals
             manifest -= replaced.removed
+        if statistics and manifest == written:
+            change = replace(change, details={**change.details, **statistics.details})
         delta.create_write_transaction(
             actions,
             mode=mode,
@@ -263,18 +297,21 @@ class LakeWriter:
         self,
         table: str,
         schema: pa.Schema,
-        properties: Mapping[str, str],
+        properties: Mapping[str, str] | None,
         mode: Literal["append", "overwrite"],
         description: str | None,
         *,
         evolve: bool,
     ) -> None:
-        if not self.lake.exists(table) and self._created(table, schema, properties, description):
+        wanted = dict(properties or {})
+        if not self.lake.exists(table) and self._created(table, schema, wanted, description):
             return
         delta = DeltaTable(self.lake.path(table))
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         known = delta.metadata().configuration
-        changed = {key: value for key, value in properties.items() if known.get(key) != value}
+        if properties is not None:
+            wanted = taken_back(known) | wanted
+        changed = {key: value for key, value in wanted.items() if known.get(key) != value}
         if changed:
             delta.alter.set_table_properties(changed, raise_if_not_exists=False)
         if description is not None and delta.metadata().description != description:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 
-from sololakehouse.errors import RunError
+from sololakehouse.errors import DefinitionError, RunError
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.damage import (
     LOG,
@@ -142,7 +142,10 @@ class Snapshot:
         DefinitionError
             The `feature.*` properties contradict each other.
         """
-        return FeatureContract.from_properties(self.properties)
+        try:
+            return FeatureContract.from_properties(self.properties)
+        except DefinitionError as error:
+            raise DefinitionError(f"{self.name}: {error}") from error
 
     @cached_property
     def _sizes(self) -> list[int]:
@@ -234,6 +237,12 @@ class Snapshot:
         Commits of other writers that only arranged files do not hide the record of the rows.
         """
         return self._data_commit.record
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program wrote rows or properties that no commit of ours has checked."""
+        record = self.record
+        return record is None or record.arranges_foreign_rows
 
     @cached_property
     def _data_commit(self) -> HistoryEntry:

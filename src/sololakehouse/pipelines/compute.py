@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RewrittenError, RunError, StepError
 from sololakehouse.lake import LakeWriter, Snapshot
+from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.pipelines import cdc
 from sololakehouse.pipelines.branches import StagedBranch, scan_kept, stage
-from sololakehouse.pipelines.checks import check
+from sololakehouse.pipelines.checks import check, checked_rows
+from sololakehouse.pipelines.definition import definition_of
 from sololakehouse.pipelines.dropped import Quarantine
 from sololakehouse.pipelines.increment import Increment, increment
 from sololakehouse.pipelines.plan import (
@@ -157,6 +159,7 @@ def _committed(
         properties=step.node.declaration.properties,
         description=step.node.declaration.comment,
         removes=part.replaced if part else None,
+        features=checked_rows(step, folder),
     )
     if quarantine and snapshot.version != version:
         quarantine.keep(staged, change, snapshot.version)
@@ -205,4 +208,8 @@ def step_details(step: Step) -> dict[str, Any]:
     }
     if step.node.as_of:
         details[AS_OF] = step.node.as_of
+    if FeatureContract.from_properties(declaration.properties):
+        details |= definition_of(step).details
+    if step.redefinition:
+        details |= step.redefinition.details
     return details | ({"comment": declaration.comment} if declaration.comment else {})

@@ -22,6 +22,7 @@ from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_
 from sololakehouse.pipelines.settings import AS_OF, PipelineSettings, keys_read
 from sololakehouse.pipelines.shape import Shape
 from sololakehouse.pipelines.sinks import Sink
+from sololakehouse.pipelines.source_text import SQL_TEXT
 from sololakehouse.pipelines.streams import Flow, FlowUnion
 from sololakehouse.pipelines.time_bound import TimeBound
 from sololakehouse.pipelines.variables import VariableError, marked, with_marks
@@ -409,6 +410,7 @@ class _Collector:
             query = sql.streams_renamed(text, lambda table: flow.alias(named(table)))
             return self._session.sql(query if database == usual else sql.qualified(query, named))
 
+        vars(frame)[SQL_TEXT] = text
         return frame
 
     def _add(self, name: str, output: _Output) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import RewrittenError, UsageError
 from sololakehouse.lake import Lakehouse, Snapshot
@@ -15,6 +15,9 @@ from sololakehouse.pipelines.selection import Selection
 from sololakehouse.pipelines.settings import AS_OF
 from sololakehouse.pipelines.sinks import SinkProgress
 from sololakehouse.provenance import TableVersion, fingerprint
+
+if TYPE_CHECKING:
+    from sololakehouse.pipelines.redefinition import Redefinition
 
 State = Literal["run", "up to date", "view", "not selected"]
 STREAMS = "streams"
@@ -33,6 +36,8 @@ class Step:
         Temporary views that it reads, directly or through others, each after those it reads.
     anew
         Whether all rows are computed again, also those of a streaming table.
+    redefinition
+        How it would change the definition of a feature table that is there; None if it does not.
     """
 
     node: Node
@@ -41,6 +46,7 @@ class Step:
     tables: tuple[str, ...]
     anew: bool = False
     views: Mapping[str, Node] = field(default_factory=dict)
+    redefinition: Redefinition | None = None
 
     @property
     def name(self) -> str:
