@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from sololakehouse.config import validation_mistakes
 from sololakehouse.errors import FeatureLookupError, UsageError, suggestion
+from sololakehouse.feature_engineering.redefinition import redefinition, written_definition
 from sololakehouse.features.frames import as_polars
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import Recipe
@@ -17,13 +18,15 @@ from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import FeatureContract
+from sololakehouse.lake.redefinition import Redefinition
+from sololakehouse.pipelines.ingested import INGEST
 from sololakehouse.provenance import Change, Run, content_manifest, fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
 
 WRITE = "FEATURE TABLE WRITE"
-_PIPELINE = "MATERIALIZED VIEW"
+_COMPUTED = ("MATERIALIZED VIEW", "STREAMING TABLE")
 
 
 class FeatureEngineeringClient:
@@ -128,7 +131,12 @@ class FeatureEngineeringClient:
         return FeatureTable.open(self._lake, name, as_of_version).snapshot
 
     def write_table(
-        self, *, name: str, df: Any, mode: Literal["merge", "overwrite"] = "merge"
+        self,
+        *,
+        name: str,
+        df: Any,
+        mode: Literal["merge", "overwrite"] = "merge",
+        redefine: str | None = None,
     ) -> FeatureTable:
         """Write rows to a feature table; nothing is committed if it holds them already.
 
@@ -139,24 +147,33 @@ class FeatureEngineeringClient:
         mode
             `merge` replaces the rows with the same keys and times and adds the others; the frame
             needs all columns of the table. `overwrite` replaces all rows, and may change features.
+        redefine
+            Why `overwrite` may change columns that a model in staging or production uses, or the
+            type of a key or timestamp; kept in the commit.
 
         Raises
         ------
         UsageError
-            The mode is unknown, a pipeline computes the table, or the columns do not fit.
+            The mode is unknown, a pipeline or `slh ingest` fills the table, or the columns do not
+            fit.
+        RedefinitionError
+            Columns that somebody counts on would change, and `redefine` does not say why.
         FeatureTableError
             Keys and times are not set, not unique or of a type that cannot be joined.
         """
         if mode not in ("merge", "overwrite"):
             hint = suggestion(str(mode), ("merge", "overwrite"), "mode")
             raise UsageError(f"write_table has no mode {mode!r}. {hint}")
+        if redefine is not None and mode == "merge":
+            raise UsageError("'redefine' goes with mode='overwrite': a merge changes no column.")
         table = FeatureTable.open(self._lake, name)
-        _refuse_computed(table)
+        _refuse_filled(table)
         frame = as_polars(df, f"the rows of {name}")
-        table.contract.check(frame.lazy(), name)
-        rows = _merged(table, frame) if mode == "merge" else frame
+        table.contract.check_types(frame.schema, name)
+        change = None if mode == "merge" else redefinition(self._lake, table, frame, redefine)
         details = {"comment": table.description} if table.description else {}
-        return self._write(name, rows, table.contract, details)
+        rows = _merged(table, frame) if mode == "merge" else frame
+        return self._write(name, rows, table.contract, details, change)
 
     def create_training_set(
         self,
@@ -214,9 +231,14 @@ class FeatureEngineeringClient:
         return TrainingSet.create(self._lake, recipe, labels)
 
     def _write(
-        self, name: str, rows: pl.DataFrame, contract: FeatureContract, details: dict[str, Any]
+        self,
+        name: str,
+        rows: pl.DataFrame,
+        contract: FeatureContract,
+        details: dict[str, Any],
+        redefinition: Redefinition | None = None,
     ) -> FeatureTable:
-        contract.check(rows.lazy(), name)
+        contract.check_types(rows.schema, name)
         ordered = rows.sort(contract.identity)
         manifest = content_manifest(ordered)
         types = [(column, str(kind)) for column, kind in ordered.schema.items()]
@@ -225,7 +247,9 @@ class FeatureEngineeringClient:
         if newest is None or newest.record is None or newest.record.fingerprint != mark:
             project = self._lake.project
             writer = LakeWriter(self._lake, Run.start(project.folder, project.settings.engine_name))
-            change = Change(operation=WRITE, fingerprint=mark, details=details)
+            kept = written_definition(contract, ordered).details
+            why = redefinition.details if redefinition else {}
+            change = Change(operation=WRITE, fingerprint=mark, details=details | kept | why)
             newest = writer.write_frame(name, ordered, change, properties=contract.properties)
         return FeatureTable(newest, contract)
 
@@ -244,37 +268,49 @@ def _timestamp(name: str, timeseries_columns: str | Sequence[str] | None) -> str
     return columns[0] if columns else None
 
 
-def _refuse_computed(table: FeatureTable) -> None:
+def _refuse_filled(table: FeatureTable) -> None:
     record = table.snapshot.record
-    if record is not None and record.content_operation == _PIPELINE:
+    operation = record.content_operation if record else None
+    if record is not None and operation in _COMPUTED:
         place = record.details.get("place", "its pipeline")
         raise UsageError(
             f"{table.name} is computed by the pipeline: change its definition ({place}) instead of "
             "writing to it."
+        )
+    if record is not None and operation == INGEST:
+        source = record.details.get("source", "its source")
+        raise UsageError(
+            f"{table.name} is filled by 'slh ingest {source}': deliver the rows as a landing file "
+            "instead of writing to it."
         )
 
 
 def _merged(table: FeatureTable, frame: pl.DataFrame) -> pl.DataFrame:
     stored = table.snapshot.to_polars()
     _require_same_columns(table, stored, frame)
+    table.contract.check(frame.lazy(), table.name)
     identity = list(table.contract.identity)
     kept = stored.join(frame, on=identity, how="anti")
     return kept.vstack(frame.select(stored.columns))
 
 
 def _require_same_columns(table: FeatureTable, stored: pl.DataFrame, frame: pl.DataFrame) -> None:
-    import polars as pl
-
     known, given = stored.schema, frame.schema
     mistakes = [f"{name} is missing" for name in known if name not in given]
     mistakes += [f"{name} is not in the table" for name in given if name not in known]
     mistakes += [
         f"{name} is {given[name]} and not {kind}"
         for name, kind in known.items()
-        if name in given and given[name] != kind and not isinstance(kind, pl.Datetime)
+        if name in given and given[name] != kind and not _are_instants(given[name], kind)
     ]
     if mistakes:
         raise UsageError(
             f"{table.name}: the rows do not have the table's columns: {', '.join(mistakes)}. "
             "Use mode='overwrite' to change the table's columns."
         )
+
+
+def _are_instants(*kinds: pl.DataType) -> bool:
+    import polars as pl
+
+    return all(isinstance(kind, pl.Datetime) and kind.time_zone for kind in kinds)

@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.history import HistoryEntry, content_history
 from sololakehouse.lake.table import Snapshot
-from sololakehouse.provenance import CommitRecord
+from sololakehouse.provenance import CommitRecord, fingerprint
 
 _DEFINITION = "feature_definition"
 _REDEFINED = "redefined"
@@ -67,6 +68,13 @@ class Definition(BaseModel):
         }
         written = [(name, *(f"  {line}" for line in part)) for name, part in parts.items() if part]
         return [line for part in written for line in part]
+
+    @classmethod
+    def of_written(cls, contract: FeatureContract, columns: Mapping[str, str]) -> Definition:
+        """Return the definition of a table that no query computes: its contract and its columns."""
+        declared = contract.properties
+        mark = fingerprint(declared, dict(columns))
+        return cls(fingerprint=mark, properties=declared, columns=columns)
 
     @classmethod
     def kept(cls, record: CommitRecord | None) -> Definition | None:

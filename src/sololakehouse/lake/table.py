@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deltalake import DeltaTable, Transaction
+from deltalake import DeltaTable, Schema, Transaction
 from deltalake.exceptions import DeltaError
 
 from sololakehouse.errors import DefinitionError, RunError
@@ -117,15 +117,7 @@ class Snapshot:
     @cached_property
     def fields(self) -> tuple[Column, ...]:
         """The columns with Spark SQL's types, whether NULL is allowed, and their comments."""
-        return tuple(
-            Column(
-                name=field["name"],
-                type=_spark_type(field["type"]),
-                nullable=field["nullable"],
-                comment=field.get("metadata", {}).get("comment"),
-            )
-            for field in json.loads(self._delta.schema().to_json())["fields"]
-        )
+        return _columns(self._delta.schema())
 
     @cached_property
     def comment(self) -> str | None:
@@ -404,6 +396,23 @@ class Snapshot:
         """
         reader = session.read.format("delta").option("versionAsOf", str(self.version))
         return reader.load(str(self.path))
+
+
+def column_types(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns that rows of an Arrow schema would have, with Spark SQL's types."""
+    return {column.name: column.type for column in _columns(Schema.from_arrow(schema))}
+
+
+def _columns(schema: Schema) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            name=field["name"],
+            type=_spark_type(field["type"]),
+            nullable=field["nullable"],
+            comment=field.get("metadata", {}).get("comment"),
+        )
+        for field in json.loads(schema.to_json())["fields"]
+    )
 
 
 def _cannot_be_opened(

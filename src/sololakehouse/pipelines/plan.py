@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sololakehouse.errors import RewrittenError, UsageError
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.appended import appended_files
+from sololakehouse.lake.redefinition import Redefinition
 from sololakehouse.pipelines.graph import Graph, Node
 from sololakehouse.pipelines.selection import Selection
 from sololakehouse.pipelines.settings import AS_OF
 from sololakehouse.pipelines.sinks import SinkProgress
 from sololakehouse.provenance import TableVersion, fingerprint
-
-if TYPE_CHECKING:
-    from sololakehouse.pipelines.redefinition import Redefinition
 
 State = Literal["run", "up to date", "view", "not selected"]
 STREAMS = "streams"

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 from sololakehouse.errors import NotFoundError, RedefinitionError
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.contract import FeatureContract
-from sololakehouse.lake.definition import (
-    Definition,
-    DefinitionDiff,
-    last_definition,
-    next_name,
-    redefined,
-)
+from sololakehouse.lake.definition import last_definition
+from sololakehouse.lake.redefinition import Redefinition
 from sololakehouse.pipelines.definition import definition_of
 from sololakehouse.pipelines.plan import Step, step_fingerprint, stream_offsets
 from sololakehouse.provenance import fingerprint
@@ -44,62 +38,6 @@ class Redefining:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class Redefinition:
-    """How a run would change the definition of a feature table.
-
-    Attributes
-    ----------
-    old
-        The definition that the table has; None if an older release made it, which kept none.
-    version
-        The Delta version that has it.
-    identity
-        How its keys and times would differ, in words; None if they would not.
-    users
-        The models in staging and production that use the table.
-    reason
-        Why it may change; None if nobody said so.
-    """
-
-    table: str
-    place: str
-    version: int
-    old: Definition | None
-    new: Definition
-    identity: str | None
-    users: tuple[str, ...]
-    reason: str | None
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether somebody would have to say why."""
-        return self.reason is None and bool(self.users or self.identity)
-
-    @property
-    def details(self) -> dict[str, Any]:
-        """What the table's commit keeps of it."""
-        return redefined(self.reason, self.old) if self.reason else {}
-
-    @property
-    def diff(self) -> DefinitionDiff | None:
-        """The difference in words and as a unified diff; None without an old definition."""
-        return DefinitionDiff.of(self.old, self.new) if self.old else None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON-like values."""
-        return {
-            "version": self.version,
-            "old": self.old.short if self.old else None,
-            "new": self.new.short,
-            "identity": self.identity,
-            "users": list(self.users),
-            "refused": self.is_refused,
-            "reason": self.reason,
-            "diff": asdict(self.diff) if self.diff else None,
-        }
-
-
 def with_redefinitions(
     steps: Sequence[Step], lake: Lakehouse, redefining: Redefining
 ) -> tuple[Step, ...]:
@@ -123,10 +61,9 @@ def refuse_redefinitions(steps: Sequence[Step]) -> None:
     RedefinitionError
         Says for each table who uses it, what would change, and the two ways on.
     """
-    found = [step.redefinition for step in steps if step.redefinition]
-    refused = [redefinition for redefinition in found if redefinition.is_refused]
+    refused = [s.redefinition for s in steps if s.redefinition and s.redefinition.is_refused]
     if refused:
-        said = ["\n".join(_said(redefinition)) for redefinition in refused]
+        said = [redefinition.refusal for redefinition in refused]
         raise RedefinitionError("\n\n".join([*said, "Nothing was run."]))
 
 
@@ -142,6 +79,7 @@ def _redefinition(step: Step, lake: Lakehouse, redefining: Redefining) -> Redefi
     return Redefinition(
         table=step.name,
         place=str(step.node.declaration.place),
+        how=f"slh run --redefine {step.name} --reason '...'",
         version=newest.version,
         old=old,
         new=new,
@@ -172,38 +110,3 @@ def _is_as_before(step: Step, newest: Snapshot) -> bool:
         mark = fingerprint(mark, stream_offsets(newest))
     types = {column.name: column.type for column in newest.fields}
     return mark == record.fingerprint and types == step.node.column_types()
-
-
-def _said(found: Redefinition) -> Iterator[str]:
-    whom = f", and {_listed(found.users)} it" if found.users else ""
-    yield f"{found.table} ({found.place}) would get another definition{whom}."
-    if found.identity:
-        yield f"  Its rows would be told apart otherwise: {found.identity}."
-    yield from (f"  {line}" for line in _difference(found))
-    yield (
-        "  Two ways on: define it under another name beside this one, as "
-        f"{next_name(found.table)}, for the next model; or change it for all who read it with "
-        f"slh run --redefine {found.table} --reason '...'."
-    )
-
-
-def _difference(found: Redefinition) -> Iterator[str]:
-    diff = found.diff
-    if diff is None or found.old is None:
-        yield "An older release made it, which did not keep its text: no difference can be shown."
-        return
-    yield from (f"column {change}" for change in diff.columns)
-    if diff.text:
-        yield f"--- {found.old.short} (v{found.version})"
-        yield f"+++ {found.new.short} (now)"
-        yield from diff.text
-    elif not diff.columns:
-        yield (
-            "Its text is as it was. Something that the query takes from elsewhere has changed: a "
-            "setting in spark-pipeline.yml, a library, or the release of PySpark or SoloLakehouse."
-        )
-
-
-def _listed(users: Sequence[str]) -> str:
-    *most, last = users
-    return f"{', '.join(most)} and {last} use" if most else f"{last} uses"
