@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sololakehouse import __version__
-from sololakehouse.cli import asking, explain, keep, lake, models, pipelines, project
+from sololakehouse.cli import asking, explain, features, keep, lake, models, pipelines, project
 from sololakehouse.errors import SoloLakehouseError
 
 _INTERRUPTED = 130
@@ -47,6 +47,7 @@ for _command in (
     asking.show,
     asking.diff,
     asking.query,
+    features.features,
     explain.explain,
     lake.trace,
     lake.restore,

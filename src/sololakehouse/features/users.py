@@ -28,6 +28,11 @@ class TableUser:
     stage: str | None = None
     version: int | None = None
 
+    @property
+    def counts_on_it(self) -> bool:
+        """Whether it is a training set, or a model in staging or production."""
+        return self.kind == "training set" or self.stage in ("staging", "production")
+
     def __str__(self) -> str:
         about = self.stage or (f"v{self.version}" if self.version is not None else None)
         return f"{self.name} ({about})" if about else self.name

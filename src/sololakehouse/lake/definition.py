@@ -118,6 +118,16 @@ class DefinitionDiff:
         header, text = 2, list(unified_diff(old.lines, new.lines, lineterm=""))
         return cls(tuple(_column_changes(old.columns, new.columns)), tuple(text[header:]))
 
+    def lines(self, old: str, new: str) -> list[str]:
+        """Write the difference of two definitions, given what to call them."""
+        said = [f"column {change}" for change in self.columns]
+        if self.text:
+            return [*said, f"--- {old}", f"+++ {new}", *self.text]
+        return said or [
+            "Its text is as it was. Something that the query takes from elsewhere has changed: a "
+            "setting in spark-pipeline.yml, a library, or the release of PySpark or SoloLakehouse."
+        ]
+
 
 @dataclass(frozen=True)
 class DefinitionVersion:

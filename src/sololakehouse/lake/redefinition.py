@@ -67,10 +67,15 @@ class Redefinition:
         yield f"{self.table}{where} would get another definition{whom}."
         if self.identity:
             yield f"  Its rows would be told apart otherwise: {self.identity}."
-        yield from (f"  {line}" for line in _difference(self))
+        yield from (f"  {line}" for line in self._difference())
         yield "  Two ways on:"
         yield f"    - define it beside this one, as {next_name(self.table)}, for the next model;"
         yield f"    - change it for all who read it: {self.how}."
+
+    def _difference(self) -> Sequence[str]:
+        if self.old is None or self.diff is None:
+            return ["An older release made it, which kept no text: no difference can be shown."]
+        return self.diff.lines(f"{self.old.short} (v{self.version})", f"{self.new.short} (now)")
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-like values."""
@@ -84,23 +89,6 @@ class Redefinition:
             "reason": self.reason,
             "diff": asdict(self.diff) if self.diff else None,
         }
-
-
-def _difference(found: Redefinition) -> Iterator[str]:
-    diff = found.diff
-    if diff is None or found.old is None:
-        yield "An older release made it, which did not keep its text: no difference can be shown."
-        return
-    yield from (f"column {change}" for change in diff.columns)
-    if diff.text:
-        yield f"--- {found.old.short} (v{found.version})"
-        yield f"+++ {found.new.short} (now)"
-        yield from diff.text
-    elif not diff.columns:
-        yield (
-            "Its text is as it was. Something that the query takes from elsewhere has changed: a "
-            "setting in spark-pipeline.yml, a library, or the release of PySpark or SoloLakehouse."
-        )
 
 
 def _listed(users: Sequence[str]) -> str:
