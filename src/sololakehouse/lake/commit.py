@@ -24,7 +24,6 @@ from sololakehouse.lake.contract import taken_back
 from sololakehouse.lake.damage import LOG, log_versions, newest_version
 from sololakehouse.lake.failures import disk_error, disk_errors, one_line
 from sololakehouse.lake.feature_rows import FeatureRows
-from sololakehouse.lake.feature_statistics import TableStatistics
 from sololakehouse.lake.history import RECORD_KEY
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.protocol import refuse_unwritable
@@ -111,8 +110,7 @@ class LakeWriter:
         with self.staging() as folder:
             with ThreadPoolExecutor(1) as beside:
                 manifest = beside.submit(content_manifest, frame, change.left_out)
-                if features and mode == "overwrite":
-                    beside.submit(features.describe)
+                described = beside.submit(features.described) if features else None
                 frame.write_parquet(folder / "part-0.parquet", compression="zstd")
             return self.commit(
                 table,
@@ -121,7 +119,7 @@ class LakeWriter:
                 mode=mode,
                 properties=properties,
                 manifest=manifest.result(),
-                features=features,
+                features=described.result() if described else None,
             )
 
     def commit(
@@ -187,18 +185,20 @@ class LakeWriter:
         scan = pl.scan_parquet(files)
         before = self.lake.newest(table)
         features = features or FeatureRows.of(table, before, properties, scan)
-        are_all = mode == "overwrite" or before is None or not before.rows
-        with ThreadPoolExecutor(1) as beside:
-            described = beside.submit(features.describe) if features and are_all else None
+        with ThreadPoolExecutor(1) as pool:
+            are_all = features and (mode == "overwrite" or before is None or not before.rows)
+            missing = features if features and are_all and not features.statistics else None
+            described = pool.submit(missing.described) if missing else None
             written = manifest or content_manifest(scan, change.left_out)
-        statistics = described.result() if described else None
+        features = described.result() if described else features
         path = self.lake.path(table)
         with table_lock(self.lake.project.warehouse, table), _commit_errors(table, path):
             newest = self.lake.newest(table)
             if transaction and newest and newest.has_transaction(transaction):
                 return newest
             if features:
-                features.check(table, newest if mode == "append" else None, removes)
+                beside = newest if mode == "append" else None
+                features = features.checked(table, beside, removes)
             self._prepare(table, schema, properties, mode, description, evolve=evolve)
             staged_files = _StagedFiles(table, path, self.run.run_id)
             try:
@@ -215,7 +215,7 @@ class LakeWriter:
                         mode,
                         transaction,
                         replaced,
-                        statistics,
+                        features,
                     ),
                     seconds=APPEND_SECONDS
                     if mode == "append" and not (replaced or features)
@@ -239,21 +239,24 @@ class LakeWriter:
         mode: Literal["append", "overwrite"],
         transaction: Transaction | None,
         replaced: Replacement | None,
-        statistics: TableStatistics | None,
+        features: FeatureRows | None,
     ) -> Snapshot:
         path = self.lake.path(table)
         delta = DeltaTable(path)
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         manifest = written
         if mode == "append":
-            manifest = _manifest_of(Snapshot(table, path, delta.version()), written) + written
+            before = Snapshot(table, path, delta.version())
+            if features:
+                features.refuse_other_version(before)
+            manifest = _manifest_of(before, written) + written
         actions: list[AddAction | RemoveAction] = [*adds]
         if replaced is not None:
             replaced.check_version(delta.version())
             actions += replaced.removals
             manifest -= replaced.removed
-        if statistics and manifest == written:
-            change = replace(change, details={**change.details, **statistics.details})
+        if features and features.statistics and manifest == written:
+            change = replace(change, details={**change.details, **features.statistics.details})
         delta.create_write_transaction(
             actions,
             mode=mode,

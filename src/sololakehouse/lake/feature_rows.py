@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from deltalake.exceptions import CommitFailedError
 
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.feature_statistics import TableStatistics, table_statistics
@@ -24,12 +25,18 @@ class FeatureRows:
     rows
         The staged rows.
     are_checked
-        Whether the writer has held the table, as it will be, to the contract.
+        Whether they were held to the contract, together with those of the version `beside`.
+    beside
+        None: there were no other rows.
+    statistics
+        Of these rows alone; None: they were not computed.
     """
 
     contract: FeatureContract
     rows: pl.DataFrame | pl.LazyFrame
     are_checked: bool = False
+    beside: Snapshot | None = None
+    statistics: TableStatistics | None = None
 
     @classmethod
     def of(
@@ -65,16 +72,12 @@ class FeatureRows:
         contract.check_types(rows.collect_schema(), table)
         return cls(contract, rows)
 
-    def describe(self) -> TableStatistics:
-        """Return the statistics of these rows alone; they are computed once."""
-        return self._statistics
+    def described(self) -> FeatureRows:
+        """Return the rows with their statistics."""
+        return replace(self, statistics=table_statistics(self.rows, self.contract))
 
-    @cached_property
-    def _statistics(self) -> TableStatistics:
-        return table_statistics(self.rows, self.contract)
-
-    def check(self, table: str, beside: Snapshot | None, removes: pl.Expr | None) -> None:
-        """Hold the table as it will be to its contract, unless the writer has.
+    def checked(self, table: str, beside: Snapshot | None, removes: pl.Expr | None) -> FeatureRows:
+        """Hold the table as it will be to its contract, unless that was done.
 
         Parameters
         ----------
@@ -90,19 +93,29 @@ class FeatureRows:
         FeatureTableError
             A type does not fit, or rows violate the contract: says how many, with three of them.
         """
-        import polars as pl
-
         if self.are_checked:
-            return
+            return self
         if beside is None or not beside.rows:
             self.contract.check(self.rows.lazy(), table)
-            return
+        else:
+            self._check_beside(table, beside, removes)
+        return replace(self, are_checked=True, beside=beside)
+
+    def refuse_other_version(self, now: Snapshot) -> None:
+        """Refuse to add rows to others than those that they were checked with."""
+        known = set(self.beside.file_uris()) if self.beside else set()
+        if set(now.file_uris()) != known:
+            raise CommitFailedError(f"{now} has other rows than those that were checked")
+
+    def _check_beside(self, table: str, beside: Snapshot, removes: pl.Expr | None) -> None:
+        import polars as pl
+
         added, stays = self.rows.lazy(), beside.scan()
         if removes is not None:
             stays = stays.filter(~removes.fill_null(False))
-        if beside.is_foreign:
-            self.contract.check_types(beside.schema, table)
-            sides = [rows.select(self.contract.identity) for rows in (added, stays)]
-            self.contract.check(pl.concat(sides, how="vertical_relaxed"), table)
-        else:
+        if not beside.is_foreign:
             self.contract.check_added(added, stays, table)
+            return
+        self.contract.check_types(beside.schema, table)
+        sides = [rows.select(self.contract.identity) for rows in (added, stays)]
+        self.contract.check(pl.concat(sides, how="vertical_relaxed"), table)

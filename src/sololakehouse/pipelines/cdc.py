@@ -84,7 +84,7 @@ def apply_changes(
             properties=step.node.declaration.properties,
             description=step.node.declaration.comment,
             removes=_among(replaced) if table.removes(replaced) else None,
-            features=checked_rows(step, rows),
+            features=checked_rows(step, rows, before),
         )
     return snapshot, expectations
 

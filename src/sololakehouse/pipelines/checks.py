@@ -68,10 +68,18 @@ def check(
     return [finding.result for finding in findings]
 
 
-def checked_rows(step: Step, folder: Path) -> FeatureRows | None:
-    """Return staged rows that `check` has seen, for a feature table; None for another one."""
+def checked_rows(step: Step, folder: Path, beside: Snapshot | None) -> FeatureRows | None:
+    """Return staged rows of a feature table that `check` has seen; None of another table.
+
+    Parameters
+    ----------
+    beside
+        The version whose rows they join; None if they are all of the table.
+    """
     contract = FeatureContract.from_properties(step.node.declaration.properties)
-    return FeatureRows(contract, scan_kept(folder), are_checked=True) if contract else None
+    if contract is None:
+        return None
+    return FeatureRows(contract, scan_kept(folder), are_checked=True, beside=beside)
 
 
 def check_again(step: Step, snapshot: Snapshot, moment: datetime) -> list[ExpectationResult]:

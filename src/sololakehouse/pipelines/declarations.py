@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.engine import engine_message
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, UsageError, suggestion
+from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.branches import Branch
 from sololakehouse.pipelines.change_flow import ChangeFlow, scd_type_hint
@@ -354,6 +355,7 @@ class _Collector:
         _refuse_flows(name, output.kind, flows)
         _refuse_undecided(name, output.place, output.properties)
         _refuse_time_bound(name, output)
+        _refuse_contract(name, output)
         queries = [_constrained(named.query, output.constraints) for named in flows]
         union = FlowUnion(
             tuple((named.flow, query) for named, query in zip(flows, queries, strict=True))
@@ -584,6 +586,13 @@ def _refuse_time_bound(name: str, output: _Output) -> None:
             "incremental.*' are for materialized views. A streaming table takes only new rows by "
             "itself."
         )
+
+
+def _refuse_contract(name: str, output: _Output) -> None:
+    try:
+        FeatureContract.from_properties(output.properties)
+    except DefinitionError as error:
+        raise DefinitionError(f"{output.place}: {name}: {error}") from error
 
 
 def _refuse_layout(
