@@ -61,6 +61,7 @@ def test_numbers_are_described_as_plain_python_does(floats, integers):
 def test_the_mean_is_exact_where_a_sum_of_floats_is_not():
     values = [1e16, 1.0, -1e16, 1.0]
     assert table_statistics(table(v=values), CONTRACT).columns["v"].mean == 0.5
+    assert table_statistics(table(v=[1.5e308, 1.5e308]), CONTRACT).columns["v"].mean == 1.5e308
     assert table_statistics(table(v=[None, None]), CONTRACT).columns["v"].mean is None
 
 

@@ -316,6 +316,16 @@ def test_a_restored_definition_counts_from_then_on(shops):
     assert all(result.state in ("up to date", "view") for result in run(shops))
 
 
+def test_a_restore_does_not_repeat_why_a_definition_was_changed(shops):
+    for amount in ("max(amount)", "min(amount)"):
+        define(shops, SHOPS.replace("sum(amount)", amount), "shops.sql")
+        run(shops, replace(COUNTED_ON, tables=("features.shops",), reason=amount))
+    restore(shops.writer(), "features.shops", 2)
+    found = definition_versions(shops.lake.history("features.shops"))
+    assert [version.reason for version in found] == [None, "min(amount)", "max(amount)", None]
+    assert found[0].definition == found[2].definition
+
+
 def test_a_table_of_an_older_release_is_compared_by_its_fingerprint(sales, monkeypatch):
     define(sales, CLEAN, "clean.sql")
     define(sales, SHOPS, "shops.sql")
@@ -328,6 +338,16 @@ def test_a_table_of_an_older_release_is_compared_by_its_fingerprint(sales, monke
     deliver(sales, "2", 7)
     run(sales)
     assert Definition.kept(sales.lake.read("features.shops").record) is not None
+
+
+def test_a_stream_of_an_older_release_goes_on(sales, monkeypatch):
+    define(sales, STREAM, "events.sql")
+    with monkeypatch.context() as older:
+        older.setattr(Definition, "details", property(lambda _: {}))
+        run(sales)
+    deliver(sales, "2", 7)
+    run(sales)
+    assert sales.lake.read("features.events").rows == 4
 
 
 def test_another_program_does_not_hide_the_definition(shops):

@@ -110,7 +110,8 @@ class LakeWriter:
         with self.staging() as folder:
             with ThreadPoolExecutor(1) as beside:
                 manifest = beside.submit(content_manifest, frame, change.left_out)
-                described = beside.submit(features.described) if features else None
+                whole = features if mode == "overwrite" else None
+                described = beside.submit(whole.described) if whole else None
                 frame.write_parquet(folder / "part-0.parquet", compression="zstd")
             return self.commit(
                 table,
@@ -119,7 +120,7 @@ class LakeWriter:
                 mode=mode,
                 properties=properties,
                 manifest=manifest.result(),
-                features=described.result() if described else None,
+                features=described.result() if described else features,
             )
 
     def commit(
@@ -255,7 +256,7 @@ class LakeWriter:
             replaced.check_version(delta.version())
             actions += replaced.removals
             manifest -= replaced.removed
-        if features and features.statistics and manifest == written:
+        if features and features.statistics:
             change = replace(change, details={**change.details, **features.statistics.details})
         delta.create_write_transaction(
             actions,

@@ -303,7 +303,11 @@ def _mean(values: pl.Series) -> float | None:
 
     if values.is_empty() or not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
         return None
-    return math.fsum(values.cast(pl.Float64)) / len(values)
+    numbers = values.cast(pl.Float64)
+    try:
+        return math.fsum(numbers) / len(numbers)
+    except OverflowError:
+        return math.fsum(numbers / len(numbers))
 
 
 def _quantiles(values: pl.Series) -> dict[str, Scalar]:
