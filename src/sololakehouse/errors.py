@@ -5,6 +5,7 @@ SoloLakehouseError
 │   ├── ConfigError            lakehouse.yml, spark-pipeline.yml, an experiment file
 │   ├── NotFoundError          a table, column, model or metric that does not exist
 │   ├── DefinitionError        a pipeline source: cycle, two definitions, no DataFrame, bad SQL
+│   ├── RedefinitionError      a feature table that is used would get another definition
 │   ├── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
 │   └── FeatureFunctionError   a function that is not found, not typed or does not fit its columns
 └── RunError                   a run met data or a condition that it cannot work with: exit code 1
@@ -112,6 +113,10 @@ class DefinitionError(UsageError):
             return cls(messages[0])
         listed = "\n  ".join(messages)
         return cls(f"The pipeline has {len(messages)} mistakes; nothing was run.\n  {listed}")
+
+
+class RedefinitionError(UsageError):
+    """A feature table that is used would get another definition, and nobody said why."""
 
 
 class FeatureLookupError(UsageError):

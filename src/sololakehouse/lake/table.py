@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deltalake import DeltaTable, Transaction
+from deltalake import DeltaTable, Schema, Transaction
 from deltalake.exceptions import DeltaError
 
-from sololakehouse.errors import RunError
+from sololakehouse.errors import DefinitionError, RunError
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.damage import (
     LOG,
@@ -135,7 +135,10 @@ class Snapshot:
         DefinitionError
             The `feature.*` properties contradict each other.
         """
-        return FeatureContract.from_properties(self.properties)
+        try:
+            return FeatureContract.from_properties(self.properties)
+        except DefinitionError as error:
+            raise DefinitionError(f"{self.name}: {error}") from error
 
     @cached_property
     def _sizes(self) -> list[int]:
@@ -237,6 +240,12 @@ class Snapshot:
         Commits of other writers that only arranged files do not hide the record of the rows.
         """
         return self._data_commit.record
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program wrote rows or properties that no commit of ours has checked."""
+        record = self.record
+        return record is None or record.arranges_foreign_rows
 
     @cached_property
     def _data_commit(self) -> HistoryEntry:
@@ -393,6 +402,11 @@ class Snapshot:
         """
         reader = session.read.format("delta").option("versionAsOf", str(self.version))
         return reader.load(str(self.path))
+
+
+def column_types(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns that rows of an Arrow schema would have, with Spark SQL's types."""
+    return {column.name: column.type for column in columns_of(Schema.from_arrow(schema).to_json())}
 
 
 def columns_of(schema_json: str) -> tuple[Column, ...]:

@@ -18,7 +18,7 @@ from sololakehouse.pipelines.declarations import (
     first_line,
 )
 from sololakehouse.pipelines.dropped import refuse_taken_names
-from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan
+from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan, timeless_digest
 from sololakehouse.pipelines.refused_actions import refused_actions
 from sololakehouse.pipelines.settings import AS_OF, keys_read
 from sololakehouse.pipelines.stored import StoredTables
@@ -46,6 +46,8 @@ class Node:
         What the names in its plan, which may lack the schema, stand for.
     definition
         Hash of the plan and of the plans of the views that it reads.
+    code
+        The same, but whatever the moment of the run is.
     streams
         Names in the plan that stand for the new rows of a table, with the table.
     as_of
@@ -61,6 +63,7 @@ class Node:
     reads: tuple[str, ...]
     names: Mapping[str, str]
     definition: str
+    code: str
     streams: Mapping[str, str]
     as_of: str | None = None
     parameters: str | None = None
@@ -174,8 +177,10 @@ class GraphBuilder:
             self._check_deterministic(name)
         if self._mistakes:
             self.analyse(names)
-        definitions: dict[str, str] = {}
-        return Graph(tuple(self._node(name, definitions) for name in names))
+        nodes: dict[str, Node] = {}
+        for name in names:
+            nodes[name] = self._node(name, nodes)
+        return Graph(tuple(nodes.values()))
 
     def analyse(self, names: Iterable[str]) -> None:
         """Resolve the named declarations against stand-ins for each other, in their order.
@@ -451,25 +456,30 @@ class GraphBuilder:
         own = self._plans[name].volatile if name in self._plans else frozenset()
         return own.union(*(self._volatile(view) for view in views))
 
-    def _node(self, name: str, definitions: dict[str, str]) -> Node:
+    def _node(self, name: str, nodes: Mapping[str, Node]) -> Node:
         reads = self._reads[name]
-        views = {read: definitions[read] for read in reads if self._is_view(read)}
-        if any(view in self._asking for view in views):
-            self._asking.add(name)
+        views = [nodes[read] for read in reads if self._is_view(read)]
+        asks_moment = name in self._asking or any(view.as_of for view in views)
         declaration = self._declarations[name]
         marks = self._marks[name]
         parameters = self._parameters(name)
         deciding = (declaration.shape.policy, self._settings.deciding, parameters)
         policy = [part for part in deciding if part]
-        definitions[name] = fingerprint(self._plans[name].digest, views, *policy)
+        plan = self._plans[name].digest
+        definition = fingerprint(plan, {view.name: view.definition for view in views}, *policy)
+        code = definition
+        if asks_moment:
+            plan = timeless_digest(self._frames[name], self._settings.as_of)
+            code = fingerprint(plan, {view.name: view.code for view in views}, *policy)
         return Node(
             declaration,
             declaration.shape.of_frame(self._frames[name]),
             reads,
             self._names[name],
-            definitions[name],
+            definition,
+            code,
             self._streams[name],
-            self._settings.as_of if name in self._asking else None,
+            self._settings.as_of if asks_moment else None,
             parameters,
             None if marks is None else declaration.shape.of_frame(marks, (MARK,)),
         )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sololakehouse.errors import RewrittenError, UsageError
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.appended import appended_files
+from sololakehouse.lake.redefinition import Redefinition
 from sololakehouse.pipelines.graph import Graph, Node
 from sololakehouse.pipelines.selection import Selection
 from sololakehouse.pipelines.settings import AS_OF
@@ -35,6 +36,8 @@ class Step:
         Whether all rows are computed again, also those of a streaming table.
     idle
         Whether this is a view that only tables read which are up to date.
+    redefinition
+        How it would change the definition of a feature table that is there; None if it does not.
     """
 
     node: Node
@@ -44,6 +47,7 @@ class Step:
     anew: bool = False
     views: Mapping[str, Node] = field(default_factory=dict)
     idle: bool = False
+    redefinition: Redefinition | None = None
 
     @property
     def name(self) -> str:

@@ -13,6 +13,11 @@ from sololakehouse.pipelines.events import Listener, StepResult
 from sololakehouse.pipelines.execution import Execution, PreparedPipeline
 from sololakehouse.pipelines.graph import GraphBuilder
 from sololakehouse.pipelines.plan import plan_steps
+from sololakehouse.pipelines.redefinition import (
+    Redefining,
+    refuse_redefinitions,
+    with_redefinitions,
+)
 from sololakehouse.pipelines.schedule import Capacity, works
 from sololakehouse.pipelines.selection import EVERYTHING, Selection
 from sololakehouse.pipelines.settings import PipelineSettings
@@ -27,6 +32,7 @@ def prepare(
     *,
     as_of: datetime | None = None,
     spec: Path | None = None,
+    redefining: Redefining | None = None,
 ) -> Iterator[PreparedPipeline]:
     """Load the project's pipeline and plan it; nothing is computed or written.
 
@@ -39,6 +45,8 @@ def prepare(
         The moment that sources get as `pipelines.as_of`; None: what the spec says, else now.
     spec
         The spec; None: the nearest one, see `find_spec`.
+    redefining
+        Who counts on the definitions of feature tables; None: nobody.
 
     Raises
     ------
@@ -65,7 +73,8 @@ def prepare(
         graph = builder.build()
         steps = plan_steps(graph, lake, selection)
         builder.analyse(step.name for step in steps if works(step))
-        yield PreparedPipeline(engine, tuple(steps), pipeline.name)
+        noted = with_redefinitions(steps, lake, redefining or Redefining())
+        yield PreparedPipeline(engine, noted, pipeline.name)
 
 
 def execute(
@@ -93,6 +102,8 @@ def execute(
 
     Raises
     ------
+    RedefinitionError
+        Feature tables that are used would get another definition; nothing was run.
     StepError
         The engine could not compute a table.
     ExpectationError
@@ -105,4 +116,5 @@ def execute(
     KeyboardInterrupt
         The person stopped the run, once no step is at work any more; a note tells what is done.
     """
+    refuse_redefinitions(pipeline.steps)
     return Execution(pipeline, writer, listeners, capacity or Capacity.of(None)).run()
