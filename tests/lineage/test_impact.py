@@ -93,6 +93,24 @@ def test_older_rows_beside_newer_ones_are_not_stale(lake):
     assert found.lineage.roots == ("inference.t@v2", "inference.t@v1")
 
 
+def test_rows_that_only_an_earlier_commit_made_count_if_there_are_no_others(lake):
+    for name in ("inference.a", "inference.b"):
+        read = lake.commit(name)
+        lake.commit("monitoring.e", read, operation="EVALUATION", mode="append")
+    lake.commit("inference.a", rows=[2])
+    found = impact_on(lake, "inference.a")
+    assert found.reads["monitoring.e@v2"] == ("inference.a@v1",)
+    assert found.stale == {"monitoring.e@v2"}
+
+
+def test_a_version_that_only_a_restore_needed_is_no_root(lake):
+    lake.commit("bronze.t")
+    lake.commit("bronze.t", rows=[2])
+    restore(lake.writer(), "bronze.t", 1)
+    lake.commit("silver.t", lake.lake.read("bronze.t"))
+    assert impact_on(lake, "bronze.t").lineage.roots == ("bronze.t@v3",)
+
+
 def test_a_restored_table_has_one_root_for_each_version_that_is_read(lake):
     lake.commit("silver.t", lake.commit("bronze.t"))
     lake.commit("bronze.t", rows=[2])
