@@ -105,6 +105,13 @@ def test_texts_have_a_least_a_greatest_and_a_last(session):
     assert of_values(session, "string", ["b", "c", "a", None], *asked)[2:] == ["a", "c", "a", 3]
 
 
+def test_a_field_of_a_column_can_be_aggregated(session):
+    values = [{"n": 1, "m": 5}, {"n": 2, "m": 7}]
+    kind = "struct<n: int, m: int>"
+    asked = [Aggregate("sum", name, windows=WINDOW) for name in ("value.n", "`value`.`m`")]
+    assert of_values(session, kind, values, *asked)[2:] == [3.0, 12.0]
+
+
 def test_sums_of_whole_numbers_go_beyond_64_bits(session):
     asked = Aggregate("sum", "value", windows=WINDOW, decimals=0)
     assert of_values(session, "bigint", [2**62] * 5, asked)[2:] == [5.0 * 2**62]
@@ -129,9 +136,32 @@ def test_a_deviation_is_not_lost_beside_a_large_mean(session):
 )
 def test_what_cannot_be_added_up_is_refused(session, function, value):
     asked = Aggregate(function, "value", windows=WINDOW)
-    said = "The column 'value' holds .*, which is too large to be added up to 6 decimals"
+    said = "The column 'value' holds .*, which cannot be added up to 6 decimals"
     with pytest.raises(Exception, match=said):
         of_values(session, "double", [1.0, value], asked)
+
+
+@pytest.mark.parametrize(
+    ("emit", "expected"),
+    [
+        (
+            "changes",
+            [("08:00", 2, 30.0), ("09:00", 0, None), ("09:30", 1, 5.0), ("10:30", 0, None)],
+        ),
+        ("events", [("08:00", 2, 30.0), ("09:30", 1, 5.0)]),
+    ],
+)
+def test_the_example_of_the_documentation(session, emit, expected):
+    sales = session.sql(
+        "SELECT 'a' AS shop, CAST('2026-01-01 ' || at || 'Z' AS TIMESTAMP) AS at, amount "
+        "FROM VALUES ('08:00', 10), ('08:00', 20), ('09:30', 5) AS t (at, amount)"
+    )
+    asked = [Aggregate("count", windows="1h"), Aggregate("sum", "amount", windows="1h")]
+    table = TrailingAggregates(keys="shop", timestamp="at", aggregates=asked, emit=emit).of(sales)
+    assert table.columns[2:] == ["count_1h", "amount_sum_1h"]
+    time = "date_format(feature_ts, 'HH:mm')"
+    shown = table.orderBy("feature_ts").selectExpr(time, *table.columns[2:])
+    assert [tuple(row.values()) for row in shown.toArrow().to_pylist()] == expected
 
 
 def test_neither_order_nor_partitions_of_rows_show(session):

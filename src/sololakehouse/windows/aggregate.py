@@ -50,11 +50,12 @@ class Aggregate:
         `<column>_<function>_<window>`, such as `arr_delay_mean_7d`, or `count_7d` for rows.
     decimals
         How many decimals of a value count in `sum`, `mean` and `stddev`, from 0 to 15; None is 6.
-        Whole numbers are exact. A value of 9.2e18 units of the last decimal or more (1e15 for
-        `stddev`), an infinite one, or NaN fails the run.
+        Numbers of up to 15 digits, these decimals included, are exact. A value of 9.2e18 units of
+        the last decimal or more (1e15 for `stddev`), an infinite one, or NaN fails the run.
     tie_breaker
         For `last`: of the rows of one instant, the one with the greatest value in this column
-        counts. None, and for rows that are equal in it: the greatest value of `column` itself.
+        counts; NULL is the least. None, and for rows that are equal in it: the greatest value of
+        `column` itself.
 
     Raises
     ------

@@ -48,7 +48,9 @@ class State:
     @property
     def name(self) -> str:
         """The name of its column."""
-        return f"__{self.kind}__{self.column}__{self.decimals}__{self.tie_breaker}"
+        name = f"__{self.kind}__{self.column}__{self.decimals}__{self.tie_breaker}"
+        # In a name, a dot would mean a field, and back-quotes a quotation.
+        return name.replace(".", "·").replace("`", "´")
 
     def within(self, window: str) -> str:
         """Return the name of its column for a window."""
@@ -89,8 +91,8 @@ class State:
             F.concat(
                 F.lit(f"The column {self.column!r} holds "),
                 column.cast("string"),
-                F.lit(f", which is too large to be added up to {self.decimals} decimals. "),
-                F.lit("Leave such rows out, or let fewer 'decimals' count."),
+                F.lit(f", which cannot be added up to {self.decimals} decimals. Leave such rows "),
+                F.lit("out, or let fewer 'decimals' count."),
             )
         )
         is_refused = F.abs(units) >= F.lit(_LIMITS[self.kind])
