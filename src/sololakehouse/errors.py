@@ -5,6 +5,7 @@ SoloLakehouseError
 │   ├── ConfigError            lakehouse.yml, spark-pipeline.yml, an experiment file
 │   ├── NotFoundError          a table, column, model or metric that does not exist
 │   ├── DefinitionError        a pipeline source: cycle, two definitions, no DataFrame, bad SQL
+│   ├── RedefinitionError      a feature table that is used would get another definition
 │   ├── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
 │   └── FeatureFunctionError   a function that is not found, not typed or does not fit its columns
 └── RunError                   a run met data or a condition that it cannot work with: exit code 1
@@ -70,6 +71,27 @@ silver.planes."
         place = f"{where}: " if where else ""
         return cls(f"{place}No {kind} {name!r}. {suggestion(name, candidates, kind)}")
 
+    @classmethod
+    def among(cls, name: str, candidates: Mapping[str, Sequence[str]]) -> NotFoundError:
+        """Say that `name` is nothing of several kinds, and what there is of each.
+
+        Examples
+        --------
+        >>> there = {"table": ["gold.sales"], "model": ["late@1"], "run": []}
+        >>> str(NotFoundError.among("gold.sale@v2", there))
+        "No table, model or run 'gold.sale@v2'. Did you mean 'gold.sales'? Tables: gold.sales. \
+Models: late@1."
+        """
+        *others, last = candidates
+        known = [one for names in candidates.values() for one in names]
+        near = _nearest(name, known) or _nearest(name.partition("@")[0], known)
+        listed = [
+            f"{kind.capitalize()}s: {shortened(names)}."
+            for kind, names in candidates.items()
+            if names
+        ]
+        return cls(f"No {', '.join(others)} or {last} {name!r}. {near}{' '.join(listed)}")
+
 
 class DefinitionError(UsageError):
     """A pipeline source file defines something that cannot be planned."""
@@ -91,6 +113,10 @@ class DefinitionError(UsageError):
             return cls(messages[0])
         listed = "\n  ".join(messages)
         return cls(f"The pipeline has {len(messages)} mistakes; nothing was run.\n  {listed}")
+
+
+class RedefinitionError(UsageError):
+    """A feature table that is used would get another definition, and nobody said why."""
 
 
 class FeatureLookupError(UsageError):
@@ -202,9 +228,12 @@ def suggestion(name: str, candidates: Iterable[str], kind: str = "name") -> str:
     names = sorted(candidates)
     if not names:
         return f"There is no {kind} yet."
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    return f"{hint}{kind.capitalize()}s: {shortened(names)}."
+    return f"{_nearest(name, names)}{kind.capitalize()}s: {shortened(names)}."
+
+
+def _nearest(name: str, candidates: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, candidates, n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def shortened(names: Sequence[str], limit: int = 12) -> str:

@@ -224,6 +224,17 @@ def test_training_scoring_and_evaluation_are_up_to_date_after_an_optimize(tmp_pa
     assert (again.up_to_date, again.months) == (True, months)
 
 
+@pytest.mark.parametrize("text", ["\x85", "\u2028", "a\x1cb", "\r", "\n"])
+def test_text_that_python_takes_for_the_end_of_a_line_is_read(shop, text):
+    for _ in range(2):
+        frame = pl.DataFrame({"s": [text]})
+        shop.writer().write_frame("silver.text", frame, Change("T", "t"), mode="append")
+    assert optimize(shop.writer(), "silver.text").changed
+    after = shop.lake.read("silver.text")
+    assert after.to_polars()["s"].to_list() == [text, text]
+    assert after.record.operation == "OPTIMIZE"
+
+
 VALUES = st.fixed_dictionaries(
     {
         "i": st.none() | st.integers(-(2**63), 2**63 - 1),

@@ -1,4 +1,4 @@
-"""Commands about tables: `slh tables`, `describe`, `history`, `restore`, `trace`."""
+"""Commands about tables: `slh tables`, `describe`, `history`, `restore`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _HISTORY_COLUMNS = (
     "run",
     "code revision",
 )
+_SELDOM = ("definition", "redefined because")
 
 
 @click.command()
@@ -81,7 +82,8 @@ def table_row(snapshot: Snapshot) -> dict[str, Any]:
 def history(table: str, limit: int, json_wanted: bool) -> None:
     """Show the commits of a table, newest first.
 
-    TABLE may name a version or a moment: then the commits up to it.
+    TABLE may name a version or a moment: then the commits up to it. Of a feature table it also
+    tells the definition of each version, and why a definition in use was changed.
 
     \b
     Examples:
@@ -95,16 +97,20 @@ def history(table: str, limit: int, json_wanted: bool) -> None:
     if json_wanted:
         print_json(rows)
     else:
-        print_table(rows, list(_HISTORY_COLUMNS))
+        seldom = [name for name in _SELDOM if any(row.get(name) for row in rows)]
+        print_table(rows, [*_HISTORY_COLUMNS, *seldom])
 
 
 def _history_row(entry: HistoryEntry) -> dict[str, Any]:
+    from sololakehouse.lake.definition import Definition, redefinition_reason
+
     record = entry.record
     row = {"version": entry.version, "at": entry.timestamp, "operation": entry.operation}
     if entry.restored is not None:
         row["restored version"] = entry.restored
     if record is None:
         return row
+    definition = Definition.kept(record)
     return row | {
         "user": record.user,
         "operation": record.operation,
@@ -117,6 +123,8 @@ def _history_row(entry: HistoryEntry) -> dict[str, Any]:
         "digest": record.manifest.digest,
         "left out of the digest": list(record.manifest.left_out),
         "expectations": [found.model_dump() for found in record.expectations],
+        "definition": definition.short if definition else None,
+        "redefined because": redefinition_reason(entry),
     }
 
 
@@ -179,31 +187,3 @@ def restore(table: str, to: str, json_wanted: bool) -> None:
             f"{table} is at version {restored.version}, which has the content of version "
             f"{content}: {restored.rows:,} rows."
         )
-
-
-@click.command()
-@click.argument("table")
-@as_json
-def trace(table: str, json_wanted: bool) -> None:
-    """Show what a table was made from, down to the landing files.
-
-    TABLE is a table, also at a version: gold.sales@v3. Steps that were declared not to be
-    deterministic are marked: computed again, they may give other rows.
-
-    \b
-    Examples:
-      slh trace inference.flight_delay
-      slh trace training.flight_delay@v1 --json
-    """
-    from sololakehouse.lake import Lakehouse
-    from sololakehouse.lineage.trace import trace as traced
-
-    node = traced(Lakehouse.open(), table)
-    free = node.not_deterministic()
-    if json_wanted:
-        print_json(node.as_dict() | {"not deterministic": free})
-        return
-    for depth, line in node.lines():
-        print_line("  " * depth + line)
-    if free:
-        print_line(f"Not deterministic: {', '.join(free)}. Computed again, they may differ.")

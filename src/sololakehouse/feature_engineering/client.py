@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from sololakehouse.config import validation_mistakes
 from sololakehouse.errors import FeatureLookupError, UsageError, suggestion
-from sololakehouse.feature_engineering.rows import first_rows, merged, refuse_computed
+from sololakehouse.feature_engineering.redefinition import redefinition, written_definition
+from sololakehouse.feature_engineering.rows import first_rows, merged, refuse_filled
 from sololakehouse.features.frames import as_polars
 from sololakehouse.features.function import FeatureFunction
 from sololakehouse.features.lookup import FeatureLookup
@@ -21,6 +22,7 @@ from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import FeatureContract
+from sololakehouse.lake.redefinition import Redefinition
 from sololakehouse.provenance import Change, Run, content_manifest, fingerprint
 
 if TYPE_CHECKING:
@@ -138,7 +140,12 @@ class FeatureEngineeringClient:
         return FeatureTable.open(self._lake, name, as_of_version).snapshot
 
     def write_table(
-        self, *, name: str, df: Any, mode: Literal["merge", "overwrite"] = "merge"
+        self,
+        *,
+        name: str,
+        df: Any,
+        mode: Literal["merge", "overwrite"] = "merge",
+        redefine: str | None = None,
     ) -> FeatureTable:
         """Write rows to a feature table; nothing is committed if it holds them already.
 
@@ -149,24 +156,33 @@ class FeatureEngineeringClient:
         mode
             `merge` replaces the rows with the same keys and times and adds the others; the frame
             needs all columns of the table. `overwrite` replaces all rows, and may change features.
+        redefine
+            Why `overwrite` may change columns that a model in staging or production uses, or the
+            type of a key or timestamp; kept in the commit.
 
         Raises
         ------
         UsageError
-            The mode is unknown, a pipeline computes the table, or the columns do not fit.
+            The mode is unknown, a pipeline or `slh ingest` fills the table, or the columns do not
+            fit.
+        RedefinitionError
+            Columns that somebody counts on would change, and `redefine` does not say why.
         FeatureTableError
             Keys and times are not set, not unique or of a type that cannot be joined.
         """
         if mode not in ("merge", "overwrite"):
             hint = suggestion(str(mode), ("merge", "overwrite"), "mode")
             raise UsageError(f"write_table has no mode {mode!r}. {hint}")
+        if redefine is not None and mode == "merge":
+            raise UsageError("'redefine' goes with mode='overwrite': a merge changes no column.")
         table = FeatureTable.open(self._lake, name)
-        refuse_computed(table)
+        refuse_filled(table)
         frame = as_polars(df, f"the rows of {name}")
-        table.contract.check(frame.lazy(), name)
-        rows = merged(table, frame) if mode == "merge" else frame
+        table.contract.check_types(frame.schema, name)
+        change = None if mode == "merge" else redefinition(self._lake, table, frame, redefine)
         details = {"comment": table.description} if table.description else {}
-        return self._write(name, rows, table.contract, details)
+        rows = merged(table, frame) if mode == "merge" else frame
+        return self._write(name, rows, table.contract, details, change)
 
     def create_training_set(
         self,
@@ -341,9 +357,14 @@ class FeatureEngineeringClient:
         return open_labels(self._lake, df) if isinstance(df, str) else as_polars(df, "the labels")
 
     def _write(
-        self, name: str, rows: pl.DataFrame, contract: FeatureContract, details: dict[str, Any]
+        self,
+        name: str,
+        rows: pl.DataFrame,
+        contract: FeatureContract,
+        details: dict[str, Any],
+        redefinition: Redefinition | None = None,
     ) -> FeatureTable:
-        contract.check(rows.lazy(), name)
+        contract.check_types(rows.schema, name)
         ordered = rows.sort(contract.identity)
         manifest = content_manifest(ordered)
         types = [(column, str(kind)) for column, kind in ordered.schema.items()]
@@ -352,7 +373,9 @@ class FeatureEngineeringClient:
         if newest is None or newest.record is None or newest.record.fingerprint != mark:
             project = self._lake.project
             writer = LakeWriter(self._lake, Run.start(project.folder, project.settings.engine_name))
-            change = Change(operation=WRITE, fingerprint=mark, details=details)
+            kept = written_definition(contract, ordered).details
+            why = redefinition.details if redefinition else {}
+            change = Change(operation=WRITE, fingerprint=mark, details=details | kept | why)
             newest = writer.write_frame(name, ordered, change, properties=contract.properties)
         return FeatureTable(newest, contract)
 

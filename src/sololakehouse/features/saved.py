@@ -42,7 +42,7 @@ def open_training_set(lake: Lakehouse, name: str) -> TrainingSet:
     FeatureLookupError
         The table is no training set, or its labels came as a frame of which it keeps too little.
     """
-    saved = _saved(lake, name)
+    saved = saved_version(lake, name)
     record = saved.record
     if record is None or record.content_operation != TRAINING_SET:
         raise FeatureLookupError(
@@ -116,7 +116,14 @@ def build_training_set(
     return TrainingSet(lake, spec, labels, tables).commit(writer, spec.name)
 
 
-def _saved(lake: Lakehouse, name: str) -> Snapshot:
+def saved_version(lake: Lakehouse, name: str) -> Snapshot:
+    """Return the table of a saved training set, `training.NAME` or `NAME`, also at a version.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such training set or version.
+    """
     table, _ = split_reference(name if "." in name.split("@")[0] else f"{SCHEMA}.{name}")
     training_table(table)
     if not lake.exists(table):

@@ -77,6 +77,21 @@ class Spine:
             return in_order(self._labels.rows, timestamp)
         return self._labels
 
+    @property
+    def sortable_table(self) -> Snapshot | None:
+        """The table of the labels, if every engine can sort it by all its columns."""
+        nested = any(kind.is_nested() for kind in self.schema.values())
+        return None if nested else self.table
+
+    def without_label(self, recipe: Recipe) -> pl.DataFrame:
+        """Return the rows whose label is NULL, in their order."""
+        import polars as pl
+
+        unknown = pl.col(recipe.label).is_null()
+        if self.table is None:
+            return self.ordered(recipe.timestamp).filter(unknown)
+        return in_order(self.table.scan().filter(unknown).collect(), recipe.timestamp)
+
 
 def in_order(
     labels: pl.DataFrame, timestamp: str | None, columns: Sequence[str] | None = None

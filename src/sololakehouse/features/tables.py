@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from sololakehouse.errors import FeatureLookupError, RunError
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.contract import KEYS, FeatureContract
+from sololakehouse.lake.feature_statistics import TableStatistics, table_statistics
 from sololakehouse.lake.statistics import sorted_ranges
 from sololakehouse.provenance import TableVersion
 
@@ -47,7 +49,7 @@ class FeatureTable:
             The table declares no keys, so nothing can be looked up in it.
         """
         snapshot = lake.read(name, version)
-        contract = FeatureContract.from_properties(snapshot.properties)
+        contract = snapshot.contract
         if contract is None:
             raise FeatureLookupError(
                 f"{name} is no feature table: it has no table property {KEYS!r}. "
@@ -112,6 +114,28 @@ class FeatureTable:
         self.contract.check_types(schema, self.name)
         return schema
 
+    @cached_property
+    def statistics(self) -> TableStatistics:
+        """What the rows are: kept by the commit that wrote all of them, else computed now.
+
+        A commit that added or replaced some rows keeps no statistics: they would have to be those
+        of all rows.
+        """
+        kept = TableStatistics.kept(self.snapshot.record)
+        if kept is not None and kept.rows == self.snapshot.rows:
+            return kept
+        return table_statistics(self.snapshot.scan(), self.contract)
+
+    @property
+    def newest_timestamp(self) -> datetime | None:
+        """The greatest timestamp, in UTC; None without rows or without a timestamp."""
+        column = self.contract.timestamp
+        kept = TableStatistics.kept(self.snapshot.record)
+        if column is None or kept is not None:
+            return datetime.fromisoformat(kept.last) if kept and kept.last else None
+        newest: datetime | None = self.snapshot.scan().select(column).max().collect().item()
+        return newest.astimezone(UTC) if newest else None
+
     @property
     def is_in_key_order(self) -> bool:
         """Whether the statistics of the files say that a range of the first key lies together.
@@ -128,18 +152,33 @@ class FeatureTable:
     def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
         """Scan keys, times and the given columns.
 
-        Rows are checked when a table is written. A version that another writer made, without a
-        commit record, is checked here.
+        Rows are checked when a table is written. Those that another program wrote are checked here.
 
         Raises
         ------
         FeatureTableError
             Another writer left rows that violate the contract.
         """
+        wanted = dict.fromkeys((*self.contract.identity, *columns))
+        return self._verified().select(list(wanted))
+
+    def verify(self) -> None:
+        """Check the files, and the rows of a version that another writer made, as `scan` does.
+
+        Raises
+        ------
+        RunError
+            A data file is missing or cut short.
+        FeatureTableError
+            Another writer left rows that violate the contract.
+        """
+        self._verified()
+
+    def _verified(self) -> pl.LazyFrame:
         scan = self.snapshot.scan()
-        if self.snapshot.record is None:
+        if self.snapshot.is_foreign:
             self.contract.check(scan, self.name)
-        return scan.select(list(dict.fromkeys((*self.contract.identity, *columns))))
+        return scan
 
 
 def feature_tables(lake: Lakehouse) -> list[str]:

@@ -7,7 +7,9 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from sololakehouse.engine import Engine
 from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
+from sololakehouse.features.asof import AsOf
 from sololakehouse.features.computed import with_functions
 from sololakehouse.features.explanation import (
     NEAR,
@@ -16,10 +18,13 @@ from sololakehouse.features.explanation import (
     explain_lookup,
 )
 from sololakehouse.features.extension import LOOKUPS, Extension
-from sololakehouse.features.join import LookupReport, look_up
+from sololakehouse.features.join import LookupReport, PlannedLookup, look_up
 from sololakehouse.features.plan import plan_recipe
 from sololakehouse.features.recipe import Recipe, TrainingSetSpec, training_table
 from sololakehouse.features.restatement import RestatementReport, restatements
+from sololakehouse.features.spark_join import named
+from sololakehouse.features.spark_lookup import handed_over, sent
+from sololakehouse.features.spark_lookup import look_up as look_up_on_engine
 from sololakehouse.features.spine import Labels, Spine, refuse_null_labels
 from sololakehouse.features.suspects import SUSPECTS, Suspect, suspects
 from sololakehouse.features.tables import FeatureTable, open_tables
@@ -95,6 +100,21 @@ class TrainingSet:
         return inputs_of(self._spine.inputs, self._tables)
 
     @property
+    def labels(self) -> pl.DataFrame:
+        """The labels, in their order, with all their columns."""
+        return self._spine.ordered(self.recipe.timestamp)
+
+    @property
+    def lookups(self) -> tuple[PlannedLookup, ...]:
+        """The lookups of the recipe, each with its feature table and the names of its features."""
+        return self._plan.lookups
+
+    def rule_of(self, plan: PlannedLookup) -> AsOf:
+        """Return the rule that chooses the rows of a lookup."""
+        recipe = self.recipe
+        return plan.rule(allow_exact_match=recipe.allow_exact_match, known_as_of=recipe.known_as_of)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the result: labels, then features, without the excluded ones."""
         columns = (*self._spine.schema, *self._plan.outputs)
@@ -136,12 +156,18 @@ class TrainingSet:
         return self.to_polars().to_pandas()
 
     def load_df(self) -> DataFrame:
-        """Return the training set as a DataFrame of the active Spark session.
+        """Return the training set as a DataFrame of the active Spark session, in its order.
+
+        In a session of `Lakehouse.engine()` on a server, the server reads the tables and looks the
+        features up when the DataFrame is asked for its rows. Elsewhere they are looked up at once,
+        in this process. The rows are those of `to_polars()`.
 
         Raises
         ------
         UsageError
             No Spark session is active.
+        TrainingError
+            The label is NULL in some rows.
         """
         from pyspark.sql import SparkSession
 
@@ -151,7 +177,23 @@ class TrainingSet:
                 "load_df() gives a Spark DataFrame, and no Spark session is active. Start one, or "
                 "use to_polars(), to_pandas() or to_arrow()."
             )
-        return session.createDataFrame(self.to_arrow())
+        engine = Engine.of(session)
+        if engine is None:
+            return sent(session, self.to_polars())
+        if engine.is_embedded or self._plan.functions:
+            return handed_over(engine, self.to_polars())
+        return self._on_server(engine)
+
+    def _on_server(self, engine: Engine) -> DataFrame:
+        recipe = self.recipe
+        refuse_null_labels(self._spine.without_label(recipe), recipe, self._spine.name)
+        found = look_up_on_engine(
+            engine,
+            self._spine.sortable_table or self.labels,
+            [(plan, self.rule_of(plan)) for plan in self.lookups],
+            recipe.timestamp,
+        )
+        return found.select(*map(named, self.columns))
 
     @property
     def suspects(self) -> tuple[Suspect, ...]:
@@ -176,26 +218,15 @@ class TrainingSet:
         NotFoundError
             There is no such row.
         """
-        labels = self._spine.ordered(self.recipe.timestamp)
+        labels = self.labels
         if not 0 <= row < labels.height:
             raise NotFoundError(
                 f"{self._name} has no row {row}: its {labels.height:,} rows are numbered from 0."
             )
         label = labels.slice(row, 1)
-        recipe = self.recipe
-        explained = [
-            explain_lookup(
-                plan,
-                label,
-                plan.rule(
-                    allow_exact_match=recipe.allow_exact_match, known_as_of=recipe.known_as_of
-                ),
-                near,
-            )
-            for plan in self._plan.lookups
-        ]
+        explained = [explain_lookup(plan, label, self.rule_of(plan), near) for plan in self.lookups]
         computed = explain_functions(
-            self._plan.functions, label, zip(self._plan.lookups, explained, strict=True)
+            self._plan.functions, label, zip(self.lookups, explained, strict=True)
         )
         shown = label.row(0, named=True)
         return RowExplanation(self._name, row, shown, tuple(explained), computed)

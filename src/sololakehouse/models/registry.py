@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
@@ -46,6 +46,8 @@ class ModelVersion:
     ----------
     role
         `baseline` or `model` in its training run; `logged` if a person fitted it themselves.
+    trained_at
+        When the command that trained it began, in UTC.
     metrics
         By part and name, as `test_roc_auc`; the first of its experiment is `primary_metric`. Of a
         logged model what its MLflow run held when it was logged, and no primary one.
@@ -67,6 +69,9 @@ class ModelVersion:
     feature_columns: tuple[str, ...]
     fingerprint: str
     mlflow_run_id: str
+    training_set: str
+    training_set_version: int
+    trained_at: datetime
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
@@ -114,7 +119,22 @@ def resolve(lake: Lakehouse, reference: str) -> ModelVersion:
             "MLflow does models:/NAME@production or models:/NAME/3."
         )
     name, wanted = found["name"] or found["own"], found["wanted"]
-    versions = _versions_of(lake, name)
+    return find_version(_versions_of(lake, name), name, wanted)
+
+
+def find_version(versions: Sequence[ModelVersion], name: str, wanted: str) -> ModelVersion:
+    """Return the version of a model that has a number, as text, or is in a stage.
+
+    Parameters
+    ----------
+    versions
+        All versions of the model `name`, the oldest first.
+
+    Raises
+    ------
+    NotFoundError
+        There is none: says which there are.
+    """
     for version in versions:
         if wanted == str(version.version) or (wanted in ALIASES and wanted == version.stage):
             return version
@@ -334,6 +354,9 @@ def _model_version(row: Mapping[str, Any], stages: Mapping[tuple[str, int], Stag
         feature_columns=tuple(json.loads(row["feature_columns"])),
         fingerprint=row["fingerprint"],
         mlflow_run_id=row["mlflow_run_id"],
+        training_set=row["training_set"],
+        training_set_version=row["training_set_version"],
+        trained_at=row["started_at"].astimezone(UTC),
     )
 
 

@@ -137,7 +137,7 @@ class _Forms:
         for cell in function.__closure__ or ():
             yield from self._cell(cell)
         known = function.__globals__
-        for name in sorted(_names(function.__code__) & known.keys()):
+        for name in sorted(names_used(function.__code__) & known.keys()):
             yield name
             yield from self.of(known[name])
 
@@ -165,9 +165,10 @@ class _Forms:
             yield from self.of(None if is_doc else constant)
 
 
-def _names(code: CodeType) -> set[str]:
+def names_used(code: CodeType) -> set[str]:
+    """Return the names that a function's code and the functions inside it take from outside."""
     inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return set(code.co_names).union(*(_names(one) for one in inner))
+    return set(code.co_names).union(*(names_used(one) for one in inner))
 
 
 def module_of(value: Any) -> ModuleType | None:

@@ -334,7 +334,6 @@ def tables_in_query(text: str) -> set[str]:
     return tables_in(text)
 
 
-@lru_cache(maxsize=512)
 def tokens_of(text: str, where: str) -> list[Token]:
     """Split Spark SQL into tokens; `where` is for the message.
 
@@ -344,12 +343,18 @@ def tokens_of(text: str, where: str) -> list[Token]:
         The text is no SQL.
     """
     from sqlglot import errors
-    from sqlglot.dialects import Spark
 
     try:
-        return list(Spark().tokenize(text))
+        return _tokens(text)
     except errors.SqlglotError as error:
         raise DefinitionError(f"{where}: {_one_line(error)}") from error
+
+
+@lru_cache(maxsize=512)
+def _tokens(text: str) -> list[Token]:
+    from sqlglot.dialects import Spark
+
+    return list(Spark().tokenize(text))
 
 
 def _statements(tokens: list[Token]) -> Iterator[list[Token]]:
@@ -627,7 +632,6 @@ def _string(node: Any) -> str:
     return "".join(literal.name for literal in node.find_all(exp.Literal))
 
 
-@lru_cache(maxsize=512)
 def parse(text: str, place: str) -> Any:
     """Parse one statement of Spark SQL; `place` is for the message, the tree is not to be changed.
 
@@ -636,13 +640,22 @@ def parse(text: str, place: str) -> Any:
     DefinitionError
         The text cannot be parsed.
     """
-    import sqlglot
     from sqlglot import errors
 
     try:
-        return sqlglot.parse_one(text, dialect="spark")
+        return _tree(text)
     except errors.SqlglotError as error:
         raise DefinitionError(f"{place}: {_one_line(error)}") from error
+
+
+@lru_cache(maxsize=512)
+def _tree(text: str) -> Any:
+    import sqlglot
+    from sqlglot.dialects import Spark
+
+    statements = Spark().parser().parse(_tokens(text), text)
+    is_one = len(statements) == 1 and statements[0] is not None
+    return statements[0] if is_one else sqlglot.parse_one(text, dialect="spark")
 
 
 def _one_line(error: Exception) -> str:
