@@ -146,6 +146,9 @@ def test_a_training_set_is_saved_with_its_recipe_and_inputs(project):
     details = saved.record.details
     assert details["feature_columns"] == ["origin", "temp", "wind"]
     assert details["lookups"][0]["null_keys"] == 1
+    weather_table = project.client.get_table(name="features.weather")
+    assert details["feature_tables"] == {"features.weather": weather_table.definition}
+    assert len(weather_table.definition) == 32
     recipe = TrainingSetSpec.model_validate(details["recipe"])
     assert recipe.labels == "gold.labels"
     assert recipe.feature_lookups[0].lookback_window == timedelta(hours=3)

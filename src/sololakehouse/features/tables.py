@@ -12,6 +12,7 @@ from sololakehouse.errors import FeatureLookupError, RunError
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.contract import KEYS, FeatureContract
+from sololakehouse.lake.definition import last_definition
 from sololakehouse.lake.feature_statistics import TableStatistics, table_statistics
 from sololakehouse.lake.statistics import sorted_ranges
 from sololakehouse.provenance import TableVersion
@@ -95,9 +96,9 @@ class FeatureTable:
 
     @property
     def definition(self) -> str | None:
-        """Hash of the pipeline's definition that computed the rows; None if they were written."""
-        record = self.snapshot.record
-        return record.details.get("definition") if record else None
+        """Fingerprint of the definition that the version has; None if its commits keep none."""
+        found = last_definition(self.snapshot)
+        return found.fingerprint if found else None
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
