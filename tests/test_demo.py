@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import subprocess
+from collections import Counter
 
 import pytest
 
-from tests.reference import SLH, Demo, fresh_copy, run_demo
+from sololakehouse.lineage.impact import impact
+from sololakehouse.lineage.trace import trace
+from tests.reference import Demo, fresh_copy, run_demo
 
 TABLES = {
     "bronze": {"airlines", "airports", "flights", "planes", "weather"},
@@ -104,13 +107,14 @@ def test_again_commits_nothing_and_says_so(demo):
     assert again.summary["evaluation"] == demo.summary["evaluation"]
 
 
-def test_predictions_are_traced_to_the_files(demo):
-    done = subprocess.run(
-        [SLH, "trace", "inference.flight_delay"],
-        cwd=demo.folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "landing/flights/flights_2013-12.csv sha256:" in done.stdout
-    assert "features.origin_weather@v1" in done.stdout
+def test_the_model_in_production_is_traced_to_the_files_and_found_from_below(demo):
+    graph = trace(demo.lake, "flight_delay@production")
+    kinds = Counter(node.kind for node in graph.nodes.values())
+    assert kinds == {"model": 1, "training run": 1, "table": 16, "landing file": 26}
+    files = {node.path: node.sha256 for node in graph.nodes.values() if node.kind == "landing file"}
+    december = demo.folder / "landing/flights/flights_2013-12.csv"
+    found = files["landing/flights/flights_2013-12.csv"]
+    assert found == hashlib.sha256(december.read_bytes()).hexdigest()
+    above = impact(demo.lake, "bronze.flights")
+    assert {"flight_delay@2", "inference.flight_delay@v1"} <= {node.id for node in above.built}
+    assert above.summary.endswith("In production: flight_delay@2.")

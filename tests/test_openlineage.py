@@ -14,7 +14,8 @@ from urllib.parse import urlparse
 import pytest
 
 from sololakehouse.errors import ConfigError
-from sololakehouse.lineage.openlineage import SPEC, effective_settings
+from sololakehouse.lineage.openlineage import effective_settings
+from sololakehouse.lineage.run_event import SPEC
 from tests.cli.conftest import slh  # noqa: F401  (a fixture)
 from tests.pipelines.test_schedule import BROKEN
 

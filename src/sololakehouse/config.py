@@ -91,7 +91,14 @@ def parse_duration(value: Any) -> Any:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
-def _engine(engine: str) -> str:
+def checked_engine(engine: str) -> str:
+    """Return an engine as it is written, if it is one.
+
+    Raises
+    ------
+    ValueError
+        It is neither `embedded` nor the address of a server.
+    """
     found = _SERVER.match(engine)
     if engine != EMBEDDED and (found is None or int(found["port"] or 15002) > 65535):
         raise ValueError(
@@ -101,7 +108,7 @@ def _engine(engine: str) -> str:
     return engine
 
 
-Engine = Annotated[str, AfterValidator(_engine)]
+Engine = Annotated[str, AfterValidator(checked_engine)]
 
 
 def without_secrets(engine: str) -> str:
@@ -317,7 +324,7 @@ def _on_engine(settings: ProjectSettings, asked: str | None) -> ProjectSettings:
     if not engine and asked is None:
         return settings
     try:
-        return settings.model_copy(update={"engine": _engine(engine or "")})
+        return settings.model_copy(update={"engine": checked_engine(engine or "")})
     except ValueError as error:
         raise ConfigError(f"{where}: {error}.") from error
 

@@ -6,7 +6,8 @@ SoloLakehouseError
 │   ├── NotFoundError          a table, column, model or metric that does not exist
 │   ├── DefinitionError        a pipeline source: cycle, two definitions, no DataFrame, bad SQL
 │   ├── RedefinitionError      a feature table that is used would get another definition
-│   └── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
+│   ├── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
+│   └── FeatureFunctionError   a function that is not found, not typed or does not fit its columns
 └── RunError                   a run met data or a condition that it cannot work with: exit code 1
     ├── BusyError              another process is at work in the project
     ├── EngineError            a Spark Connect server that cannot be reached or used
@@ -16,6 +17,7 @@ SoloLakehouseError
     ├── StepError              a pipeline step that the engine could not execute
     ├── ExpectationError       rows that violate an `expect_or_fail`
     ├── FeatureTableError      a feature table whose keys are not unique or not set
+    ├── FunctionFailedError    a feature function that failed on a row
     ├── RunFailedError         several steps of one run failed, each with an error of its own
     └── TrainingError          labels or a split that nothing can be learned from
 
@@ -69,6 +71,27 @@ silver.planes."
         place = f"{where}: " if where else ""
         return cls(f"{place}No {kind} {name!r}. {suggestion(name, candidates, kind)}")
 
+    @classmethod
+    def among(cls, name: str, candidates: Mapping[str, Sequence[str]]) -> NotFoundError:
+        """Say that `name` is nothing of several kinds, and what there is of each.
+
+        Examples
+        --------
+        >>> there = {"table": ["gold.sales"], "model": ["late@1"], "run": []}
+        >>> str(NotFoundError.among("gold.sale@v2", there))
+        "No table, model or run 'gold.sale@v2'. Did you mean 'gold.sales'? Tables: gold.sales. \
+Models: late@1."
+        """
+        *others, last = candidates
+        known = [one for names in candidates.values() for one in names]
+        near = _nearest(name, known) or _nearest(name.partition("@")[0], known)
+        listed = [
+            f"{kind.capitalize()}s: {shortened(names)}."
+            for kind, names in candidates.items()
+            if names
+        ]
+        return cls(f"No {', '.join(others)} or {last} {name!r}. {near}{' '.join(listed)}")
+
 
 class DefinitionError(UsageError):
     """A pipeline source file defines something that cannot be planned."""
@@ -98,6 +121,10 @@ class RedefinitionError(UsageError):
 
 class FeatureLookupError(UsageError):
     """A feature lookup that cannot be joined to the labels."""
+
+
+class FeatureFunctionError(UsageError):
+    """A feature function that is not found, not typed, or does not fit its columns."""
 
 
 class RunError(SoloLakehouseError):
@@ -154,6 +181,10 @@ class FeatureTableError(RunError):
     """A feature table whose keys and timestamp are not unique or not set."""
 
 
+class FunctionFailedError(RunError):
+    """A feature function that failed on a row, or gave what it does not declare."""
+
+
 class RunFailedError(RunError):
     """Several steps of one run failed; their tables are as they were."""
 
@@ -197,9 +228,12 @@ def suggestion(name: str, candidates: Iterable[str], kind: str = "name") -> str:
     names = sorted(candidates)
     if not names:
         return f"There is no {kind} yet."
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    return f"{hint}{kind.capitalize()}s: {shortened(names)}."
+    return f"{_nearest(name, names)}{kind.capitalize()}s: {shortened(names)}."
+
+
+def _nearest(name: str, candidates: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, candidates, n=1)
+    return f"Did you mean {near[0]!r}? " if near else ""
 
 
 def shortened(names: Sequence[str], limit: int = 12) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -113,9 +114,12 @@ def test_query_says_when_it_shows_only_the_first_rows(slh, shop):
 def test_trace_goes_down_to_the_files(slh, shop):
     slh("run", folder=shop.folder)
     lines = slh("trace", "gold.totals", folder=shop.folder).out.splitlines()
-    assert lines[0].startswith("gold.totals@v1  2 rows  materialized view")
-    assert lines[1].startswith("  bronze.sales@v1  3 rows  ingest")
-    assert lines[2].startswith("    landing/2026-01.csv sha256:")
+    cells = [re.split(r"\s{2,}", line.strip()) for line in lines]
+    assert cells[1][:3] == ["gold.totals@v1", "materialized view", "2"]
+    assert cells[2][:3] == ["└─ bronze.sales@v1", "ingest", "3"]
+    assert cells[3][:3] == ["└─ landing/2026-01.csv", "landing file", "3"]
+    sha256 = hashlib.sha256((shop.folder / "landing/2026-01.csv").read_bytes()).hexdigest()
+    assert cells[3][3] == f"sha256:{sha256}"
 
 
 MISTAKES = {
@@ -148,7 +152,7 @@ MISTAKES = {
         2,
         "late",
     ),
-    "nothing to trace": (["trace", "gold.nothing"], 2, "No table 'gold.nothing'"),
+    "nothing to trace": (["trace", "gold.nothing"], 2, "No table, model or run 'gold.nothing'"),
 }
 
 

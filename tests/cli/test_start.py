@@ -20,7 +20,15 @@ print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr)
 
 
 @pytest.mark.parametrize(
-    "command", [["tables"], ["tables", "--all"], ["tables", "--json"], ["history", "bronze.sales"]]
+    "command",
+    [
+        ["tables"],
+        ["tables", "--all"],
+        ["tables", "--json"],
+        ["history", "bronze.sales"],
+        ["trace", "bronze.sales", "--json"],
+        ["impact", "bronze.sales", "--format", "mermaid"],
+    ],
 )
 def test_asking_what_there_is_imports_nothing_heavy(sales, command):
     code = PROBE.format(command=command, heavy=HEAVY)

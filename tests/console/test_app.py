@@ -50,7 +50,8 @@ def test_the_pages_show_tables_rows_and_origin_and_take_no_writes(server, sales)
     assert '<a href="/tables/bronze.sales">bronze.sales</a>' in body
     status, body = answer(server, "GET", "/tables/bronze.sales")
     assert status == 200
-    assert "landing/2026-01.csv sha256:" in body
+    assert "└─ landing/2026-01.csv" in body
+    assert "<code>sha256:" in body
     assert "north" in body
     status, body = answer(server, "GET", "/tables/bronze.sale")
     assert status == 404

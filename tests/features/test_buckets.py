@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sololakehouse.conformance.oracle import chosen
 from sololakehouse.features import join
 from sololakehouse.features.asof import AsOf, chosen_rows
 from sololakehouse.features.buckets import look_up_in_buckets
 
 from .flights import LABELS, airports, weather
-from .oracle import chosen
 from .test_asof import _frame, cases, rule_of
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -16,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sololakehouse.cli.output_file import asked_format, output_options, refuse_place, whole_file
 from sololakehouse.cli.render import as_json, print_line, print_rows
 
 if TYPE_CHECKING:
@@ -61,15 +59,13 @@ class AnswerForm:
         """
         from sololakehouse.errors import UsageError
 
-        if json_wanted and format_wanted not in (None, "json"):
-            raise UsageError(f"--json and --format {format_wanted} are two formats. Choose one.")
         by_suffix = output.suffix.removeprefix(".") if output else ""
-        wanted = "json" if json_wanted else format_wanted
+        wanted = asked_format(format_wanted, json_wanted)
         chosen = wanted or (by_suffix if by_suffix in FORMATS else "table")
         if chosen == "parquet" and output is None:
             raise UsageError("Parquet needs a file: add --output FILE.parquet.")
         if output is not None:
-            _refuse_place(output, force)
+            refuse_place(output, force)
         for_people = chosen == "table" and output is None
         rows = _SHOWN_ROWS if limit is None and for_people else limit
         return cls(chosen, output, force, rows)
@@ -78,17 +74,6 @@ class AnswerForm:
     def asked_rows(self) -> int | None:
         """One row more than is shown, to see whether there are more."""
         return None if self.rows is None else self.rows + 1
-
-
-def _refuse_place(output: Path, force: bool) -> None:
-    from sololakehouse.errors import UsageError
-
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder. Name a file in it.")
-    if output.exists() and not force:
-        raise UsageError(f"{output} exists. Choose another name, or add --force to replace it.")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {output.absolute().parent} for {output.name}.")
 
 
 def answer_options(command: F) -> F:
@@ -101,10 +86,7 @@ def answer_options(command: F) -> F:
             type=click.Choice(FORMATS),
             help="Default: table, or what the output file's suffix says.",
         ),
-        click.option(
-            "--output", "-o", type=click.Path(path_type=Path), help="Write a file instead."
-        ),
-        click.option("--force", is_flag=True, help="Replace the output file if it exists."),
+        output_options,
         as_json,
     )
     for option in reversed(options):
@@ -170,21 +152,13 @@ def _write(answer: pa.Table, form: AnswerForm) -> None:
 
     target = form.output
     assert target is not None
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    try:
+    with whole_file(target, form.force) as partial:
         if form.format == "parquet":
             pq.write_table(answer, partial)
         elif form.format == "table":
             print_rows(answer.column_names, _columns(answer, as_cell), _numeric(answer), partial)
         else:
             partial.write_text(_as_text(answer, form.format), "utf-8", newline="")
-        if form.force:
-            partial.replace(target)
-        else:
-            os.link(partial, target)
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def _values(answer: pa.Table) -> list[list[Any]]:

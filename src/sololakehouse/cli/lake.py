@@ -1,4 +1,4 @@
-"""Commands about tables: `slh tables`, `describe`, `history`, `restore`, `trace`."""
+"""Commands about tables: `slh tables`, `describe`, `history`, `restore`."""
 
 from __future__ import annotations
 
@@ -187,31 +187,3 @@ def restore(table: str, to: str, json_wanted: bool) -> None:
             f"{table} is at version {restored.version}, which has the content of version "
             f"{content}: {restored.rows:,} rows."
         )
-
-
-@click.command()
-@click.argument("table")
-@as_json
-def trace(table: str, json_wanted: bool) -> None:
-    """Show what a table was made from, down to the landing files.
-
-    TABLE is a table, also at a version: gold.sales@v3. Steps that were declared not to be
-    deterministic are marked: computed again, they may give other rows.
-
-    \b
-    Examples:
-      slh trace inference.flight_delay
-      slh trace training.flight_delay@v1 --json
-    """
-    from sololakehouse.lake import Lakehouse
-    from sololakehouse.lineage.trace import trace as traced
-
-    node = traced(Lakehouse.open(), table)
-    free = node.not_deterministic()
-    if json_wanted:
-        print_json(node.as_dict() | {"not deterministic": free})
-        return
-    for depth, line in node.lines():
-        print_line("  " * depth + line)
-    if free:
-        print_line(f"Not deterministic: {', '.join(free)}. Computed again, they may differ.")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDE = 400
+# The branches of a tree are as wide as a letter.
+_BRANCHES = dict.fromkeys(map(ord, "│├└─"), "-")
 
 as_json = click.option("--json", "json_wanted", is_flag=True, help="Print JSON for scripts.")
 
@@ -33,7 +35,12 @@ def console() -> Console:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; moments as ISO 8601."""
-    click.echo(json.dumps(value, indent=2, default=_as_text))
+    click.echo(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Write a value as JSON; moments as ISO 8601."""
+    return json.dumps(value, indent=2, default=_as_text)
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -68,11 +75,36 @@ def _plain_lines(cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> lis
     plain = all(text.isascii() and text.isprintable() and "[" not in text for text in texts)
     if not plain or sum(widths) + 2 * (len(widths) - 1) > room:
         return None
-    aligned = [
-        [cell.rjust(width) if right else cell.ljust(width) for cell in column]
-        for column, width, right in zip(cells, widths, numeric, strict=True)
+    return aligned_lines(cells, numeric)
+
+
+def aligned_lines(columns: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+    """Return the lines of a table, each cell as wide as the widest of its column.
+
+    Examples
+    --------
+    >>> aligned_lines([["├─ a", "b"], ["1", "20"]], [False, True])
+    ['├─ a   1', 'b     20']
+    """
+    widths = [max(map(cell_width, column)) for column in columns]
+    spaces = [
+        [" " * (width - cell_width(cell)) for cell in column]
+        for column, width in zip(columns, widths, strict=True)
     ]
-    return ["  ".join(line) for line in zip(*aligned, strict=True)]
+    padded = [
+        [gap + cell if right else cell + gap for cell, gap in zip(column, gaps, strict=True)]
+        for column, gaps, right in zip(columns, spaces, numeric, strict=True)
+    ]
+    return ["  ".join(line) for line in zip(*padded, strict=True)]
+
+
+def cell_width(text: str) -> int:
+    """Return how many letters wide a text is in a terminal."""
+    if text.translate(_BRANCHES).isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _print_rich(cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> None:

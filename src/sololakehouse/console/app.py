@@ -9,6 +9,7 @@ from sololakehouse.errors import SoloLakehouseError, UsageError
 from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.catalog import healthy_and_damaged
 from sololakehouse.lineage.trace import trace
+from sololakehouse.lineage.tree import tree
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 LOCALHOST = "127.0.0.1"
 _SAMPLE_ROWS = 10
+_HASH_DIGITS = 12
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -39,7 +41,7 @@ def create_app(lake: Lakehouse) -> Starlette:
     def table(request: Request) -> Response:
         snapshot = lake.read(request.path_params["name"])
         sample = snapshot.scan().head(_SAMPLE_ROWS).collect()
-        lines = list(trace(lake, snapshot.name).lines())
+        lines = [line.cells(_HASH_DIGITS) for line in tree(trace(lake, snapshot.name))]
         return page(request, "table.html", table=snapshot, sample=sample, trace=lines)
 
     def mistake(request: Request, error: Exception) -> Response:

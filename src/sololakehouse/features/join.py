@@ -45,6 +45,12 @@ class LookupReport:
         """Return the report for a commit record."""
         return asdict(self)
 
+    def plus(self, other: Mapping[str, Any]) -> LookupReport:
+        """Return the report on these labels and those of a report in a commit record."""
+        mine = asdict(self)
+        counts = {name: mine[name] + other[name] for name in mine if name != "table"}
+        return LookupReport(self.table, **counts)
+
 
 @dataclass(frozen=True)
 class PlannedLookup:
@@ -121,7 +127,7 @@ def look_up(
         found = look_up_in_buckets(labels, features, names, rule, buckets, in_order=in_order)
         reports.append(_report(plan, labels, found.matched))
         renamed = found.values.rename(dict(plan.outputs))
-        values.append(_with_defaults(renamed, plan.lookup.default_values))
+        values.append(with_defaults(renamed, plan.lookup.default_values))
     return pl.concat([labels, *values], how="horizontal"), tuple(reports)
 
 
@@ -215,7 +221,8 @@ def _check_defaults(lookup: FeatureLookup, table: FeatureTable, outputs: Mapping
             ) from error
 
 
-def _with_defaults(found: pl.DataFrame, defaults: Mapping[str, Any]) -> pl.DataFrame:
+def with_defaults(found: pl.DataFrame, defaults: Mapping[str, Any]) -> pl.DataFrame:
+    """Replace NULLs in looked-up features, by their names in the result."""
     import polars as pl
 
     return found.with_columns(

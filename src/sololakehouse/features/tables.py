@@ -93,6 +93,12 @@ class FeatureTable:
         record = self.snapshot.record
         return record.details.get("comment") if record else None
 
+    @property
+    def definition(self) -> str | None:
+        """Hash of the pipeline's definition that computed the rows; None if they were written."""
+        record = self.snapshot.record
+        return record.details.get("definition") if record else None
+
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
         """Columns with their Polars types; no data is read.
@@ -153,10 +159,26 @@ class FeatureTable:
         FeatureTableError
             Another writer left rows that violate the contract.
         """
+        wanted = dict.fromkeys((*self.contract.identity, *columns))
+        return self._verified().select(list(wanted))
+
+    def verify(self) -> None:
+        """Check the files, and the rows of a version that another writer made, as `scan` does.
+
+        Raises
+        ------
+        RunError
+            A data file is missing or cut short.
+        FeatureTableError
+            Another writer left rows that violate the contract.
+        """
+        self._verified()
+
+    def _verified(self) -> pl.LazyFrame:
         scan = self.snapshot.scan()
         if self.snapshot.is_foreign:
             self.contract.check(scan, self.name)
-        return scan.select(list(dict.fromkeys((*self.contract.identity, *columns))))
+        return scan
 
 
 def feature_tables(lake: Lakehouse) -> list[str]:
@@ -185,9 +207,20 @@ def _table_names(lookups: tuple[FeatureLookup, ...]) -> list[str]:
 
 def _opened(lake: Lakehouse, name: str, pin: TableVersion | None) -> FeatureTable:
     table = FeatureTable.open(lake, name, pin.version if pin else None)
-    if pin and pin.table_id != table.snapshot.table_id:
-        raise RunError(
-            f"{name} has been dropped and made anew: version {pin.version} is not the one that "
-            "was asked for."
-        )
+    refuse_made_anew(table.snapshot, pin)
     return table
+
+
+def refuse_made_anew(snapshot: Snapshot, pin: TableVersion | None) -> None:
+    """Refuse a table that only has the name of the one whose version was asked for.
+
+    Raises
+    ------
+    RunError
+        The table has been dropped and made anew.
+    """
+    if pin and pin.table_id != snapshot.table_id:
+        raise RunError(
+            f"{snapshot.name} has been dropped and made anew: version {pin.version} is not the "
+            "one that was asked for."
+        )

@@ -23,6 +23,15 @@ from sololakehouse.provenance import CommitRecord
 
 ARCHIVED_COMMITS = "system.archived_commits"
 _OPEN_AT_ONCE = 4
+# What the archive does not tell of commits without a record: whether they changed rows.
+_NO_ROWS = (
+    "CREATE TABLE",
+    "SET TBLPROPERTIES",
+    "ADD COLUMN",
+    "OPTIMIZE",
+    "VACUUM START",
+    "VACUUM END",
+)
 
 
 class Lakehouse:
@@ -160,6 +169,12 @@ class Lakehouse:
         """Pin a table to its newest version; None if it does not exist."""
         return self._pinned(table) if self.exists(table) else None
 
+    def committed(self, snapshot: Snapshot) -> None:
+        """Take note of a version that was just committed, if no newer one is there."""
+        state = log_state(snapshot.path)
+        if newest_version(snapshot.path) == snapshot.version and log_state(snapshot.path) == state:
+            self._newest[snapshot.name] = (state, snapshot)
+
     def _pinned(self, table: str) -> Snapshot:
         """Open the newest version, or give the one that was opened if the log is as it was."""
         state = log_state(self.path(table))
@@ -224,4 +239,5 @@ def _archived(row: dict[str, Any]) -> HistoryEntry:
         record=record,
         restored=record.restored_version if record else None,
         archived=True,
+        changes_rows=record.data_version is None if record else row["operation"] not in _NO_ROWS,
     )

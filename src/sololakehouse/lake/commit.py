@@ -18,7 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from sololakehouse.errors import RunError
+from sololakehouse.errors import RunError, UsageError
 from sololakehouse.lake.catalog import Lakehouse
 from sololakehouse.lake.contract import taken_back
 from sololakehouse.lake.damage import LOG, log_versions, newest_version
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 FOREVER_DAYS = 36500
 APPEND_SECONDS = 60
+TRAINING_SETS = "training."
+TRAINING_SET = "TRAINING SET"
 
 
 def retention_properties(days: int | None) -> dict[str, str]:
@@ -169,6 +171,8 @@ class LakeWriter:
 
         Raises
         ------
+        UsageError
+            The table is a training set, and the change is none.
         FeatureTableError
             Rows violate the contract of a feature table.
         RunError
@@ -179,6 +183,7 @@ class LakeWriter:
         import polars as pl
         import pyarrow.parquet as pq
 
+        _refuse_other_writers(table, change.operation)
         files = sorted(staged.glob("*.parquet"))
         if not files:
             raise RunError(f"The engine wrote no file for {table}.")
@@ -200,7 +205,7 @@ class LakeWriter:
             if features:
                 beside = newest if mode == "append" else None
                 features = features.checked(table, beside, removes)
-            self._prepare(table, schema, properties, mode, description, evolve=evolve)
+            delta = self._prepare(table, schema, properties, mode, description, evolve=evolve)
             staged_files = _StagedFiles(table, path, self.run.run_id)
             try:
                 replaced = self._replaced(table, staged, change, removes)
@@ -209,6 +214,7 @@ class LakeWriter:
                     partial(
                         self._commit_once,
                         table,
+                        delta,
                         staged_files.adds,
                         schema,
                         change,
@@ -233,6 +239,7 @@ class LakeWriter:
     def _commit_once(
         self,
         table: str,
+        delta: DeltaTable,
         adds: list[AddAction],
         schema: pa.Schema,
         change: Change,
@@ -243,11 +250,11 @@ class LakeWriter:
         features: FeatureRows | None,
     ) -> Snapshot:
         path = self.lake.path(table)
-        delta = DeltaTable(path)
+        delta.update_incremental()
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         manifest = written
         if mode == "append":
-            before = Snapshot(table, path, delta.version())
+            before = self._at(table, delta.version())
             if features:
                 features.refuse_other_version(before)
             manifest = _manifest_of(before, written) + written
@@ -268,8 +275,17 @@ class LakeWriter:
         )
         version = delta.version() + 1
         flush(path / LOG / f"{version:020}.json", path / LOG)
-        self.committed.append(Snapshot(table, path, version))
-        return self.committed[-1]
+        delta.update_incremental()
+        own = Snapshot(table, path, version, delta if delta.version() == version else None)
+        self.lake.committed(own)
+        self.committed.append(own)
+        return own
+
+    def _at(self, table: str, version: int) -> Snapshot:
+        newest = self.lake.newest(table)
+        if newest is not None and newest.version == version:
+            return newest
+        return Snapshot(table, self.lake.path(table), version)
 
     def _replaced(
         self, table: str, staged: Path, change: Change, removes: pl.Expr | None
@@ -306,10 +322,12 @@ class LakeWriter:
         description: str | None,
         *,
         evolve: bool,
-    ) -> None:
+    ) -> DeltaTable:
         wanted = dict(properties or {})
-        if not self.lake.exists(table) and self._created(table, schema, wanted, description):
-            return
+        if not self.lake.exists(table):
+            created = self._created(table, schema, wanted, description)
+            if created is not None:
+                return created
         delta = DeltaTable(self.lake.path(table))
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         known = delta.metadata().configuration
@@ -324,15 +342,16 @@ class LakeWriter:
         added = [field for field in Schema.from_arrow(schema).fields if field.name not in columns]
         if evolve and added:
             DeltaTable(self.lake.path(table)).alter.add_columns(added)
+        return delta
 
     def _created(
         self, table: str, schema: pa.Schema, properties: Mapping[str, str], description: str | None
-    ) -> bool:
+    ) -> DeltaTable | None:
         path = self.lake.path(table)
         path.mkdir(parents=True, exist_ok=True)
         days = self.lake.project.settings.retention_days
         try:
-            DeltaTable.create(
+            created = DeltaTable.create(
                 path,
                 Schema.from_arrow(schema),
                 configuration={**retention_properties(days), **properties},
@@ -341,11 +360,19 @@ class LakeWriter:
             )
         except (DeltaError, OSError):
             if self.lake.exists(table):
-                return False
+                return None
             _remove_empty(path / LOG, path)
             raise
         flush(path / LOG / f"{0:020}.json", path / LOG, path, path.parent)
-        return True
+        return created
+
+
+def _refuse_other_writers(table: str, operation: str) -> None:
+    if table.startswith(TRAINING_SETS) and operation != TRAINING_SET:
+        raise UsageError(
+            f"{table}: the schema 'training' is for saved training sets, which nothing else "
+            "writes. Choose another schema."
+        )
 
 
 class _StagedFiles:

@@ -21,17 +21,32 @@ _BACKUP = "Put the file back from a backup."
 
 def log_versions(table_folder: Path) -> list[int]:
     """Return the versions whose log entry is there, ascending; none if this is no table."""
-    return sorted(_matching(table_folder, _ENTRY))
+    return sorted(_versions(table_folder, _ENTRY))
+
+
+def log_actions(entry: Path) -> list[dict[str, Any]]:
+    """Return the actions of a log entry, one on each line.
+
+    Only a line feed ends a line: the statistics of text columns may hold other characters that
+    Python takes for line ends.
+
+    Raises
+    ------
+    ValueError
+        The entry is cut short or no JSON.
+    """
+    lines = entry.read_text("utf-8").split("\n")
+    return [json.loads(line) for line in lines if line]
 
 
 def is_table(table_folder: Path) -> bool:
     """Whether the folder has at least one commit; what a crash left before it does not count."""
-    return bool(_matching(table_folder, _ENTRY) or _matching(table_folder, _CHECKPOINT))
+    return any(True for _ in _versions(table_folder, _ENTRY, _CHECKPOINT))
 
 
 def newest_version(table_folder: Path) -> int:
     """Return the newest version that the log names, whether or not it can be read."""
-    return max([*_matching(table_folder, _ENTRY), *_matching(table_folder, _CHECKPOINT)])
+    return max(_versions(table_folder, _ENTRY, _CHECKPOINT))
 
 
 def log_state(table_folder: Path) -> tuple[tuple[str, int, int, int], ...]:
@@ -179,6 +194,14 @@ def _entries(table_folder: Path) -> Iterator[tuple[int, Path]]:
     yield from sorted(_matching(table_folder, _ENTRY).items())
 
 
+def _versions(table_folder: Path, *names: re.Pattern[str]) -> Iterator[int]:
+    log = table_folder / LOG
+    for file in os.listdir(log) if log.is_dir() else ():  # noqa: PTH208
+        for name in names:
+            if match := name.match(file):
+                yield int(match[1])
+
+
 def _matching(table_folder: Path, name: re.Pattern[str]) -> dict[int, Path]:
     log = table_folder / LOG
     if not log.is_dir():
@@ -189,8 +212,8 @@ def _matching(table_folder: Path, name: re.Pattern[str]) -> dict[int, Path]:
 
 def _is_entry(file: Path) -> bool:
     try:
-        lines = [line for line in file.read_text("utf-8").split("\n") if line]
-        return bool(lines) and all(isinstance(json.loads(line), dict) for line in lines)
+        actions = log_actions(file)
+        return bool(actions) and all(isinstance(action, dict) for action in actions)
     except (OSError, ValueError):
         return False
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sololakehouse.errors import NotFoundError
+from sololakehouse.lake.damage import damaged_entry, log_actions
 from sololakehouse.provenance import CommitRecord
 
 RECORD_KEY = "sololakehouse"
@@ -40,6 +41,10 @@ class HistoryEntry:
     changes_data
         False if a commit of another writer says that it changed no row and no schema: it only
         arranged files.
+    changes_rows
+        False if no row was added or removed: it arranged files, or changed schema or properties.
+    overwrites
+        Whether Delta says that it replaced all rows.
     """
 
     version: int
@@ -49,6 +54,15 @@ class HistoryEntry:
     restored: int | None = None
     archived: bool = False
     changes_data: bool = True
+    changes_rows: bool = True
+    overwrites: bool = False
+
+    @property
+    def replaces_rows(self) -> bool:
+        """Whether no row from before it is left; an archived commit of another writer says no."""
+        if self.record is None:
+            return self.overwrites
+        return self.record.rows_written == self.record.manifest.rows
 
 
 def commit_versions(log: Path) -> list[int]:
@@ -66,27 +80,42 @@ def oldest_readable(log: Path) -> int:
     return min((int(match[1]) for match in found if match), default=0)
 
 
-def read_commit(log: Path, version: int) -> HistoryEntry | None:
-    """Read one commit from the log folder; None if its file has been cleaned up.
+def read_commit(table: str, log: Path, version: int) -> HistoryEntry | None:
+    """Read one commit from the log folder of a table; None if its file has been cleaned up.
 
     A commit without a timestamp of its own has the one of its file, as in Delta's protocol.
+
+    Raises
+    ------
+    RunError
+        The file is damaged: names it.
     """
     file = log / f"{version:020}.json"
     try:
-        about = _commit_info(file)
-        moment = about.get("inCommitTimestamp", about.get("timestamp"))
-        milliseconds = file.stat().st_mtime * 1000 if moment is None else moment
+        return _read_commit(file, version)
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError, OSError) as error:
+        raise damaged_entry(table, version, file, "is cut short or no JSON") from error
+
+
+def _read_commit(file: Path, version: int) -> HistoryEntry:
+    about = _commit_info(file)
+    moment = about.get("inCommitTimestamp", about.get("timestamp"))
+    milliseconds = file.stat().st_mtime * 1000 if moment is None else moment
     written = about.get(RECORD_KEY)
+    record = CommitRecord.model_validate_json(written) if written else None
     operation = str(about.get("operation", "UNKNOWN"))
+    actions = [] if record else log_actions(file)
     return HistoryEntry(
         version=version,
         timestamp=datetime.fromtimestamp(milliseconds / 1000, UTC),
         operation=operation,
-        record=CommitRecord.model_validate_json(written) if written else None,
+        record=record,
         restored=_restored(about) if operation == RESTORE else None,
-        changes_data=bool(written) or changes_data(_actions(file)),
+        changes_data=record is not None or changes_data(actions),
+        changes_rows=record.data_version is None if record else changes_rows(actions),
+        overwrites=_overwrites(about),
     )
 
 
@@ -98,13 +127,25 @@ def changes_data(actions: Iterable[Mapping[str, Any]]) -> bool:
     >>> changes_data([{"commitInfo": {}}, {"add": {"path": "a.parquet", "dataChange": False}}])
     False
     """
-    for action in actions:
-        if action.keys() & {"metaData", "protocol"}:
-            return True
-        for kind in ("add", "remove"):
-            if action.get(kind, {"dataChange": False}).get("dataChange", True):
-                return True
-    return False
+    return any(
+        action.keys() & {"metaData", "protocol"} or _changes_rows(action) for action in actions
+    )
+
+
+def changes_rows(actions: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a commit of these actions added or removed rows, by what Delta's actions say.
+
+    Examples
+    --------
+    >>> changes_rows([{"metaData": {}}]), changes_rows([{"remove": {"path": "a.parquet"}}])
+    (False, True)
+    """
+    return any(map(_changes_rows, actions))
+
+
+def _changes_rows(action: Mapping[str, Any]) -> bool:
+    kinds = (action.get(kind) for kind in ("add", "remove"))
+    return any(about is not None and about.get("dataChange", True) for about in kinds)
 
 
 def version_at(table: str, history: Sequence[HistoryEntry], moment: datetime) -> int:
@@ -197,17 +238,21 @@ def instant(moment: datetime) -> str:
 
 
 def _commit_info(file: Path) -> dict[str, Any]:
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for line in lines:
-            if '"commitInfo"' in line[:_BEGINNING]:
+            if b'"commitInfo"' in line[:_BEGINNING]:
                 about = json.loads(line)["commitInfo"]
                 return about if isinstance(about, dict) else {}
     return {}
 
 
-def _actions(file: Path) -> Iterator[dict[str, Any]]:
-    for line in filter(None, file.read_text("utf-8").split("\n")):
-        yield json.loads(line)
+def _overwrites(about: Mapping[str, Any]) -> bool:
+    parameters = about.get("operationParameters") or {}
+    if "REPLACE" in str(about.get("operation")):
+        return True
+    partly = parameters.get("predicate") not in (None, "", "[]")
+    partly = partly or parameters.get("isDynamicPartitionOverwrite") in (True, "true")
+    return parameters.get("mode") == "Overwrite" and not partly
 
 
 def _restored(about: dict[str, Any]) -> int | None:

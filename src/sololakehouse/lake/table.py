@@ -16,7 +16,6 @@ from sololakehouse.errors import DefinitionError, RunError
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.damage import (
     LOG,
-    damaged_entry,
     located,
     log_damage,
     refuse_damaged_files,
@@ -64,11 +63,13 @@ class Snapshot:
     Reading never changes the table, and later commits never change what a snapshot reads.
     """
 
-    def __init__(self, name: str, path: Path, version: int | None = None) -> None:
+    def __init__(
+        self, name: str, path: Path, version: int | None = None, delta: DeltaTable | None = None
+    ) -> None:
         self.name = name
         self.path = path
         try:
-            self._delta = DeltaTable(path, version=version)
+            self._delta = delta or DeltaTable(path, version=version)
         except (DeltaError, OSError) as error:
             raise _cannot_be_opened(name, path, version, error) from error
         self.version: int = self._delta.version()
@@ -117,7 +118,7 @@ class Snapshot:
     @cached_property
     def fields(self) -> tuple[Column, ...]:
         """The columns with Spark SQL's types, whether NULL is allowed, and their comments."""
-        return _columns(self._delta.schema())
+        return columns_of(self._delta.schema().to_json())
 
     @cached_property
     def comment(self) -> str | None:
@@ -163,6 +164,11 @@ class Snapshot:
         return [located(self.path, path) for path in self._actions("path")]
 
     @property
+    def file_sizes(self) -> dict[str, int]:
+        """Bytes of each data file of this version, by its path in the log."""
+        return dict(zip(self._actions("path"), self._sizes, strict=True))
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of this version's data files."""
         return sum(self._sizes)
@@ -195,6 +201,11 @@ class Snapshot:
         """The columns whose values are in the names of folders, not in the data files."""
         return tuple(self._delta.metadata().partition_columns)
 
+    @cached_property
+    def reader_features(self) -> frozenset[str]:
+        """The Delta features that a reader has to know."""
+        return frozenset(self._delta.protocol().reader_features or ())
+
     def plain_files(self) -> list[Path]:
         """Return the data files, which any reader of Parquet files can read.
 
@@ -203,7 +214,7 @@ class Snapshot:
         RunError
             Names the Delta features for which the files alone do not say all.
         """
-        features = set(self._delta.protocol().reader_features or ()) - {"timestampNtz"}
+        features = self.reader_features - {"timestampNtz"}
         if features:
             raise RunError(
                 f"{self.name} uses {listed_features(sorted(features))}, which the engine cannot "
@@ -253,11 +264,7 @@ class Snapshot:
         return found or HistoryEntry(self.version, datetime.fromtimestamp(0, UTC), "UNKNOWN", None)
 
     def _entry(self, version: int) -> HistoryEntry | None:
-        try:
-            return read_commit(self.log, version)
-        except (ValueError, TypeError, OSError) as error:
-            file = self.log / f"{version:020}.json"
-            raise damaged_entry(self.name, version, file, "is cut short or no JSON") from error
+        return read_commit(self.name, self.log, version)
 
     def history(self, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits up to this version, newest first.
@@ -338,8 +345,7 @@ class Snapshot:
         RunError
             Names the log.
         """
-        features = self._delta.protocol().reader_features or ()
-        if "deletionVectors" not in features:
+        if "deletionVectors" not in self.reader_features:
             name = f"{self.name}@v{self.version}"
             refuse_lost_lines(self._adds, self.path, name, self.record)
 
@@ -400,10 +406,18 @@ class Snapshot:
 
 def column_types(schema: pa.Schema) -> dict[str, str]:
     """Return the columns that rows of an Arrow schema would have, with Spark SQL's types."""
-    return {column.name: column.type for column in _columns(Schema.from_arrow(schema))}
+    return {column.name: column.type for column in columns_of(Schema.from_arrow(schema).to_json())}
 
 
-def _columns(schema: Schema) -> tuple[Column, ...]:
+def columns_of(schema_json: str) -> tuple[Column, ...]:
+    """Return the columns of a schema as Delta and Spark write it in JSON.
+
+    Examples
+    --------
+    >>> field = '{"name": "id", "type": "long", "nullable": true, "metadata": {}}'
+    >>> columns_of(f'{{"type": "struct", "fields": [{field}]}}')
+    (Column(name='id', type='bigint', nullable=True, comment=None),)
+    """
     return tuple(
         Column(
             name=field["name"],
@@ -411,7 +425,7 @@ def _columns(schema: Schema) -> tuple[Column, ...]:
             nullable=field["nullable"],
             comment=field.get("metadata", {}).get("comment"),
         )
-        for field in json.loads(schema.to_json())["fields"]
+        for field in json.loads(schema_json)["fields"]
     )
 
 

@@ -1,7 +1,6 @@
 """A pipeline's run as OpenLineage events, to a file or to an HTTP endpoint.
 
-The events keep to the OpenLineage specification 2-0-2 (https://openlineage.io/spec/2-0-2/
-OpenLineage.json). A place that cannot be reached never fails a run.
+A place that cannot be reached never fails a run.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,11 +16,22 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol
 
-from sololakehouse import __version__
 from sololakehouse.config import OpenLineageSettings
 from sololakehouse.errors import ConfigError
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.failures import one_line
+from sololakehouse.lineage.run_event import (
+    Job,
+    checks_facet,
+    content_facets,
+    engine_facet,
+    facets,
+    parent_facet,
+    rows_facet,
+    run_event,
+    run_uuid,
+    table_dataset,
+)
 from sololakehouse.pipelines.events import (
     Event,
     Listener,
@@ -34,24 +43,10 @@ from sololakehouse.pipelines.events import (
     unheard,
 )
 from sololakehouse.pipelines.plan import Step
-from sololakehouse.provenance import ExpectationResult, Run, TableVersion
+from sololakehouse.provenance import Run, TableVersion
 
-SPEC = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 SECONDS_PER_EVENT = 5
 _SECONDS_AT_THE_END = 10
-_PRODUCER = f"urn:sololakehouse:{__version__}"
-_FACETS = {
-    "dataQualityAssertions": "1-1-0/DataQualityAssertionsDatasetFacet",
-    "documentation": "1-1-0/DocumentationJobFacet",
-    "errorMessage": "1-0-1/ErrorMessageRunFacet",
-    "jobType": "2-0-3/JobTypeJobFacet",
-    "outputStatistics": "1-0-2/OutputStatisticsOutputDatasetFacet",
-    "parent": "1-1-0/ParentRunFacet",
-    "processing_engine": "1-1-1/ProcessingEngineRunFacet",
-    "schema": "1-2-0/SchemaDatasetFacet",
-    "symlinks": "1-0-1/SymlinksDatasetFacet",
-    "version": "1-0-1/DatasetVersionDatasetFacet",
-}
 _OF_RUN = {"completed": "COMPLETE", "failed": "FAIL", "stopped": "ABORT"}
 _OF_STEP = {"computed": "COMPLETE", "failed": "FAIL", "stopped": "ABORT"}
 
@@ -150,7 +145,7 @@ class _RunTold:
             return
         if snapshot is None or snapshot.record is None:
             said = str(result.error) if result.error else result.reason
-            error = _facets(errorMessage={"message": said, "programmingLanguage": "PYTHON"})
+            error = facets(errorMessage={"message": said, "programmingLanguage": "PYTHON"})
             named = self._named(result.step)
             self._tell(kind, at, result.step, error if result.error else {}, **named)
             return
@@ -165,90 +160,35 @@ class _RunTold:
         run_facets: Mapping[str, Any] | None = None,
         **datasets: Any,
     ) -> None:
-        root = uuid.uuid5(uuid.NAMESPACE_OID, f"sololakehouse:{self._run.run_id}")
-        run_id, job, facets, kind_of_job = root, self._pipeline, {}, "PIPELINE"
-        about = {"name": f"sololakehouse {self._run.engine}", "version": __version__}
-        run_facets = {**_facets(processing_engine=about), **(run_facets or {})}
-        if step is not None:
-            run_id, job, kind_of_job = uuid.uuid5(root, step.name), f"{job}.{step.name}", "TABLE"
-            parent = {"namespace": self._namespace, "name": self._pipeline}
-            run_facets |= _facets(parent={"run": {"runId": str(root)}, "job": parent})
-            comment = step.node.declaration.comment
-            facets = _facets(documentation={"description": comment}) if comment else {}
-        described = {
-            "processingType": "BATCH",
-            "integration": "SOLOLAKEHOUSE",
-            "jobType": kind_of_job,
-        }
-        facets |= _facets(jobType=described)
-        self._destination.send(
-            {
-                "eventType": kind,
-                "eventTime": at.isoformat(),
-                "run": {"runId": str(run_id), "facets": run_facets},
-                "job": {"namespace": self._namespace, "name": job, "facets": facets},
-                "inputs": [],
-                "outputs": [],
-                **datasets,
-                "producer": _PRODUCER,
-                "schemaURL": SPEC,
-            }
-        )
+        run = self._run
+        if step is None:
+            job = Job(self._pipeline, "PIPELINE")
+            run_id, about = run_uuid(run.run_id), engine_facet(run.engine)
+        else:
+            job = Job(f"{self._pipeline}.{step.name}", "TABLE", step.node.declaration.comment)
+            run_id, about = run_uuid(run.run_id, step.name), engine_facet(run.engine)
+            about |= parent_facet(self._namespace, self._pipeline, run.run_id)
+        about |= run_facets or {}
+        self._destination.send(run_event(kind, at, run_id, about, self._namespace, job, **datasets))
 
     def _named(self, step: Step) -> dict[str, Any]:
         inputs = [self._dataset(table, {}) for table in step.tables]
         return {"inputs": inputs, "outputs": [self._dataset(step.name, {})]}
 
-    def _dataset(self, table: str, facets: Mapping[str, Any]) -> dict[str, Any]:
-        known_as = {"namespace": self._namespace, "name": table, "type": "TABLE"}
-        symlinks = _facets(symlinks={"identifiers": [known_as]})
-        place = str(self._lake.path(table))
-        return {"namespace": "file", "name": place, "facets": {**symlinks, **facets}}
+    def _dataset(self, table: str, about: Mapping[str, Any]) -> dict[str, Any]:
+        return table_dataset(self._namespace, table, self._lake.path(table), about)
 
     def _input(self, source: TableVersion) -> dict[str, Any]:
         snapshot = self._lake.read(source.table, version=source.version)
-        return {**self._dataset(source.table, _content(snapshot)), "inputFacets": {}}
+        content = content_facets(snapshot.version, snapshot.fields)
+        return self._dataset(source.table, content) | {"inputFacets": {}}
 
     def _output(self, snapshot: Snapshot) -> dict[str, Any]:
         record = snapshot.record
-        facets = _content(snapshot)
-        if record is not None and record.expectations:
-            checks = [_assertion(found) for found in record.expectations]
-            facets |= _facets(dataQualityAssertions={"assertions": checks})
-        written = {"rowCount": record.rows_written if record else 0}
-        statistics = _facets(outputStatistics=written)
-        return {**self._dataset(snapshot.name, facets), "outputFacets": statistics}
-
-
-def _content(snapshot: Snapshot) -> dict[str, Any]:
-    fields = [{"name": column.name, "type": column.type} for column in snapshot.fields]
-    version = {"datasetVersion": str(snapshot.version)}
-    return _facets(schema={"fields": fields}, version=version)
-
-
-def _assertion(found: ExpectationResult) -> dict[str, Any]:
-    return {
-        "assertion": "custom_sql",
-        "name": found.name,
-        "success": found.violations == 0,
-        "severity": "error" if found.action == "fail" else "warn",
-        "content": found.condition,
-        "contentType": "sql",
-        "expected": "0",
-        "actual": str(found.violations),
-    }
-
-
-def _facets(**facets: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: {
-            "_producer": _PRODUCER,
-            "_schemaURL": f"https://openlineage.io/spec/facets/{_FACETS[name]}.json"
-            f"#/$defs/{_FACETS[name].split('/')[1]}",
-            **content,
+        content = content_facets(snapshot.version, snapshot.fields)
+        return self._dataset(snapshot.name, content | checks_facet(record)) | {
+            "outputFacets": rows_facet(record)
         }
-        for name, content in facets.items()
-    }
 
 
 def _destination(settings: OpenLineageSettings, folder: Path) -> Destination:

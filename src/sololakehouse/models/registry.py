@@ -7,9 +7,11 @@ What was trained and which version is in which stage is read from `system.traini
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile
@@ -19,13 +21,8 @@ from sololakehouse.errors import NotFoundError, RunError, UsageError, shortened
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.lake.leases import Holder, lease_inputs
 from sololakehouse.models.metrics import metric
-from sololakehouse.models.tracking import (
-    MODEL_FILE,
-    TRUSTED_TYPES,
-    LoggedModel,
-    connected,
-    require_store,
-)
+from sololakehouse.models.model_file import load_model_file
+from sololakehouse.models.tracking import LoggedModel, connected, require_store
 from sololakehouse.provenance import Change, TableVersion, fingerprint
 
 if TYPE_CHECKING:
@@ -37,6 +34,8 @@ TRANSITIONS = "system.model_transitions"
 Stage = Literal["staging", "production", "archived"]
 ALIASES: tuple[Literal["staging", "production"], ...] = ("staging", "production")
 BASELINE = "baseline"
+LOGGED = "logged"
+_REFERENCE = re.compile(r"^(?:models:/(?P<name>[^@/]+)[@/]|(?P<own>[^@/:]+)@)(?P<wanted>[^@/]+)$")
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,12 @@ class ModelVersion:
     Attributes
     ----------
     role
-        `baseline` or `model` in its training run.
+        `baseline` or `model` in its training run; `logged` if a person fitted it themselves.
+    trained_at
+        When the command that trained it began, in UTC.
     metrics
-        By part and name, as `test_roc_auc`; the first of its experiment is `primary_metric`.
+        By part and name, as `test_roc_auc`; the first of its experiment is `primary_metric`. Of a
+        logged model what its MLflow run held when it was logged, and no primary one.
     recipe
         The training set's recipe, with the feature lookups.
     fingerprint
@@ -67,6 +69,9 @@ class ModelVersion:
     feature_columns: tuple[str, ...]
     fingerprint: str
     mlflow_run_id: str
+    training_set: str
+    training_set_version: int
+    trained_at: datetime
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
@@ -92,7 +97,13 @@ def model_versions(lake: Lakehouse) -> list[ModelVersion]:
 
 
 def resolve(lake: Lakehouse, reference: str) -> ModelVersion:
-    """Find the version that `NAME@production`, `NAME@staging` or `NAME@3` means.
+    """Find the version that a reference means.
+
+    Parameters
+    ----------
+    reference
+        `NAME@production`, `NAME@staging` or `NAME@3`, or MLflow's `models:/NAME@production` and
+        `models:/NAME/3`.
 
     Raises
     ------
@@ -101,12 +112,29 @@ def resolve(lake: Lakehouse, reference: str) -> ModelVersion:
     NotFoundError
         There is no such model, or nothing in this stage.
     """
-    name, at, wanted = reference.partition("@")
-    if not at or not wanted:
+    found = _REFERENCE.match(str(reference))
+    if found is None:
         raise UsageError(
-            f"{reference!r} is no model. Write NAME@production, NAME@staging or NAME@3."
+            f"{reference!r} is no model. Write NAME@production, NAME@staging or NAME@3, or as "
+            "MLflow does models:/NAME@production or models:/NAME/3."
         )
-    versions = _versions_of(lake, name)
+    name, wanted = found["name"] or found["own"], found["wanted"]
+    return find_version(_versions_of(lake, name), name, wanted)
+
+
+def find_version(versions: Sequence[ModelVersion], name: str, wanted: str) -> ModelVersion:
+    """Return the version of a model that has a number, as text, or is in a stage.
+
+    Parameters
+    ----------
+    versions
+        All versions of the model `name`, the oldest first.
+
+    Raises
+    ------
+    NotFoundError
+        There is none: says which there are.
+    """
     for version in versions:
         if wanted == str(version.version) or (wanted in ALIASES and wanted == version.stage):
             return version
@@ -217,9 +245,7 @@ def register(client: MlflowClient, name: str, logged: LoggedModel) -> int:
 
 
 def load_model(project: Project, version: ModelVersion) -> Any:
-    """Load a version's scikit-learn pipeline, which has `predict_proba`.
-
-    Only the types of this package's own trainers are loaded, whatever the artifact says of itself.
+    """Load a version's model, which has `predict` and, if it is a classifier, `predict_proba`.
 
     Raises
     ------
@@ -230,12 +256,10 @@ def load_model(project: Project, version: ModelVersion) -> Any:
     with connected(project), TemporaryDirectory() as folder:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
-        from skops.io import load
 
-        uri = f"models:/{version.name}/{version.version}/{MODEL_FILE}"
+        uri = f"models:/{version.name}/{version.version}"
         try:
-            file = download_artifacts(artifact_uri=uri, dst_path=folder)
-            return load(file, trusted=list(TRUSTED_TYPES))
+            return load_model_file(Path(download_artifacts(artifact_uri=uri, dst_path=folder)))
         except (MlflowException, OSError, TypeError, ValueError, KeyError, BadZipFile) as error:
             said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise RunError(
@@ -275,6 +299,12 @@ def _through_gate(lake: Lakehouse, version: ModelVersion) -> tuple[str, Mapping[
         raise RunError(
             f"{version} is the baseline of its experiment, and production is for what beats the "
             "baseline. Improve the model in the experiment file and train again."
+        )
+    if version.role == LOGGED:
+        raise RunError(
+            f"{version} stays out of production: it was logged with log_model, so no baseline was "
+            "trained beside it on the same split, and there is nothing that it has beaten. It may "
+            "be in staging; for production, write an experiment file and use 'slh train'."
         )
     baselines = [
         other
@@ -324,6 +354,9 @@ def _model_version(row: Mapping[str, Any], stages: Mapping[tuple[str, int], Stag
         feature_columns=tuple(json.loads(row["feature_columns"])),
         fingerprint=row["fingerprint"],
         mlflow_run_id=row["mlflow_run_id"],
+        training_set=row["training_set"],
+        training_set_version=row["training_set_version"],
+        trained_at=row["started_at"].astimezone(UTC),
     )
 
 

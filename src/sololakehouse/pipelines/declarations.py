@@ -477,6 +477,10 @@ def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
     try:
         with block_session_mutations(), refused_actions():
             spec.loader.exec_module(module)
+    except DefinitionError:
+        raise
+    except UsageError as error:
+        raise DefinitionError(f"{error_place(error, file, folder)}: {error}") from error
     except SoloLakehouseError:
         raise
     except Exception as error:

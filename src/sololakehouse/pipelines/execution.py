@@ -120,6 +120,8 @@ class Execution:
         self._tell(StepEnded(_now(), result))
 
     def _left_alone(self, step: Step) -> StepResult:
+        if step.state == "view":
+            return StepResult(step, "view")
         newest = None if step.node.is_sink else self._writer.lake.newest(step.name)
         if step.state != "up to date":
             return StepResult(step, "not selected", newest)
@@ -142,6 +144,8 @@ class Execution:
 
     def _computed(self, step: Step) -> StepResult:
         engine = self._pipeline.engine
+        for table in step.tables:
+            engine.pin(self._writer.lake.read(table))
         if step.state == "view":
             engine.view(step.name, step.node.frame)
             return StepResult(step, "view")
@@ -151,7 +155,6 @@ class Execution:
             return StepResult(step, "computed", expectations=tuple(delivered))
         make = append if step.node.is_stream else materialize
         snapshot, expectations = make(step, engine, self._writer)
-        engine.pin(snapshot)
         return StepResult(step, "computed", snapshot, expectations=tuple(expectations))
 
     def _stop(self) -> None:

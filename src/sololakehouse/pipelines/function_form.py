@@ -1,4 +1,4 @@
-"""The normal form of a pickled Python function: what it computes, not where it stands.
+"""The normal form of a Python function: what it computes, not where it stands.
 
 cloudpickle keeps file names and line numbers, so its bytes change with a comment, and it keeps what
 was imported by name only, so they stay as they are if a helper in another file changes. The form is
@@ -36,8 +36,24 @@ def function_form(pickled: bytes) -> bytes:
         unpickled = pickle.loads(pickled)
     except _UNREADABLE:
         return pickled
+    return form_of(unpickled)
+
+
+def form_of(function: Any) -> bytes:
+    """Hash what a function computes; comments, layout and docstrings do not count.
+
+    Examples
+    --------
+    >>> def one(x): return x + 1  # a comment
+    >>> def other(x):
+    ...     "A docstring."
+    ...     return x + 1
+    >>> other.__qualname__ = "one"
+    >>> form_of(one) == form_of(other)
+    True
+    """
     hasher = hashlib.blake2b(digest_size=16)
-    for part in _Forms().of(unpickled):
+    for part in _Forms().of(function):
         hasher.update(f"{len(part)}:{part}".encode("utf-8", "surrogatepass"))
     return hasher.digest()
 

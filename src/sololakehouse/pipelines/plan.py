@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,8 @@ class Step:
         Temporary views that it reads, directly or through others, each after those it reads.
     anew
         Whether all rows are computed again, also those of a streaming table.
+    idle
+        Whether this is a view that only tables read which are up to date.
     redefinition
         How it would change the definition of a feature table that is there; None if it does not.
     """
@@ -44,6 +46,7 @@ class Step:
     tables: tuple[str, ...]
     anew: bool = False
     views: Mapping[str, Node] = field(default_factory=dict)
+    idle: bool = False
     redefinition: Redefinition | None = None
 
     @property
@@ -85,7 +88,13 @@ def plan_steps(graph: Graph, lake: Lakehouse, selection: Selection) -> list[Step
         if state == "run":
             running.add(node.name)
         steps.append(Step(node, state, reason, tables, anew, graph.views_read(node)))
-    return steps
+    return _with_idle_views(steps)
+
+
+def _with_idle_views(steps: Sequence[Step]) -> list[Step]:
+    read = {view for step in steps for view in step.views}
+    needed = {view for step in steps if step.state == "run" for view in step.views}
+    return [replace(step, idle=step.name in read - needed) for step in steps]
 
 
 def stream_offsets(table: Snapshot | None) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from sololakehouse.engine import SYSTEM_PREFIX, Engine
-from sololakehouse.errors import RunError
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.pipelines.declarations import SourceContext, collect
 from sololakehouse.pipelines.events import Listener, StepResult
@@ -20,10 +18,11 @@ from sololakehouse.pipelines.redefinition import (
     refuse_redefinitions,
     with_redefinitions,
 )
-from sololakehouse.pipelines.schedule import Capacity
+from sololakehouse.pipelines.schedule import Capacity, works
 from sololakehouse.pipelines.selection import EVERYTHING, Selection
 from sololakehouse.pipelines.settings import PipelineSettings
 from sololakehouse.pipelines.spec import find_spec, source_files
+from sololakehouse.pipelines.stored import StoredTables
 
 
 @contextmanager
@@ -37,8 +36,8 @@ def prepare(
 ) -> Iterator[PreparedPipeline]:
     """Load the project's pipeline and plan it; nothing is computed or written.
 
-    Every table of the lakehouse is pinned to its newest version: that is the snapshot which the
-    whole run sees. Tables of the schema `system` tell of runs and are no input of one.
+    Every table that the pipeline reads is pinned to its newest version: that is the snapshot which
+    the whole run sees. Tables of the schema `system` tell of runs and are no input of one.
 
     Parameters
     ----------
@@ -66,29 +65,16 @@ def prepare(
     context = SourceContext(folder, lake.project.warehouse, pipeline.database, settings)
     with lake.engine() as engine:
         engine.use(pipeline.database)
-        stored = _pinned(lake, engine)
+        stored = StoredTables(lake, engine)
         settings.apply(engine.session)
-        declarations = collect(source_files(folder, pipeline), context, engine.session)
+        with engine.before_asked(stored.pin_all):
+            declarations = collect(source_files(folder, pipeline), context, engine.session)
         builder = GraphBuilder(engine, declarations, stored, context)
         graph = builder.build()
         steps = plan_steps(graph, lake, selection)
-        builder.analyse(step.name for step in steps if step.state in ("run", "view"))
+        builder.analyse(step.name for step in steps if works(step))
         noted = with_redefinitions(steps, lake, redefining or Redefining())
         yield PreparedPipeline(engine, noted, pipeline.name)
-
-
-def _pinned(lake: Lakehouse, engine: Engine) -> dict[str, RunError | None]:
-    stored: dict[str, RunError | None] = {}
-    for name in lake.table_names():
-        if name.startswith(SYSTEM_PREFIX):
-            continue
-        try:
-            newest = lake.read(name)
-            engine.pin(newest)
-            stored[name] = None
-        except RunError as error:
-            stored[name] = error
-    return stored
 
 
 def execute(
