@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 
 from sololakehouse.pipelines.source_text import SQL_TEXT, source_text
+from sololakehouse.windows import Aggregate, TrailingAggregates
 from tests import rain
 
 LIMITS = {"b", "a"}
+DELAY = TrailingAggregates(
+    keys="carrier",
+    timestamp="arrived_at",
+    aggregates=[Aggregate("mean", "delay", windows="7d"), Aggregate("count", windows="7d")],
+    closed="both",
+)
 
 
 class Rate:
@@ -77,6 +84,16 @@ def test_a_function_comes_with_what_it_refers_to_in_the_project():
         "        unit,",
     ]
     assert not any("class Path" in line or "comment" in line for line in lines)
+
+
+def test_what_is_declared_stands_field_by_field():
+    def query():
+        return DELAY.of(None)
+
+    lines = source_text(query).split("\n")
+    assert lines[0] == "DELAY = TrailingAggregates(keys='carrier',"
+    assert "                   closed='both'," in lines
+    assert sum("Aggregate(function=" in line for line in lines) == 2
 
 
 def test_functions_that_call_each_other_are_given_once():
