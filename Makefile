@@ -9,6 +9,8 @@ INSTALLED := .venv/.installed
 TOOLS := .venv/.tools
 # Apache Spark brings the module pyspark, which clashes with that of pyspark-client.
 SPARK := .venv-spark/.installed
+# Feast, only for comparisons, pins a world of its own.
+FEAST := .venv-feast/.installed
 
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -39,7 +41,9 @@ format: $(TOOLS) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(TOOLS) $(SPARK) ## Run the benchmarks
+feast: $(FEAST) ## Put Feast into .venv-feast, to compare with
+
+bench: $(TOOLS) $(SPARK) $(FEAST) ## Run the benchmarks
 	$(BIN)/python benchmarks/demo.py
 	-$(BIN)/python benchmarks/manifest.py
 	$(BIN)/python benchmarks/ingest.py
@@ -67,4 +71,9 @@ $(SPARK): constraints.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-spark/bin/python --constraint constraints.txt pandas pydantic 'pyspark[pipelines]'
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-spark check format bench clean
+$(FEAST): constraints-feast.txt $(INSTALLED)
+	$(PYTHON) -m venv .venv-feast
+	$(BIN)/uv pip install --quiet --python .venv-feast/bin/python --constraint constraints-feast.txt 'feast[duckdb]'
+	@touch $@
+
+.PHONY: help setup demo test test-faults test-spark check format feast bench clean
