@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sololakehouse.features.join import look_up, plan_lookups
+from sololakehouse.features.assembly import look_up
+from sololakehouse.features.join import plan_lookups
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.features.tables import open_tables

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import TrainingError
+from sololakehouse.features.memory import Memory
+from sololakehouse.features.ordered_labels import in_order
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.lake import Snapshot
 from sololakehouse.lake.contract import counted, described_row
@@ -59,12 +62,21 @@ class Spine:
         """Return the labels in their order, those of a table by `timestamp` first."""
         if not isinstance(self._labels, Snapshot):
             return self._labels
-        frame = self._labels.to_polars()
+        return self._labels.to_polars().sort(self._order(timestamp))
+
+    def scan(self, timestamp: str | None, folder: Path, memory: Memory) -> pl.LazyFrame:
+        """Scan the labels in their order; those of a table may then be in files in the folder."""
+        table = self.source
+        if table is None or table.rows <= memory.rows_of(len(self.schema)):
+            return self.ordered(timestamp).lazy()
+        return in_order(table.scan(), self._order(timestamp), folder, memory)
+
+    def _order(self, timestamp: str | None) -> list[str]:
         first = [timestamp] if timestamp else []
-        return frame.sort([*first, *(name for name in frame.columns if name not in first)])
+        return [*first, *(name for name in self.schema if name not in first)]
 
 
-def refuse_null_labels(labels: pl.DataFrame, recipe: Recipe, where: str) -> None:
+def refuse_null_labels(labels: pl.LazyFrame, recipe: Recipe, where: str) -> None:
     """Refuse labels that are not known.
 
     Raises
@@ -74,13 +86,12 @@ def refuse_null_labels(labels: pl.DataFrame, recipe: Recipe, where: str) -> None
     """
     import polars as pl
 
-    missing = labels[recipe.label].null_count()
-    if missing:
-        keys = [key for lookup in recipe.feature_lookups for key in lookup.lookup_key]
-        shown = dict.fromkeys([*keys, *sorted(recipe.time_columns), recipe.label])
-        rows = labels.filter(pl.col(recipe.label).is_null()).select(list(shown)).head(_EXAMPLES)
-        examples = "; ".join(described_row(row) for row in rows.to_dicts())
+    keys = [key for lookup in recipe.feature_lookups for key in lookup.lookup_key]
+    shown = dict.fromkeys([*keys, *sorted(recipe.time_columns), recipe.label])
+    unknown = labels.filter(pl.col(recipe.label).is_null()).select(list(shown)).collect()
+    if unknown.height:
+        examples = "; ".join(described_row(row) for row in unknown.head(_EXAMPLES).to_dicts())
         raise TrainingError(
-            f"{where}: the label {recipe.label!r} must be set, but {counted(missing)} a NULL "
-            f"there. Examples: {examples}."
+            f"{where}: the label {recipe.label!r} must be set, but {counted(unknown.height)} a "
+            f"NULL there. Examples: {examples}."
         )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import FeatureLookupError, RunError
+from sololakehouse.features.latest import ROW
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.contract import KEYS, FeatureContract
-from sololakehouse.lake.statistics import sorted_ranges
 from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:
@@ -106,21 +105,8 @@ class FeatureTable:
         self.contract.check_types(schema, self.name)
         return schema
 
-    @property
-    def is_in_key_order(self) -> bool:
-        """Whether the statistics of the files say that a range of the first key lies together.
-
-        It decides how rows are read, never which: statistics that are missing mean no.
-        """
-        if not self.snapshot.is_plain:
-            return False
-        ranges = sorted_ranges(self.snapshot.data_files, self.contract.keys[0])
-        return ranges is not None and all(
-            before[1] <= after[0] for before, after in pairwise(ranges)
-        )
-
     def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
-        """Scan keys, times and the given columns.
+        """Scan keys, times and the given columns, with the number of each row in `ROW`.
 
         Rows are checked when a table is written. A version that another writer made, without a
         commit record, is checked here.
@@ -130,10 +116,10 @@ class FeatureTable:
         FeatureTableError
             Another writer left rows that violate the contract.
         """
-        scan = self.snapshot.scan()
         if self.snapshot.record is None:
-            self.contract.check(scan, self.name)
-        return scan.select(list(dict.fromkeys((*self.contract.identity, *columns))))
+            self.contract.check(self.snapshot.scan(), self.name)
+        scan = self.snapshot.numbered_scan(ROW)
+        return scan.select(list(dict.fromkeys((ROW, *self.contract.identity, *columns))))
 
 
 def feature_tables(lake: Lakehouse) -> list[str]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
 from sololakehouse.features.asof import instant_unit
+from sololakehouse.features.assembly import FoundFeatures, find, look_up
 from sololakehouse.features.explanation import NEAR, RowExplanation, explain_lookup
-from sololakehouse.features.join import LookupReport, PlannedLookup, look_up, plan_lookups
+from sololakehouse.features.join import LookupReport, PlannedLookup, plan_lookups
+from sololakehouse.features.memory import Memory
 from sololakehouse.features.recipe import Recipe, TrainingSetSpec, training_table
 from sololakehouse.features.restatement import RestatementReport, restatements
 from sololakehouse.features.spine import Spine, refuse_null_labels
-from sololakehouse.features.suspects import SUSPECTS, Suspect, suspects
+from sololakehouse.features.suspects import SUSPECTS, Suspect, Suspicions, suspects
 from sololakehouse.features.tables import FeatureTable, open_tables
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.leases import Holder, lease_inputs
+from sololakehouse.lake.row_groups import write_row_groups
+from sololakehouse.pipelines.ahead import ahead
 from sololakehouse.provenance import Change, Run, TableVersion, fingerprint
 
 if TYPE_CHECKING:
@@ -234,18 +239,30 @@ class TrainingSet:
         before = saved_before(self._lake, table, mark)
         if before is not None:
             return before, True
-        change = Change(
-            operation=OPERATION,
-            fingerprint=mark,
-            inputs=self.inputs,
-            details={
+        suspicions = Suspicions(self.recipe.label, self.feature_columns)
+        with writer.staging() as folder:
+            beside = folder / "beside"
+            beside.mkdir()
+            rows, reports = self._ranges(beside)
+            manifest = write_row_groups(folder / "part-0.parquet", ahead(suspicions.watched(rows)))
+            details = {
                 "recipe": self._spec(table).model_dump(mode="json"),
                 "feature_columns": list(self.feature_columns),
-                "lookups": [report.as_dict() for report in self.reports],
-                SUSPECTS: [suspect.as_dict() for suspect in self.suspects],
-            },
-        )
-        return writer.write_frame(table, self.to_polars(), change), False
+                "lookups": [report.as_dict() for report in reports],
+                SUSPECTS: [suspect.as_dict() for suspect in suspicions.suspects()],
+            }
+            change = Change(OPERATION, mark, inputs=self.inputs, details=details)
+            return writer.commit(table, folder, change, manifest=manifest), False
+
+    def _ranges(self, folder: Path) -> tuple[Iterator[pl.DataFrame], tuple[LookupReport, ...]]:
+        """Give the rows, one range of them after the other, with the folder in place of memory."""
+        if "_result" in vars(self):
+            frame, reports = self._result
+            return iter([frame]), reports
+        memory = self._memory
+        labels = self._spine.scan(self.recipe.timestamp, folder, memory)
+        found = self._find(labels, memory, folder)
+        return map(self._finished, found.ranges()), found.reports
 
     def _spec(self, table: str) -> TrainingSetSpec:
         fields = {name: getattr(self.recipe, name) for name in Recipe.model_fields}
@@ -254,16 +271,32 @@ class TrainingSet:
 
     @cached_property
     def _result(self) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:
-        labels = self._spine.ordered(self.recipe.timestamp)
+        import polars as pl
+
+        found = self._find(self._spine.ordered(self.recipe.timestamp).lazy(), self._memory)
+        return pl.concat(map(self._finished, found.ranges())), found.reports
+
+    @property
+    def _memory(self) -> Memory:
+        return Memory.of(self._lake.project.settings.memory_limit)
+
+    def _find(
+        self, labels: pl.LazyFrame, memory: Memory, folder: Path | None = None
+    ) -> FoundFeatures:
         recipe = self.recipe
         refuse_null_labels(labels, recipe, self._spine.name)
-        joined, reports = look_up(
+        return find(
             labels,
             self._plans,
             allow_exact_match=recipe.allow_exact_match,
             known_as_of=recipe.known_as_of,
+            memory=memory,
+            folder=folder,
         )
-        return joined.select(self.columns), reports
+
+    def _finished(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the result's rows, of labels with what the lookups found for them."""
+        return rows.select(self.columns)
 
     def _checked(self) -> list[PlannedLookup]:
         recipe, schema, where = self.recipe, self._spine.schema, self._spine.name
