@@ -42,6 +42,23 @@ def test_a_trap_shows_the_mistake_that_it_is_there_for(trap, mistake, join):
     assert len(result.example.case.features) <= 2
 
 
+@pytest.mark.parametrize(
+    ("join", "traps"),
+    [
+        (
+            lambda *given: right(*given).drop_nulls("row"),
+            ["no match", "NULL in labels", "no feature rows"],
+        ),
+        (lambda *given: right(*given).unique(maintain_order=True), ["repeated labels"]),
+        (lambda *given: right(*given).reverse(), ["order of labels"]),
+    ],
+)
+def test_one_mistake_shows_in_its_traps_and_in_no_other(join, traps):
+    report = check_join(Contestant("wrong", join), 440)
+    differing = [result.trap for result in report.results if result.verdict == "differs"]
+    assert differing == [*traps, "all at once"]
+
+
 def test_every_trap_has_a_mistake():
     assert {trap for trap, _, _ in WRONG} == set(BY_NAME)
 
