@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sololakehouse.conformance.oracle import chosen
 from sololakehouse.features.asof import AsOf, asked_of, chosen_rows
 from sololakehouse.features.latest import ROW, SortedLabels
 from sololakehouse.features.spill import Spill
 from sololakehouse.features.table_lookup import TableLookup
 
-from .oracle import chosen
 from .test_asof import _frame, cases, rule_of
 
 
