@@ -91,6 +91,24 @@ def parse_duration(value: Any) -> Any:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
+_SIZE = re.compile(r"^(?P<number>\d+)\s*(?P<unit>MB|GB)$")
+_BYTES = {"MB": 10**6, "GB": 10**9}
+LEAST_MEMORY = 400 * 10**6
+
+
+def _memory(size: Any) -> int:
+    found = _SIZE.match(size.strip()) if isinstance(size, str) else None
+    if found is None:
+        raise ValueError(f"{size!r} is no size. Write a number and a unit, such as 500MB or 2GB")
+    count = int(found["number"]) * _BYTES[found["unit"]]
+    if count < LEAST_MEMORY:
+        raise ValueError(f"{size} is too little: Python and its libraries need 400MB")
+    return count
+
+
+MemorySize = Annotated[int, BeforeValidator(_memory)]
+
+
 def checked_engine(engine: str) -> str:
     """Return an engine as it is written, if it is one.
 
@@ -260,6 +278,7 @@ class ProjectSettings(Settings):
     retention: str = Field(default="forever", pattern=r"^(forever|[1-9]\d*d)$")
     engine: Engine = EMBEDDED
     parallel_steps: int | None = Field(default=None, ge=1)
+    memory_limit: MemorySize = 10**9
     openlineage: OpenLineageSettings | None = None
     provider: str | None = None
     sources: dict[str, Source] = {}

@@ -5,6 +5,7 @@ import json
 import polars as pl
 import pytest
 
+from tests.conformance.test_check_training_set import save_again
 from tests.features.conftest import project  # noqa: F401
 from tests.features.flights import LABELS, airports, weather
 
@@ -106,14 +107,12 @@ def test_a_training_set_that_holds(slh, project):  # noqa: F811
     assert (said.code, said.out) == (0, TRAINING_SET)
 
 
-def test_a_training_set_that_differs(slh, project, monkeypatch):  # noqa: F811
+def test_a_training_set_that_differs(slh, project):  # noqa: F811
     made = project.client.create_training_set(
         df=LABELS, feature_lookups=[airports()], label="is_late"
     )
-    wrong = made.to_polars().with_columns(altitude=pl.lit(5))
-    with monkeypatch.context() as patched:
-        patched.setattr(type(made), "to_polars", lambda _: wrong)
-        made.save("delay")
+    right = made.save("delay")
+    save_again(project, right, right.to_polars().with_columns(altitude=pl.lit(5, pl.Int64)))
     folder = project.lake.project.folder
     said = slh("conformance", "--training-set", "delay", folder=folder)
     assert said.code == 1

@@ -14,6 +14,11 @@ from .wrong_joins import WRONG, right
 BY_NAME = {trap.name: trap for trap in TRAPS}
 
 
+def _name(value):
+    # The address in a function's text would give each worker of a parallel run tests of its own.
+    return getattr(value, "__name__", str(value))
+
+
 def check_trap(name, join, cases=60, **options):
     (result,) = check_join(
         Contestant("a join", join, **options), cases, traps=[BY_NAME[name]]
@@ -32,7 +37,7 @@ def test_our_joins_hold(engine, conformance_cases):
     assert report.cases >= cases
 
 
-@pytest.mark.parametrize(("trap", "mistake", "join"), WRONG, ids=str)
+@pytest.mark.parametrize(("trap", "mistake", "join"), WRONG, ids=_name)
 def test_a_trap_shows_the_mistake_that_it_is_there_for(trap, mistake, join):
     assert check_trap(trap, right).verdict == "holds"
     result = check_trap(trap, join)
@@ -40,6 +45,23 @@ def test_a_trap_shows_the_mistake_that_it_is_there_for(trap, mistake, join):
     assert 0 < result.failed <= result.cases
     assert len(result.example.case.labels) <= 2
     assert len(result.example.case.features) <= 2
+
+
+@pytest.mark.parametrize(
+    ("join", "traps"),
+    [
+        (
+            lambda *given: right(*given).drop_nulls("row"),
+            ["no match", "NULL in labels", "no feature rows"],
+        ),
+        (lambda *given: right(*given).unique(maintain_order=True), ["repeated labels"]),
+        (lambda *given: right(*given).reverse(), ["order of labels"]),
+    ],
+)
+def test_one_mistake_shows_in_its_traps_and_in_no_other(join, traps):
+    report = check_join(Contestant("wrong", join), 440)
+    differing = [result.trap for result in report.results if result.verdict == "differs"]
+    assert differing == [*traps, "all at once"]
 
 
 def test_every_trap_has_a_mistake():

@@ -10,8 +10,11 @@ from sololakehouse.lake.leases import add_lease
 from sololakehouse.lake.optimize import optimize
 from sololakehouse.lake.restore import restore
 from sololakehouse.lake.vacuum import vacuum
+from sololakehouse.lineage import origin
 from sololakehouse.lineage.events import lineage_events
 from sololakehouse.lineage.graph import FileNode, TableNode
+from sololakehouse.pipelines.compute import INCREMENT
+from sololakehouse.pipelines.plan import STREAMS
 from tests.lake.keeping import MONTHS_LATER, rows_of
 
 FILE = "landing/1.csv#" + "a" * 64
@@ -154,6 +157,24 @@ def test_a_restore_of_another_writer_does_so_too(lake, sources):
     assert graph.nodes["bronze.t@v3"].notes == ()
 
 
+def test_a_restore_of_the_empty_table_is_no_unknown_commit(lake):
+    lake.commit("gold.t")
+    DeltaTable(lake.lake.path("gold.t")).restore(0)
+    graph = lake.trace("gold.t")
+    assert graph.nodes["gold.t@v2"].notes == ()
+    assert set(graph.nodes) == {"gold.t@v2", "gold.t@v0"}
+
+
+def test_the_words_of_records_are_those_of_the_pipelines():
+    assert (origin.INCREMENT, origin.STREAMS) == (INCREMENT, STREAMS)
+
+
+def test_labels_that_came_as_a_frame_are_told(lake):
+    lake.commit("training.t", operation="TRAINING SET", recipe={"labels": None})
+    (node,) = lake.trace("training.t").nodes.values()
+    assert node.notes == ("its labels came as a frame, from no table",)
+
+
 def test_files_taken_after_a_restore_follow_those_of_the_restored_version(lake, sources):
     for name in "ab":
         lake.ingest("bronze.t", f"landing/{name}.csv", content=name)
@@ -239,6 +260,19 @@ def test_a_version_of_a_table_that_was_dropped_is_not_one_of_the_table_made_anew
     dropped = graph.nodes[f"silver.t@v1 of {old.table_id[:8]}"]
     assert dropped.notes == ("the table was dropped since",)
     assert set(graph.nodes) == {"gold.t@v1", dropped.id}
+
+
+def test_what_the_archive_knows_of_a_dropped_table_is_told(month_old):
+    old = month_old.commit("silver.t", month_old.commit("bronze.t"))
+    month_old.commit("gold.t", old)
+    for rows in ([2], [3]):
+        month_old.commit("silver.t", rows=rows)
+    vacuum(month_old.writer(), ["silver.t"], now=MONTHS_LATER)
+    shutil.rmtree(month_old.lake.path("silver.t"))
+    graph = month_old.trace("gold.t")
+    node = graph.nodes[f"silver.t@v1 of {old.table_id[:8]}"]
+    assert (node.notes, node.rows) == (("the table was dropped since",), 1)
+    assert "bronze.t@v1" in graph.nodes
 
 
 def test_a_table_replaced_in_place_is_told_from_the_one_before(lake, sources):

@@ -24,13 +24,6 @@ ORIGINS = [0, -3_000_000_000_000_000, 1_700_000_000_000_000]
 DAY = timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Clocks that skip an hour, skip midnight, show it twice, and are put back over it.
-ZONES = {
-    "America/New_York": date(2013, 3, 10),
-    "America/Sao_Paulo": date(2018, 11, 4),
-    "America/Havana": date(2013, 11, 3),
-    "America/St_Johns": date(2006, 10, 29),
-}
 Answer = dict[tuple[str, int, str], Any]
 
 
@@ -183,9 +176,8 @@ def grids(draw: st.DrawFn) -> Case:
 
 
 @st.composite
-def days(draw: st.DrawFn) -> Case:
+def days(draw: st.DrawFn, zone: str, night: date) -> Case:
     """Windows of days of a time zone, around a night in which clocks are changed."""
-    zone, night = draw(st.sampled_from(list(ZONES.items())))
     midnights = [_start_of(night + n * DAY, zone) for n in range(-10, 14)]
     hour = 3_600_000_000
     near = [-hour, -hour // 2, -60_000_000, -1, 0, 1, 60_000_000, hour // 2, hour, 11 * hour]
@@ -199,3 +191,13 @@ def _start_of(day: date, zone: str) -> int:
     """Return the first moment of a day: of two midnights the first, of none what follows."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone))
     return (midnight - EPOCH) // MICROSECOND
+
+
+STRATEGIES = {
+    "instants": instants(),
+    "grids": grids(),
+    "clocks skip an hour": days("America/New_York", date(2013, 3, 10)),
+    "clocks skip midnight": days("America/Sao_Paulo", date(2018, 11, 4)),
+    "clocks show midnight twice": days("America/Havana", date(2013, 11, 3)),
+    "clocks are put back over midnight": days("America/St_Johns", date(2006, 10, 29)),
+}

@@ -23,7 +23,7 @@ def batches(trap: Trap, lacks: Collection[Option], cases: int, seed: int) -> Ite
     lacks
         Options that the rules must do without.
     """
-    size = min(_MOST, max(_LEAST, -(-cases // 4)))
+    size = min(_MOST, max(_LEAST, -(-cases // 8)))
     for first in range(0, cases, size):
         random = Random(f"{seed} {trap.name} {first}")
         yield draw_batch(trap.shape, lacks, min(size, cases - first), random)
@@ -54,10 +54,11 @@ def _case(shape: Shape, rule: AsOf, origin: int, random: Random) -> Case:
     width = len(rule.keys) - 1
     features = _features(shape, rule, origin, texts, random)
     keys = [row.key for row in features] or [texts[:1] * width]
-    labels = [
+    drawn = (
         _label(shape, random.choice(keys), (*texts, *shape.strangers), origin, random)
         for _ in range(random.randint(0, shape.labels))
-    ]
+    )
+    labels = list(dict.fromkeys(drawn))
     again = random.choices(labels, k=random.randint(0, shape.again)) if labels else []
     labels += again
     random.shuffle(labels)

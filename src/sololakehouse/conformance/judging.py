@@ -11,6 +11,7 @@ from sololakehouse.conformance.batches import EVENT, FEATURE_TS, KNOWN_AT, ROW, 
 from sololakehouse.conformance.cases import Answer, Case, instant, plain
 from sololakehouse.conformance.contestants import Contestant
 from sololakehouse.conformance.oracle import Key
+from sololakehouse.conformance.traps import Trap
 from sololakehouse.engine import engine_message
 from sololakehouse.errors import EngineError
 from sololakehouse.features.asof import AsOf
@@ -95,16 +96,10 @@ class Difference:
         return {EVENT: None if event is None else instant(event)}
 
 
-def differences(contestant: Contestant, batch: Batch, *, in_order: bool) -> Iterator[Difference]:
-    """Give the cases of a batch that a join answers otherwise than the oracle.
-
-    Parameters
-    ----------
-    in_order
-        Whether rows in another order are a difference.
-    """
+def differences(contestant: Contestant, batch: Batch, trap: Trap) -> Iterator[Difference]:
+    """Give the cases of a batch in which a join steps into the trap."""
     for case, got in zip(batch.cases, _answered(contestant, batch), strict=True):
-        if _differs(case.expected(batch.rule), got, in_order=in_order):
+        if _differs(case.expected(batch.rule), got, trap):
             yield Difference(batch.rule, batch.zone, case, got)
 
 
@@ -127,13 +122,16 @@ def _answered(contestant: Contestant, batch: Batch) -> Iterator[Got]:
     yield from _answered(contestant, batch.of(batch.cases[half:]))
 
 
-def _differs(expected: list[Answer], got: Got, *, in_order: bool) -> bool:
-    if isinstance(got, str) or in_order:
-        return got != expected
-    return Counter(got) != Counter(expected)
+def _differs(expected: list[Answer], got: Got, trap: Trap) -> bool:
+    if isinstance(got, str):
+        return True
+    lost, wrong = Counter(expected) - Counter(got), Counter(got) - Counter(expected)
+    if wrong or any(trap.every_label or one.row is not None for one in lost):
+        return True
+    return trap.in_order and got != [one for one in expected if one in got]
 
 
-def shrunk(contestant: Contestant, found: Difference, *, in_order: bool) -> Difference:
+def shrunk(contestant: Contestant, found: Difference, trap: Trap) -> Difference:
     """Leave out labels and feature rows for as long as there is a difference.
 
     A case that differs only among others is left as it is.
@@ -142,8 +140,8 @@ def shrunk(contestant: Contestant, found: Difference, *, in_order: bool) -> Diff
         batch = Batch(found.rule, found.zone, smaller)
         by_itself = (
             again
-            for one in differences(contestant, batch, in_order=in_order)
-            for again in differences(contestant, batch.of([one.case]), in_order=in_order)
+            for one in differences(contestant, batch, trap)
+            for again in differences(contestant, batch.of([one.case]), trap)
         )
         first = next(by_itself, None)
         if first is None:

@@ -118,7 +118,7 @@ def _result(contestant: Contestant, trap: Trap, cases: int, seed: int) -> TrapRe
     found = [
         difference
         for batch in batches(trap, contestant.lacks, cases, seed)
-        for difference in differences(contestant, batch, in_order=trap.in_order)
+        for difference in differences(contestant, batch, trap)
     ]
-    example = shrunk(contestant, found[0], in_order=trap.in_order) if found else None
+    example = shrunk(contestant, found[0], trap) if found else None
     return TrapResult(trap.name, trap.rule, cases, len(found), example=example)

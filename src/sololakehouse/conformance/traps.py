@@ -88,7 +88,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Trap:
-    """One thing that joins get wrong.
+    """One thing that joins get wrong, which a case differs by, and by nothing else.
 
     Attributes
     ----------
@@ -97,7 +97,9 @@ class Trap:
     needs
         The options without which there is no trap.
     in_order
-        Whether the order of rows counts; elsewhere an answer may give them in any order.
+        Whether the order of rows counts.
+    every_label
+        Whether labels count for which there is no feature row: an answer may not lose them.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Trap:
     shape: Shape
     needs: frozenset[Option] = frozenset()
     in_order: bool = False
+    every_label: bool = False
 
 
 _KNOWN = frozenset[Option]({"known_at"})
@@ -165,6 +168,7 @@ TRAPS = (
         "no match",
         "the label stays, with NULL features",
         Shape(strangers=("x", "y"), features=3),
+        every_label=True,
     ),
     Trap(
         "repeated labels",
@@ -181,6 +185,7 @@ TRAPS = (
         "NULL in labels",
         "without a key or a moment, the label stays, with NULL features",
         Shape(null_labels=0.3, texts=_WORDS_FOR_NULL, widths=(1, 2)),
+        every_label=True,
     ),
     Trap(
         "NULL values",
@@ -188,7 +193,7 @@ TRAPS = (
         Shape(null_values=0.5),
     ),
     Trap("no labels", "no rows", Shape(labels=0)),
-    Trap("no feature rows", "NULL features", Shape(features=0)),
+    Trap("no feature rows", "NULL features", Shape(features=0), every_label=True),
     Trap(
         "clock changes",
         "moments are compared, not what clocks show",
@@ -212,7 +217,7 @@ TRAPS = (
     Trap(
         "plain lookup",
         "without timestamps, the row with the label's key",
-        Shape(timed=False, strangers=("x",), null_labels=0.1, null_values=0.2, again=3),
+        Shape(timed=False, strangers=("x",)),
         frozenset({"plain_lookup"}),
     ),
     Trap(
@@ -231,5 +236,7 @@ TRAPS = (
             lookbacks=(None, *_LOOKBACKS, *_HUGE),
             exact=(True, False),
         ),
+        in_order=True,
+        every_label=True,
     ),
 )

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import FeatureLookupError
+from sololakehouse.features.assembly import look_up
 from sololakehouse.features.computed import plan_functions, with_functions
-from sololakehouse.features.join import look_up, plan_lookups
+from sololakehouse.features.join import plan_lookups
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.features.tables import FeatureTable, open_tables

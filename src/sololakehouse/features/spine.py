@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from sololakehouse.errors import TrainingError
 from sololakehouse.features.labels_query import LabelsQuery
+from sololakehouse.features.memory import Memory
+from sololakehouse.features.ordered_labels import sorted_in_files
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.lake import Snapshot
 from sololakehouse.lake.contract import counted, described_row
@@ -77,6 +80,14 @@ class Spine:
             return in_order(self._labels.rows, timestamp)
         return self._labels
 
+    def scan(self, timestamp: str | None, folder: Path, memory: Memory) -> pl.LazyFrame:
+        """Scan the labels in their order; those of a table may then be in files in the folder."""
+        table = self.table
+        if table is None or table.rows <= memory.rows_of(len(self.schema)):
+            return self.ordered(timestamp).lazy()
+        order = [*([timestamp] if timestamp else []), *(n for n in self.schema if n != timestamp)]
+        return sorted_in_files(table.scan(), order, folder, memory)
+
     @property
     def sortable_table(self) -> Snapshot | None:
         """The table of the labels, if every engine can sort it by all its columns."""
@@ -101,7 +112,7 @@ def in_order(
     return labels.sort([*first, *(name for name in columns or labels.columns if name != timestamp)])
 
 
-def refuse_null_labels(labels: pl.DataFrame, recipe: Recipe, where: str) -> None:
+def refuse_null_labels(labels: pl.LazyFrame, recipe: Recipe, where: str) -> None:
     """Refuse labels that are not known.
 
     Raises
@@ -111,13 +122,12 @@ def refuse_null_labels(labels: pl.DataFrame, recipe: Recipe, where: str) -> None
     """
     import polars as pl
 
-    missing = labels[recipe.label].null_count()
-    if missing:
-        keys = [key for lookup in recipe.feature_lookups for key in lookup.lookup_key]
-        shown = dict.fromkeys([*keys, *sorted(recipe.time_columns), recipe.label])
-        rows = labels.filter(pl.col(recipe.label).is_null()).select(list(shown)).head(_EXAMPLES)
-        examples = "; ".join(described_row(row) for row in rows.to_dicts())
+    keys = [key for lookup in recipe.feature_lookups for key in lookup.lookup_key]
+    shown = dict.fromkeys([*keys, *sorted(recipe.time_columns), recipe.label])
+    unknown = labels.filter(pl.col(recipe.label).is_null()).select(list(shown)).collect()
+    if unknown.height:
+        examples = "; ".join(described_row(row) for row in unknown.head(_EXAMPLES).to_dicts())
         raise TrainingError(
-            f"{where}: the label {recipe.label!r} must be set, but {counted(missing)} a NULL "
-            f"there. Examples: {examples}."
+            f"{where}: the label {recipe.label!r} must be set, but {counted(unknown.height)} a "
+            f"NULL there. Examples: {examples}."
         )

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import FeatureLookupError, RunError
+from sololakehouse.features.latest import ROW
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.contract import KEYS, FeatureContract
 from sololakehouse.lake.definition import last_definition
 from sololakehouse.lake.feature_statistics import TableStatistics, table_statistics
-from sololakehouse.lake.statistics import sorted_ranges
 from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:
@@ -137,21 +136,8 @@ class FeatureTable:
         newest: datetime | None = self.snapshot.scan().select(column).max().collect().item()
         return newest.astimezone(UTC) if newest else None
 
-    @property
-    def is_in_key_order(self) -> bool:
-        """Whether the statistics of the files say that a range of the first key lies together.
-
-        It decides how rows are read, never which: statistics that are missing mean no.
-        """
-        if not self.snapshot.is_plain:
-            return False
-        ranges = sorted_ranges(self.snapshot.data_files, self.contract.keys[0])
-        return ranges is not None and all(
-            before[1] <= after[0] for before, after in pairwise(ranges)
-        )
-
     def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
-        """Scan keys, times and the given columns.
+        """Scan keys, times and the given columns, with the number of each row in `ROW`.
 
         Rows are checked when a table is written. Those that another program wrote are checked here.
 
@@ -160,8 +146,9 @@ class FeatureTable:
         FeatureTableError
             Another writer left rows that violate the contract.
         """
-        wanted = dict.fromkeys((*self.contract.identity, *columns))
-        return self._verified().select(list(wanted))
+        self._check_foreign()
+        scan = self.snapshot.numbered_scan(ROW)
+        return scan.select(list(dict.fromkeys((ROW, *self.contract.identity, *columns))))
 
     def verify(self) -> None:
         """Check the files, and the rows of a version that another writer made, as `scan` does.
@@ -173,13 +160,12 @@ class FeatureTable:
         FeatureTableError
             Another writer left rows that violate the contract.
         """
-        self._verified()
+        self.snapshot.verify()
+        self._check_foreign()
 
-    def _verified(self) -> pl.LazyFrame:
-        scan = self.snapshot.scan()
+    def _check_foreign(self) -> None:
         if self.snapshot.is_foreign:
-            self.contract.check(scan, self.name)
-        return scan
+            self.contract.check(self.snapshot.scan(), self.name)
 
 
 def feature_tables(lake: Lakehouse) -> list[str]:

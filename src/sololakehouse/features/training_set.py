@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sololakehouse.engine import Engine
 from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
 from sololakehouse.features.asof import AsOf
+from sololakehouse.features.assembly import FoundFeatures, find, look_up
 from sololakehouse.features.computed import with_functions
 from sololakehouse.features.explanation import (
     NEAR,
@@ -18,7 +20,8 @@ from sololakehouse.features.explanation import (
     explain_lookup,
 )
 from sololakehouse.features.extension import LOOKUPS, Extension
-from sololakehouse.features.join import LookupReport, PlannedLookup, look_up
+from sololakehouse.features.join import LookupReport, PlannedLookup
+from sololakehouse.features.memory import Memory
 from sololakehouse.features.plan import plan_recipe
 from sololakehouse.features.recipe import Recipe, TrainingSetSpec, training_table
 from sololakehouse.features.restatement import RestatementReport, restatements
@@ -26,12 +29,14 @@ from sololakehouse.features.spark_join import named
 from sololakehouse.features.spark_lookup import handed_over, sent
 from sololakehouse.features.spark_lookup import look_up as look_up_on_engine
 from sololakehouse.features.spine import Labels, Spine, refuse_null_labels
-from sololakehouse.features.suspects import SUSPECTS, Suspect, suspects
+from sololakehouse.features.suspects import SUSPECTS, Suspect, Suspicions, suspects
 from sololakehouse.features.tables import FeatureTable, open_tables
 from sololakehouse.features.udf import Functions
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.commit import TRAINING_SET
 from sololakehouse.lake.leases import Holder, lease_inputs
+from sololakehouse.lake.row_groups import write_row_groups
+from sololakehouse.pipelines.ahead import ahead
 from sololakehouse.provenance import Change, Run, TableVersion, fingerprint
 
 if TYPE_CHECKING:
@@ -43,6 +48,7 @@ if TYPE_CHECKING:
 # Part of every fingerprint. Raise it when a change of the rules or of their code can change what
 # a training set holds.
 RULES_VERSION = 1
+Reports: TypeAlias = tuple[LookupReport, ...]
 
 
 class TrainingSet:
@@ -186,7 +192,7 @@ class TrainingSet:
 
     def _on_server(self, engine: Engine) -> DataFrame:
         recipe = self.recipe
-        refuse_null_labels(self._spine.without_label(recipe), recipe, self._spine.name)
+        refuse_null_labels(self._spine.without_label(recipe).lazy(), recipe, self._spine.name)
         found = look_up_on_engine(
             engine,
             self._spine.sortable_table or self.labels,
@@ -296,32 +302,39 @@ class TrainingSet:
         before = saved_before(self._lake, table, mark)
         if before is not None:
             return before, True
-        rows, reports, how = self._rows_for(self._lake.newest(table))
-        change = Change(
-            operation=TRAINING_SET,
-            fingerprint=mark,
-            inputs=self.inputs,
-            details={
+        extension, why_not = self._extension(self._lake.newest(table))
+        suspicions = Suspicions(self.recipe.label, self.feature_columns)
+        with writer.staging() as folder:
+            beside = folder / "beside"
+            beside.mkdir()
+            rows, reports = self._extended(extension) if extension else self._ranges(beside)
+            manifest = write_row_groups(folder / "part-0.parquet", ahead(suspicions.watched(rows)))
+            details = {
                 "recipe": self._spec(table).model_dump(mode="json"),
                 "functions": self._functions.fingerprints,
                 "feature_tables": {name: t.definition for name, t in self._tables.items()},
                 "feature_columns": list(self.feature_columns),
                 LOOKUPS: [report.as_dict() for report in reports],
-                SUSPECTS: [one.as_dict() for one in self._suspects(rows)],
-                "computed": how,
-            },
-        )
-        return writer.write_frame(table, rows, change), False
+                SUSPECTS: [suspect.as_dict() for suspect in suspicions.suspects()],
+                "computed": {"kept": extension.reused} if extension else {"in full": why_not},
+            }
+            change = Change(TRAINING_SET, mark, inputs=self.inputs, details=details)
+            return writer.commit(table, folder, change, manifest=manifest), False
 
-    def _rows_for(
-        self, before: Snapshot | None
-    ) -> tuple[pl.DataFrame, tuple[LookupReport, ...], dict[str, Any]]:
-        """Return the rows with what was found, and which rows of a saved version they reuse."""
-        extension, why_not = self._extension(before)
-        if extension is None:
-            return *self._result, {"in full": why_not}
-        found = extension.rows(self.columns, self._found)
-        return *found, {"kept": extension.reused}
+    def _extended(self, extension: Extension) -> tuple[Iterator[pl.DataFrame], Reports]:
+        """Give the rows of the saved version beside those of the new labels."""
+        rows, reports = extension.rows(self.columns, self._found)
+        return iter([rows]), reports
+
+    def _ranges(self, folder: Path) -> tuple[Iterator[pl.DataFrame], Reports]:
+        """Give the rows, one range of them after the other, with the folder in place of memory."""
+        if "_result" in vars(self):
+            frame, reports = self._result
+            return iter([frame]), reports
+        memory = self._memory
+        labels = self._spine.scan(self.recipe.timestamp, folder, memory)
+        found = self._find(labels, memory, folder)
+        return map(self._finished, found.ranges()), found.reports
 
     def _extension(self, before: Snapshot | None) -> tuple[Extension | None, str]:
         labels = self._spine.table
@@ -331,6 +344,8 @@ class TrainingSet:
             return None, "the labels are no table"
         if not self._is_of_this_recipe(before):
             return None, f"{before} was made by another recipe, rule or function"
+        if not self._memory.holds(labels.rows, len(self.columns)):
+            return None, "it is larger than memory_limit allows to be held at once"
         extension = Extension(self._lake, before, labels, self.recipe, self._plan.lookups)
         obstacle = extension.obstacle()
         return (None, obstacle) if obstacle else (extension, "")
@@ -350,19 +365,36 @@ class TrainingSet:
         )
 
     @cached_property
-    def _result(self) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:
+    def _result(self) -> tuple[pl.DataFrame, Reports]:
         return self._found(self._spine.ordered(self.recipe.timestamp))
 
-    def _found(self, labels: pl.DataFrame) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:
+    def _found(self, labels: pl.DataFrame) -> tuple[pl.DataFrame, Reports]:
+        import polars as pl
+
+        found = self._find(labels.lazy(), self._memory)
+        return pl.concat(map(self._finished, found.ranges())), found.reports
+
+    @property
+    def _memory(self) -> Memory:
+        return Memory.of(self._lake.project.settings.memory_limit)
+
+    def _find(
+        self, labels: pl.LazyFrame, memory: Memory, folder: Path | None = None
+    ) -> FoundFeatures:
         recipe = self.recipe
         refuse_null_labels(labels, recipe, self._spine.name)
-        joined, reports = look_up(
+        return find(
             labels,
             self._plan.lookups,
             allow_exact_match=recipe.allow_exact_match,
             known_as_of=recipe.known_as_of,
+            memory=memory,
+            folder=folder,
         )
-        return with_functions(joined, self._plan.functions).select(self.columns), reports
+
+    def _finished(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the result's rows, of labels with what the lookups found for them."""
+        return with_functions(rows, self._plan.functions).select(self.columns)
 
 
 def functions_of(lake: Lakehouse, recipe: Recipe) -> Functions:

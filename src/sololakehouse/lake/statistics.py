@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -41,26 +40,6 @@ def file_statistics(file: Path) -> dict[str, Any]:
         "maxValues": maxima,
         "nullCount": nulls,
     }
-
-
-def sorted_ranges(files: Iterable[Path], column: str) -> list[tuple[Any, Any]] | None:
-    """Return the least and greatest value of each row group, sorted; None if one does not say."""
-    import pyarrow.parquet as pq
-
-    ranges = []
-    for file in files:
-        metadata = pq.read_metadata(file)
-        if column not in metadata.schema.names:
-            return None
-        index = metadata.schema.names.index(column)
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            found = group.column(index).statistics
-            if group.num_rows and (found is None or not found.has_min_max):
-                return None
-            if group.num_rows:
-                ranges.append((_bound(found, "min"), _bound(found, "max")))
-    return sorted(ranges)
 
 
 def _add_bounds(

@@ -326,6 +326,36 @@ class Snapshot:
         self.verify()
         return pl.scan_delta(self._delta)
 
+    def numbered_scan(self, number: str) -> pl.LazyFrame:
+        """Read the version lazily with the number of each row, from 0, as a first column.
+
+        Files and row groups that a filter cannot match are skipped, and their rows counted. The
+        numbers are the same in each scan of a version.
+
+        Raises
+        ------
+        RunError
+            A data file is missing or cut short, or the log has lost some of them.
+        """
+        import polars as pl
+
+        files = self.file_uris()
+        if not (self.is_plain and files):
+            return self.scan().with_row_index(number)
+        self.verify()
+        return pl.scan_parquet(
+            files,
+            schema=self.schema,
+            row_index_name=number,
+            missing_columns="insert",
+            extra_columns="ignore",
+            cast_options=pl.ScanCastOptions(
+                integer_cast="upcast",
+                float_cast="upcast",
+                datetime_cast=["nanosecond-downcast", "millisecond-upcast", "convert-timezone"],
+            ),
+        )
+
     def verify(self) -> None:
         """Check that each data file is there in full length, and that none is missing in the log.
 

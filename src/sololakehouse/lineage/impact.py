@@ -93,20 +93,17 @@ def impact(lake: Lakehouse, reference: str) -> Impact:
     table, at, _ = reference.partition("@")
     versions = _versions(graph, table)
     of_all = bool(versions) and not at
-    wanted = [asked[0], *_read_by_others(graph, versions[1:])] if of_all else asked
+    wanted = _read_by_others(graph, versions) if of_all else asked
     above = _above(graph, wanted, stop=versions if of_all else ())
     reads = _reads(graph, versions, above)
     stale = {node for node, read in reads.items() if read and read != (versions[0],)}
-    roots = [one for one in wanted if one not in above]
-    kept = {*roots, *above}
-    edges = (edge for edge in graph.edges if edge.made in above and edge.source in kept)
+    part = _part(graph, [one for one in wanted if one not in above], above)
+    newest = graph.nodes[versions[0]] if versions else None
     nodes = {
-        node_id: _noted(node, reader, graph.nodes[versions[0]] if node_id in stale else None)
-        for node_id, node in graph.nodes.items()
-        if node_id in kept
+        node_id: _noted(node, reader, newest if node_id in stale else None)
+        for node_id, node in part.nodes.items()
     }
-    lineage = replace(graph, roots=tuple(roots), nodes=nodes, edges=tuple(edges))
-    return Impact(lineage, reads, frozenset(stale), tuple(damaged))
+    return Impact(replace(part, nodes=nodes), reads, frozenset(stale), tuple(damaged))
 
 
 def _add_everything(reader: LineageReader) -> list[str]:
@@ -132,7 +129,9 @@ def _versions(graph: Lineage, table: str) -> list[str]:
 
 
 def _read_by_others(graph: Lineage, versions: Sequence[str]) -> list[str]:
-    return [one for one in versions if any(e.made not in versions for e in graph.built[one])]
+    """Return the newest version, and the older ones that something else than the table reads."""
+    newest, *older = versions
+    return [newest, *(v for v in older if any(e.made not in versions for e in graph.built[v]))]
 
 
 def _above(
@@ -147,6 +146,12 @@ def _above(
                 found[edge.made] = None
                 waiting.append(edge.made)
     return found
+
+
+def _part(graph: Lineage, roots: Sequence[str], above: Container[str]) -> Lineage:
+    nodes = {one: node for one, node in graph.nodes.items() if one in roots or one in above}
+    edges = (edge for edge in graph.edges if edge.made in above and edge.source in nodes)
+    return replace(graph, roots=tuple(roots), nodes=nodes, edges=tuple(edges))
 
 
 def _reads(

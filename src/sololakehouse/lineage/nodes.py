@@ -47,7 +47,7 @@ def table_node(
         rows=record.manifest.rows if record else None,
         code_revision=record.code_revision if record else None,
         fingerprint=record.fingerprint if record else None,
-        notes=tuple(_notes(rows_version, version, found)),
+        notes=tuple(_notes(commits, rows_version, version, found)),
         table=commits.table,
         version=version,
         rows_version=rows_version,
@@ -57,12 +57,16 @@ def table_node(
     )
 
 
-def _notes(rows_version: int, version: int, found: Origin) -> Iterator[str]:
+def _notes(commits: TableCommits, rows_version: int, version: int, found: Origin) -> Iterator[str]:
+    if not commits.exists:
+        yield "the table was dropped since"
     if version != rows_version:
         yield f"the rows of v{rows_version}, arranged anew"
-    record = found.commit.record if found.commit else None
-    if record is not None and record.details.get("deterministic") is False:
+    details = found.commit.record.details if found.commit and found.commit.record else {}
+    if details.get("deterministic") is False:
         yield "not deterministic"
+    if details.get("recipe", {"labels": ""})["labels"] is None:
+        yield "its labels came as a frame, from no table"
     yield from found.notes
 
 

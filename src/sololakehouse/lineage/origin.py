@@ -11,8 +11,9 @@ from sololakehouse.lineage.graph import Role
 from sololakehouse.pipelines.ingested import TakenFile, files_of
 from sololakehouse.provenance import CommitRecord, TableVersion
 
-_INCREMENT = "increment"
-_STREAMS = "streams"
+# As `pipelines.compute` and `pipelines.plan` write them: importing those takes longer than a trace.
+INCREMENT = "increment"
+STREAMS = "streams"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ def origin(commits: TableCommits, version: int) -> Origin:
     """
     known, notes = _known(commits, version)
     records = [entry.record for entry in known if entry.record and entry.restored is None]
-    notes += [_foreign(entry) for entry in known if entry.record is None and not entry.restored]
+    notes += [
+        f"v{entry.version} was written by another writer, without a record"
+        for entry in known
+        if entry.record is None and entry.restored is None
+    ]
     return Origin(
         commit=known[0] if known else commits.commit(version),
         inputs=(*_restored(commits, known), *inputs_of(records)),
@@ -78,23 +83,17 @@ def _known(commits: TableCommits, version: int) -> tuple[list[HistoryEntry], lis
     known: list[HistoryEntry] = []
     for entry in commits.of_rows(version):
         if entry is None:
-            return known, [_lost(commits, known)]
+            return known, [_lost(known)] if commits.exists else []
         known.append(entry)
-        if entry.record is not None and _INCREMENT in entry.record.details:
+        if entry.record is not None and INCREMENT in entry.record.details:
             break
     return known, []
 
 
-def _lost(commits: TableCommits, known: list[HistoryEntry]) -> str:
-    if not commits.exists:
-        return "the table was dropped since"
+def _lost(known: Sequence[HistoryEntry]) -> str:
     if not known:
         return "its log entry was cleaned up, and not archived"
     return f"commits before v{known[-1].version} are not known: their log entries were cleaned up"
-
-
-def _foreign(entry: HistoryEntry) -> str:
-    return f"v{entry.version} was written by another writer, without a record"
 
 
 def _restored(
@@ -120,7 +119,7 @@ def inputs_of(records: Sequence[CommitRecord]) -> Iterator[tuple[TableVersion, R
 
 
 def _streamed(record: CommitRecord) -> set[tuple[str, str]]:
-    streams = record.details.get(_STREAMS, {}).values()
+    streams = record.details.get(STREAMS, {}).values()
     return {(stream["table"], stream["table_id"]) for stream in streams}
 
 

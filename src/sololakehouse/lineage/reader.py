@@ -21,7 +21,7 @@ _ID_DIGITS = 8
 class LineageReader:
     """Collects what it is asked for, with all that that was made from; each node once.
 
-    `existing`, `table`, `model`, `run` and `sinks` add nodes and return their identifiers.
+    `existing`, `table`, `model` and `run` add a node and return its identifier.
 
     Parameters
     ----------
@@ -103,15 +103,12 @@ class LineageReader:
         self._edges[node_id, self.table(trained.training_set)] = "input"
         return node_id
 
-    def sinks(self) -> list[str]:
+    def sinks(self) -> None:
         """Add all places outside of the lakehouse that get rows."""
-        added = []
         for known in deliveries(self.lake):
             node = nodes.sink_node(known)
             self._nodes[node.id] = partial(_same, node)
             self._connect(node.id, known.inputs)
-            added.append(node.id)
-        return added
 
     def _expand(self, node_id: str, found: Origin) -> None:
         self._connect(node_id, found.inputs)

@@ -11,8 +11,10 @@ import inspect
 import re
 import tokenize
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from io import StringIO
 from pathlib import Path
+from pprint import pformat
 from textwrap import dedent
 from types import FunctionType, ModuleType
 from typing import Any
@@ -25,7 +27,7 @@ _QUOTED_OR_COMMENT = re.compile(
     r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`)|--[^\n]*|/\*.*?\*/""", re.DOTALL
 )
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_LONGEST_VALUE = 500
+_WIDTH, _MOST_LINES = 88, 40
 
 
 def source_text(query: Query) -> str:
@@ -55,7 +57,7 @@ class _Sources:
     def _of_name(self, name: str, value: Any) -> Iterator[str]:
         used = _wrapped(value)
         if _is_constant(value):
-            yield f"{name} = {_written(value)}"
+            yield from _written(name, value)
         elif id(used) in self._given:
             return
         elif isinstance(used, ModuleType) and is_of_project(used):
@@ -95,6 +97,8 @@ def _is_of_project(value: Any) -> bool:
 
 
 def _is_constant(value: Any) -> bool:
+    if is_dataclass(value):
+        return not isinstance(value, type)
     if isinstance(value, dict):
         return all(_is_constant(part) for pair in value.items() for part in pair)
     if isinstance(value, list | tuple | set | frozenset):
@@ -102,9 +106,11 @@ def _is_constant(value: Any) -> bool:
     return isinstance(value, _PLAIN)
 
 
-def _written(value: Any) -> str:
-    text = repr(sorted(value, key=repr)) if isinstance(value, set | frozenset) else repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+def _written(name: str, value: Any) -> list[str]:
+    ordered = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+    first, *others = pformat(ordered, width=_WIDTH, sort_dicts=False).split("\n")
+    lines = [f"{name} = {first}", *others]
+    return lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], "..."]
 
 
 def _lines(value: Any, *, decorated: bool = True) -> list[str]:
