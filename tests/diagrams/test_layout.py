@@ -56,6 +56,16 @@ def test_no_arrow_crosses_a_box(diagram):
                 assert not any(inside(place, x, y) for place in layout.places)
 
 
+def test_a_long_arrow_goes_around_what_is_between():
+    short = chain("a", "b", "c")
+    diagram = Diagram("", short.boxes, (*short.arrows, Arrow("a", "c")), COLOURS)
+    layout = lay_out(diagram, size)
+    between, route = places(layout)["b"], layout.routes[-1]
+    assert len(route.points) == 4
+    assert route.points[1][0] == between.x
+    assert not between.y <= route.points[1][1] <= between.y + between.height
+
+
 @on_any_diagram
 def test_the_same_diagram_is_laid_out_the_same(diagram):
     assert lay_out(diagram, size) == lay_out(diagram, size)

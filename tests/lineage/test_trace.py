@@ -301,16 +301,17 @@ def test_vacuumed_versions_are_told(month_old):
 
 def test_commits_whose_log_was_cleaned_up_are_read_from_the_archive(month_old, sources):
     bronze = month_old.ingest("bronze.t", "landing/1.csv")
+    month_old.commit("silver.t", month_old.commit("bronze.before"))
     silver = month_old.commit("silver.t", bronze)
     month_old.commit("gold.t", silver)
     for rows in ([2], [3]):
         month_old.commit("silver.t", rows=rows)
     vacuum(month_old.writer(), ["silver.t"], now=MONTHS_LATER)
-    assert month_old.log_names("silver.t")[0] > f"{1:020}"
+    assert month_old.log_names("silver.t")[0] > f"{2:020}"
     graph = month_old.trace("gold.t")
-    assert FILE in graph.nodes
-    assert graph.nodes["silver.t@v1"].fingerprint == silver.record.fingerprint
-    assert set(month_old.trace("silver.t@v1").nodes) == {"silver.t@v1", "bronze.t@v1", FILE}
+    assert sources(graph, "silver.t@v2") == {"bronze.t@v1": "input"}
+    assert graph.nodes["silver.t@v2"].fingerprint == silver.record.fingerprint
+    assert set(month_old.trace("silver.t@v2").nodes) == {"silver.t@v2", "bronze.t@v1", FILE}
 
 
 def test_a_table_that_grows_keeps_its_files_when_its_log_was_cleaned_up(month_old):
@@ -321,6 +322,20 @@ def test_a_table_that_grows_keeps_its_files_when_its_log_was_cleaned_up(month_ol
     graph = month_old.trace("bronze.t")
     assert sum(node.kind == "landing file" for node in graph.nodes.values()) == 3
     assert graph.nodes["bronze.t@v3"].notes == ()
+
+
+def test_archived_commits_that_changed_no_row_hide_nothing(month_old):
+    for name in "ab":
+        month_old.ingest("bronze.t", f"landing/{name}.csv", content=name)
+    alter = DeltaTable(month_old.lake.path("bronze.t")).alter
+    alter.set_table_properties({"owner": "solo"}, raise_if_not_exists=False)
+    optimize(month_old.writer(), "bronze.t")
+    for name in "cd":
+        month_old.ingest("bronze.t", f"landing/{name}.csv", content=name)
+    vacuum(month_old.writer(), ["bronze.t"], now=MONTHS_LATER)
+    graph = month_old.trace("bronze.t")
+    assert sum(node.kind == "landing file" for node in graph.nodes.values()) == 4
+    assert graph.nodes["bronze.t@v6"].notes == ()
 
 
 def test_commits_that_nobody_kept_are_told(month_old):

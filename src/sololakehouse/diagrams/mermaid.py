@@ -20,7 +20,7 @@ def mermaid(diagram: Diagram) -> str:
     front = ["---", f"title: {json.dumps(title, ensure_ascii=False)}", *_CONFIG, "---"]
     lines = [*front, "flowchart LR"]
     for box in diagram.boxes:
-        text = "<br>".join(map(_escaped, box.lines))
+        text = "<br>".join(map(_escaped, box.lines)) or " "
         lines.append(f'  {names[box.id]}["{text}"]:::{_class(box.kind)}')
     lines += [f"  {_link(arrow, names)}" for arrow in diagram.arrows]
     for kind in dict.fromkeys(box.kind for box in diagram.boxes):
