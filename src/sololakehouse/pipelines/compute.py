@@ -45,9 +45,9 @@ def materialize(
     """Compute all rows of a table, check them, and commit them in place of the ones before."""
     inputs = step_inputs(step, writer)
     part = increment(step, inputs, writer.lake, engine)
-    beside = _staying(step, part, writer) if part else None
     with writer.staging() as folder:
         staged = _staged(step, engine, folder, part)
+        beside = _staying(step, part, writer) if part else None
         expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
         change = Change(
             operation=OPERATION,
@@ -117,9 +117,9 @@ def append(
     )
     if step.node.declaration.changes:
         return cdc.apply_changes(step, engine, writer, before, change)
-    beside = before.scan() if before else None
     with writer.staging() as folder:
         staged = _staged(step, engine, folder)
+        beside = before.scan() if before else None
         expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
         change = replace(change, expectations=expectations)
         starts_over = before is None or before.record is None
