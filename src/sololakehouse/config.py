@@ -24,6 +24,7 @@ from pydantic import (
 from sololakehouse.errors import ConfigError, UsageError, suggestion
 
 CONFIG_FILE = "lakehouse.yml"
+_FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 COLUMN_TYPES = (
     *("string", "tinyint", "smallint", "int", "bigint", "float", "double", "boolean", "date"),
     *("timestamp", "timestamp_ntz", "binary", "decimal(p,s)"),
@@ -361,12 +362,20 @@ def load(path: Path, model: type[S]) -> S:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     try:
-        content = yaml.safe_load(text)
+        content = _yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping of settings, such as 'name: my_project'.")
     return validate(content, model, str(path))
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_FAST_LOADER)
+    except yaml.YAMLError:
+        # The slow one shows the line with a mistake in it.
+        return yaml.safe_load(text)
 
 
 def validate(content: dict[str, Any], model: type[S], where: str) -> S:

@@ -109,10 +109,10 @@ class _Column:
 def _doubles(values: Array, words: Array) -> None:
     import numpy as np
 
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(invalid="ignore"):
         numbers = np.add(values, 0.0, out=words.view(np.float64))
-        suspected = np.isnan(numbers.sum())
-    if suspected:
+        least = numbers.min()
+    if np.isnan(least):
         np.copyto(numbers, np.nan, where=np.isnan(numbers))
 
 

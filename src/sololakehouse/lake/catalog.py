@@ -205,6 +205,20 @@ class Lakehouse:
                 yield name
 
 
+def newest_versions(lake: Lakehouse, names: Iterable[str]) -> dict[str, Snapshot]:
+    """Return the newest versions of those of some tables that exist.
+
+    Raises
+    ------
+    RunError
+        One of them cannot be opened.
+    """
+    named = list(names)
+    with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
+        found = zip(named, pool.map(lake.newest, named), strict=True)
+        return {name: newest for name, newest in found if newest is not None}
+
+
 def healthy_and_damaged(
     lake: Lakehouse, names: Iterable[str]
 ) -> tuple[list[Snapshot], dict[str, RunError]]:

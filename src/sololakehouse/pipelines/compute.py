@@ -49,9 +49,9 @@ def materialize(
     inputs = step_inputs(step, writer)
     part = increment(step, inputs, writer.lake, engine)
     before = writer.lake.read(step.name) if part else None
-    beside = _staying(before, part) if before and part else None
     with writer.staging() as folder:
         staged = _staged(step, engine, folder, part)
+        beside = _staying(before, part) if before and part else None
         expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
         change = Change(
             operation=OPERATION,
@@ -123,9 +123,9 @@ def append(
     )
     if step.node.declaration.changes:
         return cdc.apply_changes(step, engine, writer, before, change)
-    beside = before.scan() if before else None
     with writer.staging() as folder:
         staged = _staged(step, engine, folder)
+        beside = before.scan() if before else None
         expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
         change = replace(change, expectations=expectations)
         starts_over = before is None or before.record is None

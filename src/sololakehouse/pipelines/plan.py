@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sololakehouse.errors import RewrittenError, UsageError
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.appended import appended_files
+from sololakehouse.lake.catalog import newest_versions
 from sololakehouse.lake.redefinition import Redefinition
 from sololakehouse.pipelines.graph import Graph, Node
 from sololakehouse.pipelines.selection import Selection
@@ -71,7 +72,7 @@ def plan_steps(graph: Graph, lake: Lakehouse, selection: Selection) -> list[Step
     selected = selection.names(graph)
     named = {node.name for node in graph.nodes if not (node.is_view or node.is_sink)}
     named |= {table for node in graph.nodes for table in graph.tables_read(node)}
-    versions = {name: newest for name in sorted(named) if (newest := lake.newest(name))}
+    versions = newest_versions(lake, sorted(named))
     steps: list[Step] = []
     running: set[str] = set()
     for node in graph.nodes:
@@ -92,9 +93,11 @@ def plan_steps(graph: Graph, lake: Lakehouse, selection: Selection) -> list[Step
 
 
 def _with_idle_views(steps: Sequence[Step]) -> list[Step]:
-    read = {view for step in steps for view in step.views}
-    needed = {view for step in steps if step.state == "run" for view in step.views}
-    return [replace(step, idle=step.name in read - needed) for step in steps]
+    idle = {view for step in steps if step.state == "up to date" for view in step.views}
+    for step in reversed(steps):
+        if step.state == "run" or (step.state == "view" and step.name not in idle):
+            idle -= step.views.keys()
+    return [replace(step, idle=step.name in idle) for step in steps]
 
 
 def stream_offsets(table: Snapshot | None) -> dict[str, dict[str, Any]]:
