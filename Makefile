@@ -9,11 +9,13 @@ INSTALLED := .venv/.installed
 TOOLS := .venv/.tools
 # Apache Spark brings the module pyspark, which clashes with that of pyspark-client.
 SPARK := .venv-spark/.installed
+# Feast, only for comparisons, pins a world of its own.
+FEAST := .venv-feast/.installed
 
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(TOOLS) ## Create .venv with the pinned dependencies and the tools for developers
 
@@ -25,6 +27,9 @@ test: $(TOOLS) $(SPARK) ## Run the tests
 
 test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of tests/faults
 	$(BIN)/pytest tests/faults tests/lake/test_interoperability.py --faults-kills 100 --faults-appends 50
+
+test-conformance: $(TOOLS) $(SPARK) ## Hold every engine to the point-in-time rules, in 20,000 cases each
+	$(BIN)/pytest tests/conformance tests/spark/test_conformance.py --conformance-cases 20000
 
 test-spark: $(TOOLS) $(SPARK) ## Run the pipeline tests on Apache Spark
 	$(BIN)/pytest tests/spark --spark-suite
@@ -39,7 +44,9 @@ format: $(TOOLS) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(TOOLS) $(SPARK) ## Run the benchmarks
+feast: $(FEAST) ## Put Feast into .venv-feast, to compare with
+
+bench: $(TOOLS) $(SPARK) $(FEAST) ## Run the benchmarks
 	$(BIN)/python benchmarks/demo.py
 	-$(BIN)/python benchmarks/manifest.py
 	$(BIN)/python benchmarks/ingest.py
@@ -47,6 +54,8 @@ bench: $(TOOLS) $(SPARK) ## Run the benchmarks
 	$(BIN)/python benchmarks/increment.py
 	$(BIN)/python benchmarks/expectations.py
 	$(BIN)/python benchmarks/point_in_time.py
+	$(BIN)/python benchmarks/load_df.py
+	$(BIN)/python benchmarks/training_sets.py
 	$(BIN)/python benchmarks/trace.py
 
 clean: ## Remove what the demo wrote
@@ -68,4 +77,9 @@ $(SPARK): constraints.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-spark/bin/python --constraint constraints.txt pandas pydantic 'pyspark[pipelines]'
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-spark check format bench clean
+$(FEAST): constraints-feast.txt $(INSTALLED)
+	$(PYTHON) -m venv .venv-feast
+	$(BIN)/uv pip install --quiet --python .venv-feast/bin/python --constraint constraints-feast.txt 'feast[duckdb]'
+	@touch $@
+
+.PHONY: help setup demo test test-faults test-conformance test-spark check format feast bench clean

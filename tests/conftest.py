@@ -112,6 +112,13 @@ def sales(make_project: Callable[..., ProjectFolder]) -> ProjectFolder:
 
 
 @pytest.fixture(scope="session")
+def conformance_cases(request: pytest.FixtureRequest) -> int | None:
+    """Give the number of cases that the long version wants for each engine."""
+    wanted: int | None = request.config.getoption("--conformance-cases")
+    return wanted
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelProject, TrainingOutcome]:
     """Give one project with two trained models; tests must not change it."""
     project = make_rain_project(tmp_path_factory.mktemp("trained"))

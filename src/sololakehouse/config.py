@@ -24,6 +24,7 @@ from pydantic import (
 from sololakehouse.errors import ConfigError, UsageError, suggestion
 
 CONFIG_FILE = "lakehouse.yml"
+_FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 COLUMN_TYPES = (
     *("string", "tinyint", "smallint", "int", "bigint", "float", "double", "boolean", "date"),
     *("timestamp", "timestamp_ntz", "binary", "decimal(p,s)"),
@@ -91,7 +92,32 @@ def parse_duration(value: Any) -> Any:
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
-def _engine(engine: str) -> str:
+_SIZE = re.compile(r"^(?P<number>\d+)\s*(?P<unit>MB|GB)$")
+_BYTES = {"MB": 10**6, "GB": 10**9}
+LEAST_MEMORY = 400 * 10**6
+
+
+def _memory(size: Any) -> int:
+    found = _SIZE.match(size.strip()) if isinstance(size, str) else None
+    if found is None:
+        raise ValueError(f"{size!r} is no size. Write a number and a unit, such as 500MB or 2GB")
+    count = int(found["number"]) * _BYTES[found["unit"]]
+    if count < LEAST_MEMORY:
+        raise ValueError(f"{size} is too little: Python and its libraries need 400MB")
+    return count
+
+
+MemorySize = Annotated[int, BeforeValidator(_memory)]
+
+
+def checked_engine(engine: str) -> str:
+    """Return an engine as it is written, if it is one.
+
+    Raises
+    ------
+    ValueError
+        It is neither `embedded` nor the address of a server.
+    """
     found = _SERVER.match(engine)
     if engine != EMBEDDED and (found is None or int(found["port"] or 15002) > 65535):
         raise ValueError(
@@ -101,7 +127,7 @@ def _engine(engine: str) -> str:
     return engine
 
 
-Engine = Annotated[str, AfterValidator(_engine)]
+Engine = Annotated[str, AfterValidator(checked_engine)]
 
 
 def without_secrets(engine: str) -> str:
@@ -253,6 +279,7 @@ class ProjectSettings(Settings):
     retention: str = Field(default="forever", pattern=r"^(forever|[1-9]\d*d)$")
     engine: Engine = EMBEDDED
     parallel_steps: int | None = Field(default=None, ge=1)
+    memory_limit: MemorySize = 10**9
     openlineage: OpenLineageSettings | None = None
     provider: str | None = None
     sources: dict[str, Source] = {}
@@ -317,7 +344,7 @@ def _on_engine(settings: ProjectSettings, asked: str | None) -> ProjectSettings:
     if not engine and asked is None:
         return settings
     try:
-        return settings.model_copy(update={"engine": _engine(engine or "")})
+        return settings.model_copy(update={"engine": checked_engine(engine or "")})
     except ValueError as error:
         raise ConfigError(f"{where}: {error}.") from error
 
@@ -335,12 +362,20 @@ def load(path: Path, model: type[S]) -> S:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     try:
-        content = yaml.safe_load(text)
+        content = _yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping of settings, such as 'name: my_project'.")
     return validate(content, model, str(path))
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_FAST_LOADER)
+    except yaml.YAMLError:
+        # The slow one shows the line with a mistake in it.
+        return yaml.safe_load(text)
 
 
 def validate(content: dict[str, Any], model: type[S], where: str) -> S:

@@ -5,7 +5,9 @@ SoloLakehouseError
 │   ├── ConfigError            lakehouse.yml, spark-pipeline.yml, an experiment file
 │   ├── NotFoundError          a table, column, model or metric that does not exist
 │   ├── DefinitionError        a pipeline source: cycle, two definitions, no DataFrame, bad SQL
-│   └── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
+│   ├── RedefinitionError      a feature table that is used would get another definition
+│   ├── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
+│   └── FeatureFunctionError   a function that is not found, not typed or does not fit its columns
 └── RunError                   a run met data or a condition that it cannot work with: exit code 1
     ├── BusyError              another process is at work in the project
     ├── EngineError            a Spark Connect server that cannot be reached or used
@@ -15,6 +17,7 @@ SoloLakehouseError
     ├── StepError              a pipeline step that the engine could not execute
     ├── ExpectationError       rows that violate an `expect_or_fail`
     ├── FeatureTableError      a feature table whose keys are not unique or not set
+    ├── FunctionFailedError    a feature function that failed on a row
     ├── RunFailedError         several steps of one run failed, each with an error of its own
     └── TrainingError          labels or a split that nothing can be learned from
 
@@ -112,8 +115,16 @@ class DefinitionError(UsageError):
         return cls(f"The pipeline has {len(messages)} mistakes; nothing was run.\n  {listed}")
 
 
+class RedefinitionError(UsageError):
+    """A feature table that is used would get another definition, and nobody said why."""
+
+
 class FeatureLookupError(UsageError):
     """A feature lookup that cannot be joined to the labels."""
+
+
+class FeatureFunctionError(UsageError):
+    """A feature function that is not found, not typed, or does not fit its columns."""
 
 
 class RunError(SoloLakehouseError):
@@ -168,6 +179,10 @@ class ExpectationError(RunError):
 
 class FeatureTableError(RunError):
     """A feature table whose keys and timestamp are not unique or not set."""
+
+
+class FunctionFailedError(RunError):
+    """A feature function that failed on a row, or gave what it does not declare."""
 
 
 class RunFailedError(RunError):

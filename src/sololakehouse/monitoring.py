@@ -95,7 +95,7 @@ def evaluate(
         `keys` are not unique in `labels`.
     """
     predicted, known = lake.read(predictions), lake.read(labels)
-    _require(predicted, [*keys, timestamp])
+    _require(predicted, [*keys, timestamp, "probability"])
     _require(known, [*keys, label])
     inputs = [predicted.table_version, known.table_version]
     mark = fingerprint(OPERATION, [_identity(source) for source in inputs], label, METRICS, keys)

@@ -362,6 +362,12 @@ class CommitRecord(_Record):
         older = self.details.get("restored") or self.details.get("arranged")
         return str(older["operation"] or self.operation) if older else self.operation
 
+    @property
+    def arranges_foreign_rows(self) -> bool:
+        """Whether it only arranged the files of rows that another program wrote."""
+        arranged = self.details.get("arranged")
+        return arranged is not None and arranged["operation"] is None
+
 
 @dataclass(frozen=True)
 class Change:

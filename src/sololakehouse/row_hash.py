@@ -28,7 +28,7 @@ _GOLDEN_RATIO = 0x9E3779B97F4A7C15
 _MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
 _LAST_SHIFT = 31
 _HALF = 32
-_BLOCK = 16_384
+_BLOCK = 32_768
 
 
 class RowHasher:
@@ -109,10 +109,10 @@ class _Column:
 def _doubles(values: Array, words: Array) -> None:
     import numpy as np
 
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(invalid="ignore"):
         numbers = np.add(values, 0.0, out=words.view(np.float64))
-        suspected = np.isnan(numbers.sum())
-    if suspected:
+        least = numbers.min()
+    if np.isnan(least):
         np.copyto(numbers, np.nan, where=np.isnan(numbers))
 
 
@@ -140,7 +140,7 @@ def _buffers(column: pl.Series) -> tuple[Array, Array | None]:
 
     arrow: Any = column.to_arrow()
     validity, data = arrow.buffers()
-    kind = np.dtype(arrow.type.to_pandas_dtype())
+    kind = np.dtype(str(arrow.type))
     values = np.frombuffer(data, kind, len(arrow), arrow.offset * kind.itemsize)
     if not arrow.null_count:
         return values, None

@@ -4,20 +4,48 @@ import json
 
 import polars as pl
 
+from sololakehouse.cli.models import print_models
+from sololakehouse.models.registry import resolve
+from sololakehouse.models.tracking import connected
 from sololakehouse.provenance import Change
 from tests.rain import EXPERIMENT, make_project
 
 
-def test_a_feature_that_says_the_label_is_warned_of(tmp_path, slh):
+def test_train_tells_of_suspects_and_of_labels_that_were_not_known_at_the_split(tmp_path, slh):
     project = make_project(tmp_path)
-    (tmp_path / "rain.yml").write_text(EXPERIMENT)
-    labels = project.lake.read("gold.labels").to_polars().with_columns(puddles=pl.col("wet"))
+    known = EXPERIMENT.replace("  timestamp: at", "  timestamp: at\n  label_known_at: known_at")
+    (tmp_path / "rain.yml").write_text(known)
+    labels = project.lake.read("gold.labels").to_polars()
+    labels = labels.with_columns(puddles="wet", known_at=pl.col("at").dt.offset_by("10h"))
     project.writer().write_frame("gold.labels", labels, Change("TEST", "with puddles"))
-    for _ in range(2):
-        said = slh("train", "rain.yml", "--json", folder=tmp_path)
+    first = slh("train", "rain.yml", folder=tmp_path)
+    again = slh("train", "rain.yml", "--json", folder=tmp_path)
+    assert first.out.splitlines()[-2:] == [
+        "Left out of train, as their label was not known at its end: 9 rows.",
+        "Left out of validation, as their label was not known at its end: 9 rows.",
+    ]
+    assert [row["role"] for row in json.loads(again.out)] == ["baseline", "model"]
+    for said in (first, again):
         assert said.code == 0
-        assert [row["role"] for row in json.loads(said.out)] == ["baseline", "model"]
         assert said.err == (
             "Suspicious: training.rain: 'puddles' says the label nearly alone (share of equal "
             "values: 1.000). Is it known at the label's moment?\n"
         )
+    version = resolve(project.lake, "rain@1")
+    assert "known_at" not in version.feature_columns
+    with connected(project.lake.project) as client:
+        params = client.get_run(version.mlflow_run_id).data.params
+    assert {name: value for name, value in params.items() if name.endswith("_rows")} == {
+        "train_rows": str(59 * 24 - 9),
+        "validation_rows": str(14 * 24 - 9),
+        "test_rows": str(17 * 24),
+        "train_unknown_rows": "9",
+        "validation_unknown_rows": "9",
+        "outside_rows": "0",
+    }
+
+
+def test_models_are_shown_with_every_metric_that_one_of_them_has(capsys):
+    print_models([{"model": "a", "train_x": 1}, {"model": "b", "test_x": 2, "validation_x": 3}])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [["model", "test_x"], ["a"], ["b", "2"]]

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sololakehouse.conformance.oracle import chosen
 from sololakehouse.errors import FeatureLookupError
 from sololakehouse.features.asof import AsOf, chosen_rows, join_as_of
-
-from .oracle import chosen
 
 SLOTS = [0, 1, 2, 10, 11]  # microseconds: neighbours, and distances that are lookbacks
 ORIGINS = [0, -3_000_000_000_000_000, 1_700_000_000_000_000]

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 
+from sololakehouse.conformance.oracle import chosen
 from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
 from sololakehouse.features.asof import chosen_rows
 from sololakehouse.features.explanation import _verdicts
@@ -16,7 +17,6 @@ from sololakehouse.features.saved import open_training_set
 from sololakehouse.features.timeline import timeline
 
 from .flights import LABELS, airports, hours, weather
-from .oracle import chosen
 from .test_asof import _frame, cases, rule_of
 
 RESTATED = pl.DataFrame(

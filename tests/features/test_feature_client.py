@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import polars as pl
 import pytest
 
@@ -38,6 +40,67 @@ def test_a_table_has_one_timestamp(project):
         project.client.create_table(
             name="features.two", primary_keys="a", df=WEATHER, timeseries_columns=["x", "y"]
         )
+
+
+def spark_schema():
+    from pyspark.sql.types import DoubleType, StringType, StructType, TimestampType
+
+    kinds = {"shop": StringType(), "ts": TimestampType(), "sales": DoubleType()}
+    schema = StructType()
+    for name, kind in kinds.items():
+        schema.add(name, kind)
+    return schema
+
+
+SHOPS = {"shop": pl.String, "ts": pl.Datetime("us", "UTC"), "sales": pl.Float64}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param(spark_schema, id="spark"),
+        pytest.param(lambda: pl.DataFrame(schema=SHOPS).to_arrow().schema, id="arrow"),
+        pytest.param(lambda: SHOPS, id="polars"),
+    ],
+)
+def test_a_table_is_created_from_a_schema_and_filled_later(project, schema):
+    table = project.client.create_table(
+        name="features.shops",
+        primary_keys=["shop", "ts"],
+        timeseries_columns="ts",
+        schema=schema(),
+    )
+    assert (table.snapshot.rows, table.features) == (0, ("sales",))
+    rows = pl.DataFrame([("n", hours(1)[0], 2.5)], schema=SHOPS, orient="row")
+    assert project.client.write_table(name="features.shops", df=rows).snapshot.rows == 1
+
+
+def test_frame_and_schema_must_agree_and_one_of_them_be_there(project):
+    create = partial(project.client.create_table, name="features.shops", primary_keys="faa")
+    assert create(df=AIRPORTS, schema=AIRPORTS.schema).snapshot.rows == 2
+    create = partial(create, name="features.others")
+    with pytest.raises(UsageError, match=r"features\.others: create_table needs a frame \(df\) or"):
+        create()
+    with pytest.raises(UsageError) as said:
+        create(df=AIRPORTS, schema={"faa": pl.String})
+    assert str(said.value) == (
+        "features.others: the schema says faa String; the frame has faa String, altitude Int64."
+    )
+    with pytest.raises(UsageError, match="int cannot be read as the schema of the rows of feature"):
+        create(schema=7)
+    with pytest.raises(FeatureLookupError, match="The timestamp 'ts' of the rows of features"):
+        create(schema={"faa": pl.String, "ts": pl.Datetime("us")})
+
+
+def test_a_training_set_is_written_by_saving_only(project):
+    create = project.client.create_table
+    with pytest.raises(UsageError) as said:
+        create(name="training.airports", primary_keys="faa", df=AIRPORTS)
+    assert str(said.value) == (
+        "training.airports: the schema 'training' is for saved training sets, which nothing else "
+        "writes. Choose another schema."
+    )
+    assert not project.lake.exists("training.airports")
 
 
 def test_a_frame_that_breaks_the_contract_leaves_no_table(project):

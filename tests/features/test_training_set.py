@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +21,7 @@ from sololakehouse.errors import (
 from sololakehouse.features import training_set
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.saved import build_training_set
+from sololakehouse.lake import Lakehouse
 
 from .flights import LABELS, WEATHER, airports, hours, weather
 
@@ -69,6 +74,13 @@ def test_features_are_chosen_renamed_and_excluded(project):
     assert training.columns == ("origin", "predict_at", "is_late", "origin_wind")
     assert training.to_polars().columns == list(training.columns)
     assert training.feature_columns == ("origin", "origin_wind")
+
+
+def test_one_lookup_and_one_excluded_column_need_no_list(project):
+    training = project.client.create_training_set(
+        df=LABELS, feature_lookups=airports(), label="is_late", exclude_columns="flight"
+    )
+    assert training.columns == ("origin", "predict_at", "is_late", "altitude")
 
 
 def test_one_table_can_be_looked_up_with_two_lookbacks(project):
@@ -134,6 +146,9 @@ def test_a_training_set_is_saved_with_its_recipe_and_inputs(project):
     details = saved.record.details
     assert details["feature_columns"] == ["origin", "temp", "wind"]
     assert details["lookups"][0]["null_keys"] == 1
+    weather_table = project.client.get_table(name="features.weather")
+    assert details["feature_tables"] == {"features.weather": weather_table.definition}
+    assert len(weather_table.definition) == 32
     recipe = TrainingSetSpec.model_validate(details["recipe"])
     assert recipe.labels == "gold.labels"
     assert recipe.feature_lookups[0].lookback_window == timedelta(hours=3)
@@ -175,7 +190,7 @@ def test_a_frame_is_saved_again_only_if_its_rows_or_their_order_change(project):
         project.lake.read("training.delay").record.details["recipe"]
     )
     assert recipe.labels is None
-    with pytest.raises(UsageError, match=r"training\.delay names no table under 'labels'"):
+    with pytest.raises(UsageError, match=r"training\.delay names no table or query under 'labels'"):
         build_training_set(project.lake, project.writer(), recipe)
 
 
@@ -358,10 +373,33 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[SoloLakehouseError], str]] = {
         FeatureLookupError,
         "exclude_columns: 'is_late' is the label; it must stay.",
     ),
+    "no lookup": (
+        {"lookups": ["features.weather"]},
+        FeatureLookupError,
+        "create_training_set: feature_lookups takes a list of FeatureLookup and FeatureFunction, "
+        "not str.",
+    ),
     "no frame": (
         {"lookups": [weather()], "df": [1, 2]},
         UsageError,
         "list cannot be read as the labels. Give a Polars, pandas, Arrow or Spark frame.",
+    ),
+    "unknown moment of the label": (
+        {"lookups": [weather()], "label_known_at": "known"},
+        NotFoundError,
+        "gold.labels: No column 'known'. Columns: flight, is_late, origin, predict_at.",
+    ),
+    "a moment of the label that is none": (
+        {"lookups": [weather()], "label_known_at": "flight"},
+        FeatureLookupError,
+        "The timestamp 'flight' of gold.labels is of type Int64. A timestamp with a time zone is "
+        "needed.",
+    ),
+    "a lookup as of the moment of the label": (
+        {"lookups": [weather()], "label_known_at": "predict_at", "timestamp": None},
+        FeatureLookupError,
+        "label_known_at 'predict_at' cannot be a lookup key of features.weather: that moment is "
+        "not known when a model predicts.",
     ),
     "a day of knowledge without a zone": (
         {"lookups": [weather()], "known_as_of": hours(1)[0].replace(tzinfo=None)},
@@ -406,3 +444,43 @@ def test_load_df_gives_a_dataframe_of_the_active_session(project):
         assert [row.temp for row in loaded.collect()] == [2.0, 7.0, 9.0, None]
     with pytest.raises(UsageError, match="no Spark session is active"):
         training.load_df()
+
+
+def test_the_moment_of_the_label_stays_and_is_no_feature(project):
+    labels = LABELS.with_columns(pl.Series("known_at", hours(12, 12, None, 12)))
+    training = made(project, weather(), df=labels, label_known_at="known_at")
+    assert "known_at" in training.columns
+    assert training.feature_columns == ("flight", "origin", "temp", "wind")
+    assert training.save("delay").record.details["recipe"]["label_known_at"] == "known_at"
+
+
+SAVE = """\
+import sys
+from sololakehouse.feature_engineering import FeatureEngineeringClient, FeatureLookup
+from sololakehouse.lake import Lakehouse
+
+client = FeatureEngineeringClient(Lakehouse.open(sys.argv[1]))
+lookups = [FeatureLookup(**fields) for fields in {lookups}]
+client.create_training_set(
+    df="gold.labels", feature_lookups=lookups, label="is_late", timestamp="predict_at"
+).save("delay")
+"""
+
+
+def test_the_same_recipe_on_the_same_versions_gives_the_same_bytes_in_every_process(project):
+    many = pl.concat([LABELS.with_columns(flight=pl.col("flight") + n) for n in range(5_000)])
+    project.write("gold.labels", many)
+    folder = project.lake.project.folder
+    copy = shutil.copytree(folder, folder.parent / f"{folder.name}-copy")
+    lookups = [weather(), airports()]
+    saved = made(project, *lookups).save("delay")
+    subprocess.run(
+        [sys.executable, "-c", SAVE.format(lookups=[one.model_dump() for one in lookups]), copy],
+        env=os.environ | {"PYTHONHASHSEED": "1", "POLARS_MAX_THREADS": "1"},
+        check=True,
+    )
+    other = Lakehouse.open(copy).read("training.delay")
+    assert other.record.manifest == saved.record.manifest
+    assert other.record.fingerprint == saved.record.fingerprint
+    contents = [[file.read_bytes() for file in one.data_files] for one in (saved, other)]
+    assert contents[0] == contents[1]

@@ -13,6 +13,8 @@ from deltalake import DeltaTable, write_deltalake
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RunError
 from sololakehouse.lake import Snapshot
+from sololakehouse.lake.appended import appended_files
+from sololakehouse.lake.log import read_log
 from sololakehouse.pipelines.query import run_query
 from sololakehouse.provenance import Change, content_manifest
 from tests.lake import delta_log
@@ -132,6 +134,16 @@ def test_tables_of_others_are_read_here(project, write, partitions):
         {"shop": "south", "total": 4},
     ]
     assert not any(entry.record for entry in snapshot.history())
+
+
+def test_statistics_of_others_may_hold_what_python_takes_for_the_end_of_a_line(project):
+    folder = project.lake.path("other.t")
+    for text in ("\x85", "\u2028"):
+        write_deltalake(folder, pl.DataFrame({"s": [text]}), mode="append")
+    stored = project.lake.read("other.t")
+    assert stored.rows == 2
+    assert read_log(folder, "other.t").newest == 1
+    assert len(appended_files(stored, 0)) == 1
 
 
 @pytest.mark.parametrize("values", [["a b", "x/y", None, "ü", "p=1", "50%"]])

@@ -13,12 +13,13 @@ from sololakehouse.config import ScoringJob
 from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.inference.batch import score
 from sololakehouse.lake import optimize as module
+from sololakehouse.lake.commit import TRAINING_SET
 from sololakehouse.lake.leases import Holder, active_leases, lease_inputs
 from sololakehouse.lake.optimize import optimize
 from sololakehouse.lake.vacuum import vacuum
 from sololakehouse.monitoring import evaluate_job
 from sololakehouse.provenance import Change, content_manifest
-from tests.lake.keeping import MONTHS_LATER, TABLE, Shop
+from tests.lake.keeping import MONTHS_LATER, TABLE, Shop, rows_of
 
 
 @pytest.fixture
@@ -103,7 +104,8 @@ def test_the_statistics_of_the_new_files_hide_no_row(shop):
 
 def test_a_training_set_keeps_its_order(shop):
     for n in (5, 3, 4):
-        shop.write([n], "training.t", mode="append")
+        change = Change(TRAINING_SET, str(n))
+        shop.writer().write_frame("training.t", rows_of([n]), change, mode="append")
     before = shop.lake.read("training.t").to_polars()
     with pytest.raises(UsageError, match=r"training\.t is a training set: its rows are in order"):
         optimize(shop.writer(), "training.t", ["id"])
@@ -220,6 +222,17 @@ def test_training_scoring_and_evaluation_are_up_to_date_after_an_optimize(tmp_pa
     assert score(project.lake, project.writer(), job).up_to_date
     again = evaluate_job(project.lake, project.writer(), job)
     assert (again.up_to_date, again.months) == (True, months)
+
+
+@pytest.mark.parametrize("text", ["\x85", "\u2028", "a\x1cb", "\r", "\n"])
+def test_text_that_python_takes_for_the_end_of_a_line_is_read(shop, text):
+    for _ in range(2):
+        frame = pl.DataFrame({"s": [text]})
+        shop.writer().write_frame("silver.text", frame, Change("T", "t"), mode="append")
+    assert optimize(shop.writer(), "silver.text").changed
+    after = shop.lake.read("silver.text")
+    assert after.to_polars()["s"].to_list() == [text, text]
+    assert after.record.operation == "OPTIMIZE"
 
 
 VALUES = st.fixed_dictionaries(

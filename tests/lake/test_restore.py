@@ -50,7 +50,9 @@ def test_the_record_says_what_the_content_is_and_whence(project):
     assert (record.operation, record.content_operation) == ("RESTORE", "TEST")
     assert (record.fingerprint, record.manifest) == ("first", target.record.manifest)
     assert record.inputs == (target.table_version,)
-    assert record.details == {"comment": "first", "restored": {"version": 1, "operation": "TEST"}}
+    restored = {"restored": {"version": 1, "operation": "TEST"}}
+    assert record.details == target.record.details | restored
+    assert record.details["comment"] == "first"
     assert (record.rows_written, record.restored_version) == (1, 1)
 
 

@@ -37,6 +37,10 @@ MISTAKES = {
         "train ends before it begins",
     ),
     "split by an excluded column": (("[id]", "[id, at]"), "'at' must stay, the data is split by"),
+    "label_known_at excluded": (
+        ("exclude_columns: [id]", "label_known_at: id\n  exclude_columns: [id]"),
+        "'id' must stay, the data is split by",
+    ),
     "overlap": (("{from: 2026-03-01", "{from: 2026-02-01"), "validation begins at 2026-02-01T"),
     "no beginning": (("from: 2026-03-15T00:00:00Z, ", ""), "test has no 'from', but must begin"),
     "unknown kind": (("kind: xgboost", "kind: xgbost"), "model.kind: Input should be 'sklearn'"),

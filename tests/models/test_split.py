@@ -74,3 +74,49 @@ def test_a_type_that_no_model_takes_is_named(project, value):
     frame = labels().with_columns(odd=pl.lit(value))
     with pytest.raises(ConfigError, match=r"The feature 'odd' is of type .*exclude_columns"):
         split_by_time(frame, project.experiment(), (*COLUMNS, "odd"))
+
+
+def knowing(project, known_at):
+    """Split with a column that says from when on each label is known."""
+    frame = labels().with_columns(known_at=known_at)
+    experiment = project.experiment()
+    spec = experiment.training_set.model_copy(update={"label_known_at": "known_at"})
+    known = experiment.model_copy(update={"training_set": spec})
+    return frame, split_by_time(frame, known, ("id", *COLUMNS))
+
+
+def test_a_label_known_at_the_very_end_of_its_part_is_learned_from(project):
+    last = pl.when(pl.col("at") < MARCH).then(pl.lit(MARCH)).otherwise("at")
+    for later, unknown in (("0us", 0), ("1us", 1)):
+        is_last = pl.col("id") == 59 * 24 - 1
+        known_at = pl.when(is_last).then(last.dt.offset_by(later)).otherwise("at")
+        _, parts = knowing(project, known_at)
+        assert parts["train"].unknown == unknown
+
+
+def test_rows_whose_label_was_not_known_are_left_out_of_what_is_learned_from(project):
+    frame, parts = knowing(project, pl.col("at").dt.offset_by("2d"))
+    whole = split_by_time(frame, project.experiment(), ("id", *COLUMNS))
+    assert [part.unknown for part in parts.values()] == [47, 47, 0]
+    for name in ("train", "validation"):
+        ids = set(parts[name].inputs["id"])
+        gone = set(whole[name].inputs["id"]) - ids
+        assert len(gone) == 47
+        assert min(gone) > max(ids)
+    assert parts["test"].inputs.equals(whole["test"].inputs)
+
+
+def test_a_label_of_which_nobody_says_when_it_was_known_is_not_known(project):
+    known_at = pl.when(pl.col("id") % 2 == 0).then("at")
+    _, parts = knowing(project, known_at)
+    assert set(parts["train"].inputs["id"] % 2) == {0}
+    assert parts["train"].unknown == 59 * 12
+
+
+def test_a_part_without_any_known_label_says_so(project):
+    with pytest.raises(TrainingError) as said:
+        knowing(project, pl.col("at").dt.offset_by("300d"))
+    assert str(said.value) == (
+        "The part 'train' of the split has 1,416 rows, and the label of none was known by its end, "
+        "2026-03-01T00:00:00Z: 'known_at' is later or NULL. Give it more time in 'split'."
+    )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,16 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.SparkServ
         pytest.skip(reason)
     with server.started(tmp_path_factory.mktemp("spark")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def spark_session(spark: server.SparkServer) -> Iterator[Any]:
+    """Open a session on Apache Spark, as its own client would."""
+    from pyspark.sql import SparkSession
+
+    session: Any = SparkSession.builder.remote(spark.address).create()
+    yield session
+    session.stop()
 
 
 @pytest.fixture

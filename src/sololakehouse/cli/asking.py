@@ -139,9 +139,9 @@ def _print_diff(found: TableDiff) -> None:
         print_line(f"{names}: no difference, {found.rows_new:,} rows.")
     else:
         print_line(f"{names}: {found.rows_old:,} rows, then {found.rows_new:,}.")
-    _print_schema(found)
+    print_schema(found)
     if not found.is_empty:
-        _print_counts(found)
+        print_counts(found)
     for title, rows in (("Added", found.added_examples), ("Removed", found.removed_examples)):
         if rows:
             print_line(f"\n[bold]{title}[/], for example")
@@ -153,7 +153,8 @@ def _print_diff(found: TableDiff) -> None:
         _print_changed(found.changed_examples)
 
 
-def _print_schema(found: TableDiff) -> None:
+def print_schema(found: TableDiff) -> None:
+    """Print which columns two versions of a table do not have alike."""
     for name, kind in found.columns_added.items():
         print_line(f"  column added: {name} {kind}")
     for name, kind in found.columns_removed.items():
@@ -164,7 +165,8 @@ def _print_schema(found: TableDiff) -> None:
         print_line(f"  not compared: {name} {reason}")
 
 
-def _print_counts(found: TableDiff) -> None:
+def print_counts(found: TableDiff) -> None:
+    """Print how many rows were added, removed and changed, and in which columns."""
     told = f"  {found.added:,} rows added, {found.removed:,} removed"
     if found.keys:
         print_line(f"{told}, {found.changed:,} changed by {', '.join(found.keys)}")

@@ -67,19 +67,20 @@ def print_description(about: dict[str, Any]) -> None:
     told = about | {"size": readable_size(about["size in bytes"])} if version else about
     lines = [(key, told[key]) for key in _ABOUT if told.get(key) is not None]
     lines += [("inputs", ", ".join(about["inputs"]))] if about.get("inputs") else []
-    _print_pairs(lines)
+    print_pairs(lines)
     print_line("\n[bold]Columns[/]")
     print_table(about["columns"], ["column", "type", "nullable", "comment"])
     if about.get("properties"):
         print_line("\n[bold]Properties[/]")
-        _print_pairs(sorted(about["properties"].items()))
+        print_pairs(sorted(about["properties"].items()))
     if about.get("expectations"):
         print_line("\n[bold]Expectations, when they were last checked[/]")
         columns = ["name", "kind", "condition", "action", "rows", "violations"]
         print_table(about["expectations"], columns)
 
 
-def _print_pairs(pairs: list[tuple[str, Any]]) -> None:
+def print_pairs(pairs: list[tuple[str, Any]]) -> None:
+    """Print names with their values, one a line."""
     texts = [f"{value:,}" if isinstance(value, int) else as_cell(value) for _, value in pairs]
     print_rows(["", ""], [[key for key, _ in pairs], texts], [False, False])
 

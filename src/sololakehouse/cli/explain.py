@@ -90,6 +90,13 @@ def _print_row(explained: RowExplanation) -> None:
     print_line(f"[bold]{explained.name}[/], row {explained.row}: {_plain(label)}")
     for lookup in explained.lookups:
         _print_lookup(lookup)
+    for function in explained.functions:
+        arguments = ", ".join(f"{k}={as_cell(v)}" for k, v in function.arguments.items())
+        print_line("")
+        print_line(
+            f"[bold]{function.output}[/] = {_plain(as_cell(function.value))}: "
+            f"{_plain(f'{function.name}({arguments})')}, {function.place}"
+        )
 
 
 def _print_lookup(lookup: LookupExplanation) -> None:

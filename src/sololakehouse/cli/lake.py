@@ -23,6 +23,7 @@ _HISTORY_COLUMNS = (
     "run",
     "code revision",
 )
+_SELDOM = ("definition", "redefined because")
 
 
 @click.command()
@@ -81,7 +82,8 @@ def table_row(snapshot: Snapshot) -> dict[str, Any]:
 def history(table: str, limit: int, json_wanted: bool) -> None:
     """Show the commits of a table, newest first.
 
-    TABLE may name a version or a moment: then the commits up to it.
+    TABLE may name a version or a moment: then the commits up to it. Of a feature table it also
+    tells the definition of each version, and why a definition in use was changed.
 
     \b
     Examples:
@@ -95,16 +97,20 @@ def history(table: str, limit: int, json_wanted: bool) -> None:
     if json_wanted:
         print_json(rows)
     else:
-        print_table(rows, list(_HISTORY_COLUMNS))
+        seldom = [name for name in _SELDOM if any(row.get(name) for row in rows)]
+        print_table(rows, [*_HISTORY_COLUMNS, *seldom])
 
 
 def _history_row(entry: HistoryEntry) -> dict[str, Any]:
+    from sololakehouse.lake.definition import Definition, redefinition_reason
+
     record = entry.record
     row = {"version": entry.version, "at": entry.timestamp, "operation": entry.operation}
     if entry.restored is not None:
         row["restored version"] = entry.restored
     if record is None:
         return row
+    definition = Definition.kept(record)
     return row | {
         "user": record.user,
         "operation": record.operation,
@@ -117,6 +123,8 @@ def _history_row(entry: HistoryEntry) -> dict[str, Any]:
         "digest": record.manifest.digest,
         "left out of the digest": list(record.manifest.left_out),
         "expectations": [found.model_dump() for found in record.expectations],
+        "definition": definition.short if definition else None,
+        "redefined because": redefinition_reason(entry),
     }
 
 

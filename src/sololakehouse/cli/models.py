@@ -47,6 +47,9 @@ def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool
         print_json(rows)
         return
     print_models(rows)
+    for part, count in outcome.unknown.items():
+        left_out = f"{count:,} row{'' if count == 1 else 's'}"
+        print_line(f"Left out of {part}, as their label was not known at its end: {left_out}.")
     if outcome.up_to_date:
         print_line("Up to date: nothing that decides the models changed.")
 
@@ -86,7 +89,8 @@ def train_file(
 def print_models(rows: list[dict[str, Any]]) -> None:
     """Print models with their metrics on the test part; `--json` has those of all parts."""
     others = ("train_", "validation_")
-    print_table(rows, [column for column in rows[0] if not column.startswith(others)])
+    columns = dict.fromkeys(column for row in rows for column in row)
+    print_table(rows, [column for column in columns if not column.startswith(others)])
 
 
 def outcome_rows(outcome: TrainingOutcome) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sololakehouse.lake.run_log import RunLog
     from sololakehouse.pipelines.events import StepResult
     from sololakehouse.pipelines.ingest import IngestResult
+    from sololakehouse.pipelines.redefinition import Redefining, Users
     from sololakehouse.pipelines.selection import Selection
 
 
@@ -116,6 +118,8 @@ def _print_quarantined(result: IngestResult) -> None:
 @click.option("--as-of", metavar="MOMENT", help="The moment that sources get; default: now.")
 @click.option("--spec", type=click.Path(exists=True, dir_okay=False), help="Another spec file.")
 @click.option("--parallel", type=click.IntRange(min=1), help="How many steps run side by side.")
+@click.option("--redefine", multiple=True, help="Let this feature table get another definition.")
+@click.option("--reason", help="Why; kept in the commits of the tables that --redefine names.")
 @engine_option
 @click.option("--json", "json_wanted", is_flag=True, help="Print events, one JSON object per line.")
 def run(
@@ -128,6 +132,8 @@ def run(
     as_of: str | None,
     spec: str | None,
     parallel: int | None,
+    redefine: tuple[str, ...],
+    reason: str | None,
     engine: str | None,
     json_wanted: bool,
 ) -> None:
@@ -136,6 +142,9 @@ def run(
     A table whose query, input versions, expectations and properties are those of its last commit
     is up to date and left alone. A streaming table gets the rows that its sources have gained.
     Options that name tables may be given several times, and take patterns.
+
+    A feature table that a model in staging or production uses gets another definition only with
+    --redefine and --reason; otherwise nothing is run, and the difference is shown.
 
     Independent tables are computed side by side. If one fails, only what depends on it is
     skipped. After a failure or Ctrl-C, the next run goes on from there.
@@ -148,6 +157,7 @@ def run(
       slh run --select 'features.*' --downstream
       slh run --full-refresh silver.events
       slh run --as-of 2013-12-31T00:00:00Z
+      slh run --redefine features.origin_weather --reason "humid was a percentage"
       slh run --engine sc://localhost:15002
     """
     from sololakehouse.lake import Lakehouse
@@ -164,15 +174,12 @@ def run(
     given: dict[str, Any] = {
         "as_of": parse_moment(as_of) if as_of else None,
         "spec": Path(spec) if spec else None,
+        "redefining": _redefining(lake, _listed(redefine), reason),
     }
     if explain:
         _explain(lake, selection, json_wanted=json_wanted, **given)
     elif dry_run:
-        rows = planned(lake, selection, **given)
-        if json_wanted:
-            print_json(rows)
-        else:
-            print_table(rows, ["table", "state", "reason", "reads"])
+        _plan(lake, selection, json_wanted=json_wanted, **given)
     else:
         with recorded(lake, "run") as log:
             view: View = "json" if json_wanted else "steps"
@@ -183,16 +190,41 @@ def _listed(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(part.strip() for name in names for part in name.split(",") if part.strip())
 
 
-def planned(lake: Lakehouse, selection: Selection, **given: Any) -> list[dict[str, Any]]:
-    """Plan the pipeline and describe its steps; `given` is for `prepare`."""
+def _redefining(lake: Lakehouse, tables: tuple[str, ...], reason: str | None) -> Redefining:
+    from sololakehouse.errors import UsageError
+    from sololakehouse.pipelines.redefinition import Redefining
+
+    if bool(tables) != bool(reason and reason.strip()):
+        raise UsageError(
+            "--redefine TABLE and --reason '...' go together: the reason is kept in the table's "
+            "commit."
+        )
+    return Redefining(partial(_protected, lake), tables, reason)
+
+
+def _protected(lake: Lakehouse) -> Users:
+    from sololakehouse.models.users import protected_tables
+
+    return protected_tables(lake)
+
+
+def _plan(lake: Lakehouse, selection: Selection, *, json_wanted: bool, **given: Any) -> None:
+    """Show the plan; what a run would refuse is refused afterwards."""
+    from sololakehouse.pipelines.redefinition import refuse_redefinitions
     from sololakehouse.pipelines.run import prepare
 
     with prepare(lake, selection, **given) as pipeline:
-        return [step_row(step) for step in pipeline.steps]
+        rows = [step_row(step) for step in pipeline.steps]
+    if json_wanted:
+        print_json(rows)
+    else:
+        print_table(rows, ["table", "state", "reason", "reads"])
+    refuse_redefinitions(pipeline.steps)
 
 
 def _explain(lake: Lakehouse, selection: Selection, *, json_wanted: bool, **given: Any) -> None:
     from sololakehouse.pipelines.explain import explain
+    from sololakehouse.pipelines.redefinition import refuse_redefinitions
     from sololakehouse.pipelines.run import prepare
 
     named = bool(selection.refresh or selection.full_refresh)
@@ -202,6 +234,7 @@ def _explain(lake: Lakehouse, selection: Selection, *, json_wanted: bool, **give
         print_json([asdict(explanation) for explanation in explained])
     else:
         print_explanations(explained)
+    refuse_redefinitions(pipeline.steps)
 
 
 def run_pipeline(
@@ -219,12 +252,13 @@ def run_pipeline(
     parallel
         How many steps run side by side; None: what `lakehouse.yml` says.
     given
-        For `prepare`.
+        For `prepare`; without `redefining`, models in staging and production are asked for.
     """
     from sololakehouse.lineage.openlineage import open_lineage
     from sololakehouse.pipelines.run import execute, prepare
     from sololakehouse.pipelines.schedule import Capacity
 
+    given.setdefault("redefining", _redefining(lake, (), None))
     capacity = Capacity.of(parallel or lake.project.settings.parallel_steps)
     with (
         prepare(lake, selection, **given) as pipeline,

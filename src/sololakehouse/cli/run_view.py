@@ -270,12 +270,13 @@ def _step_ended(result: StepResult, at: dict[str, Any]) -> dict[str, Any]:
 
 def step_row(step: Step) -> dict[str, Any]:
     """Describe a planned step in one row."""
-    return {
+    row = {
         "table": step.name,
         "state": step.state,
         "reason": step.reason,
         "reads": ", ".join(step.tables),
     }
+    return row | ({"redefinition": step.redefinition.as_dict()} if step.redefinition else {})
 
 
 def result_row(result: StepResult) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from sololakehouse.engine.client import import_client
+from sololakehouse.engine.questions import Questions, keep_queries
 from sololakehouse.engine.session import Engine, temporary_folder
 
 
@@ -26,6 +28,8 @@ def _embedded_server() -> Any:
 class EmbeddedEngine(Engine):
     """A session on the embedded engine."""
 
+    is_embedded = True
+
     def interrupt(self) -> None:
         """End the queries that other threads wait for; they fail, and no new one can begin."""
         super().interrupt()
@@ -37,18 +41,26 @@ class EmbeddedEngine(Engine):
 def embedded_engine() -> Iterator[Engine]:
     """Open a session on the embedded engine and close it afterwards."""
     server = _embedded_server()
+    import_client()
     import pysail
-    from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+    from pyspark.sql.connect.session import SparkSession
 
     host, port = server.listening_address
-    session: Any = SparkSession.builder.remote(f"sc://{host}:{port}").create()
+    channel = DefaultChannelBuilder(f"sc://{host}:{port}")
+    channel.add_interceptor(questions := Questions())
+    session: Any = SparkSession.builder.channelBuilder(channel).create()
     session.conf.set("spark.sql.session.timeZone", "UTC")
     session.client.set_retry_policies([])
+    # A call within the process is not cut off: to hold its answer for that doubles its time.
+    session.client.disable_reattachable_execute()
+    keep_queries(session.client)
     _keep_ctrl_c()
     interrupted = False
     try:
         with temporary_folder() as scratch:
-            yield EmbeddedEngine(session, f"Sail {pysail.__version__} (embedded)", scratch)
+            name = f"Sail {pysail.__version__} (embedded)"
+            yield EmbeddedEngine(session, name, scratch, questions)
     except KeyboardInterrupt:
         interrupted = True
         session.client.close()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sololakehouse.engine.session import TableSnapshot, literal, quoted
+from sololakehouse.engine.session import TableSnapshot, execute, literal, quoted
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
@@ -33,13 +33,14 @@ class LinkedReader:
             folder = self._linked(snapshot)
             columns = self._session._to_ddl(_columns(snapshot))
             partitions = ", ".join(f"`{column}`" for column in snapshot.partition_columns)
-            self._session.sql(
+            execute(
+                self._session,
                 f"CREATE TABLE {quoted(name)} ({columns}) USING parquet "
                 + (f"PARTITIONED BY ({partitions}) " if partitions else "")
-                + f"LOCATION {literal(folder)}"
+                + f"LOCATION {literal(folder)}",
             )
             if partitions:
-                self._session.sql(f"ALTER TABLE {quoted(name)} RECOVER PARTITIONS")
+                execute(self._session, f"ALTER TABLE {quoted(name)} RECOVER PARTITIONS")
             self._known.add(name)
         return quoted(name)
 

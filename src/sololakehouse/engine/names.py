@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 
 from sololakehouse.engine.messages import SPACE
+from sololakehouse.engine.questions import Calls, is_query
 
 _TWO_PARTS = re.compile(r"\s*(`[^`]+`|\w+)\.(`[^`]+`|\w+)(\.?)")
-_QUERY = re.compile(r"(\s|\(|--[^\n]*\n|/\*.*?\*/)*(select|with|from|values|table)\b", re.I | re.S)
-Calls = Callable[[Any, Any], Any]
 
 
 class NamesOnTheWire(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
@@ -93,17 +92,6 @@ class NamesOnTheWire(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInt
             return name
         quote = "`" if name.lstrip().startswith("`") else ""
         return f"{quote}{self._space}{bare}"
-
-
-def is_query(text: str) -> bool:
-    """Whether a statement only asks for rows.
-
-    Examples
-    --------
-    >>> is_query("-- all of them\\n (SELECT 1)"), is_query("CREATE VIEW v AS SELECT 1")
-    (True, False)
-    """
-    return _QUERY.match(text) is not None
 
 
 def _table(name: str, *, more: bool = False) -> tuple[str, str] | None:

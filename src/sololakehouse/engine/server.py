@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.config import without_secrets
+from sololakehouse.engine.client import import_client
 from sololakehouse.engine.linked import LinkedReader
 from sololakehouse.engine.messages import SPACE, engine_message, is_lost
-from sololakehouse.engine.names import NamesOnTheWire, is_query
+from sololakehouse.engine.names import NamesOnTheWire
+from sololakehouse.engine.questions import Questions, keep_queries
 from sololakehouse.engine.session import SETTINGS, Engine
 from sololakehouse.errors import EngineError
 
@@ -63,12 +65,13 @@ def connected_engine(address: str, folder: Path) -> Iterator[Engine]:
         The server does not answer, is too old, or does not see the folder.
     """
     space = f"slh_{uuid.uuid4().hex[:8]}_"
-    session = _connected(address, space)
+    questions = Questions()
+    session = _connected(address, space, questions)
     try:
         name = _name(session, address, folder)
         reader = None if _has_delta(session, folder) else partial(LinkedReader, folder=folder)
         _drop_dead_databases(session)
-        engine = Engine(session, name, folder, reader, space)
+        engine = Engine(session, name, folder, questions, reader, space)
         try:
             yield engine
         finally:
@@ -80,15 +83,17 @@ def connected_engine(address: str, folder: Path) -> Iterator[Engine]:
         _stop(session)
 
 
-def _connected(address: str, space: str) -> SparkSession:
+def _connected(address: str, space: str, questions: Questions) -> SparkSession:
     for logger in _LOGGERS:
         logging.getLogger(logger).disabled = True
+    import_client()
     from pyspark.errors import PySparkException
     from pyspark.sql.connect.client import DefaultChannelBuilder
     from pyspark.sql.connect.session import SparkSession
 
     channel = DefaultChannelBuilder(address)
     channel.add_interceptor(NamesOnTheWire(space))
+    channel.add_interceptor(questions)
     session = SparkSession.builder.channelBuilder(channel).create()
     session.client.set_retry_policies([])
     try:
@@ -102,7 +107,7 @@ def _connected(address: str, space: str) -> SparkSession:
             "address is the one of --engine, SOLOLAKEHOUSE_ENGINE or lakehouse.yml, in this order."
         ) from error
     session.client.set_retry_policies([_patience()])
-    _keep_queries(session.client)
+    keep_queries(session.client)
     return session
 
 
@@ -112,25 +117,6 @@ def _patience() -> Any:
 
     warnings.filterwarnings("ignore", message=r"\[RETRIES_EXCEEDED\]")
     return DefaultPolicy(max_retries=8, max_backoff=4000)
-
-
-def _keep_queries(client: Any) -> None:
-    """Let `spark.sql` return a query as it is, without asking the server.
-
-    The server would look at once for tables that a run has still to make, and its answer would
-    name our databases as it knows them.
-    """
-    execute = client.execute_command
-
-    def execute_command(command: Any, *args: Any, **kwargs: Any) -> Any:
-        if command.HasField("sql_command"):
-            asked = command.sql_command.input
-            root = asked.with_relations.root if asked.HasField("with_relations") else asked
-            if is_query(root.sql.query):
-                return None, {"sql_command_result": asked}, None
-        return execute(command, *args, **kwargs)
-
-    client.execute_command = execute_command
 
 
 def _name(session: SparkSession, address: str, folder: Path) -> str:

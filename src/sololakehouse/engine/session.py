@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from threading import RLock
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from weakref import WeakValueDictionary
 
 from sololakehouse.config import EMBEDDED
 from sololakehouse.errors import EngineError
 
 if TYPE_CHECKING:
-    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql import DataFrame
     from pyspark.sql.connect.session import SparkSession
     from pyspark.sql.types import StructType
+
+    from sololakehouse.engine.questions import Questions
 
 # The embedded engine keeps this name for a catalog of its own.
 SYSTEM_PREFIX = "system."
@@ -83,22 +87,37 @@ class Engine:
         Which engine computes, with its version.
     scratch
         A folder for as long as the session lives; the engine can read it.
+    is_embedded
+        Whether it computes in this process.
     """
+
+    is_embedded = False
+    _opened: ClassVar[WeakValueDictionary[str, Engine]] = WeakValueDictionary()
 
     def __init__(
         self,
         session: SparkSession,
         name: str,
         scratch: Path,
+        questions: Questions,
         reader: Callable[[SparkSession], Reader] | None = None,
         space: str = "",
     ) -> None:
         self.session = session
         self.name = name
         self.scratch = scratch
+        self._questions = questions
         self._reader = reader(session) if reader else DeltaReader(session)
         self._space = space
         self._databases: set[str] = set()
+        self._pinned: dict[str, tuple[str, int]] = {}
+        self._pinning = RLock()
+        self._opened[session.session_id] = self
+
+    @classmethod
+    def of(cls, session: Any) -> Engine | None:
+        """Return the engine that a session belongs to; None if a person opened it otherwise."""
+        return cls._opened.get(session.session_id)
 
     @classmethod
     @contextmanager
@@ -142,15 +161,22 @@ class Engine:
         with suppress(Exception):
             self.session.interruptAll()
 
+    def before_asked(self, prepare: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call `prepare` before the first question to the engine meanwhile, if one is asked."""
+        return self._questions.preceded_by(prepare)
+
     def register(self, table: str, folder: Path) -> None:
         """Make a folder of Parquet files known under a table's name."""
         name = self._created(table)
-        self.session.sql(
-            f"CREATE TABLE IF NOT EXISTS {quoted(name)} USING parquet LOCATION {literal(folder)}"
+        location = literal(folder)
+        self._execute(
+            f"CREATE TABLE IF NOT EXISTS {quoted(name)} USING parquet LOCATION {location}"
         )
 
     def pin(self, snapshot: TableSnapshot, table: str | None = None) -> None:
         """Make one version of a Delta table the only thing that a name means.
+
+        Nothing is done if the name means it already; threads may pin tables side by side.
 
         Parameters
         ----------
@@ -162,9 +188,26 @@ class Engine:
         RunError
             The table has a Delta feature with which this engine cannot read it.
         """
+        name, pinned = table or snapshot.name, (snapshot.name, snapshot.version)
+        with self._pinning:
+            if self._pinned.get(name) != pinned:
+                self._view(name, self._rows_of(snapshot))
+                self._pinned[name] = pinned
+
+    def read(self, snapshot: TableSnapshot) -> DataFrame:
+        """Give one version of a Delta table as a lazy DataFrame, which no name means.
+
+        Raises
+        ------
+        RunError
+            The table has a Delta feature with which this engine cannot read it.
+        """
+        with self._pinning:
+            return self.session.sql(self._rows_of(snapshot))
+
+    def _rows_of(self, snapshot: TableSnapshot) -> str:
         hidden = self._created(f"{_PINS}.{snapshot.name.replace('.', '__')}")
-        source = self._reader.source(snapshot, hidden)
-        self._view(table or snapshot.name, f"SELECT * FROM {source}")
+        return f"SELECT * FROM {self._reader.source(snapshot, hidden)}"
 
     def use(self, database: str) -> None:
         """Make `database` the one that names without a schema belong to."""
@@ -176,6 +219,7 @@ class Engine:
             f"CAST(NULL AS {field.dataType.simpleString()}) AS `{field.name}`"
             for field in schema.fields
         )
+        self._pinned.pop(table, None)
         self._view(table, f"SELECT * FROM (SELECT {columns}) WHERE 1 = 0")
 
     def view(self, name: str, frame: DataFrame) -> None:
@@ -184,11 +228,9 @@ class Engine:
 
     def stream(self, name: str, table: str, files: Iterable[Path]) -> None:
         """Let a one-part name mean the rows of some of a table's files, with its columns."""
-        schema = self.session.table(quoted(table)).schema
+        whole: Any = self.session.table(quoted(table))
         paths = [str(file) for file in files]
-        rows: Any = self.session.createDataFrame([], schema)
-        if paths:
-            rows = self.session.read.schema(schema).parquet(*paths)
+        rows = self.session.read.schema(whole.schema).parquet(*paths) if paths else whole.limit(0)
         self.view(name, rows)
 
     def write_parquet(
@@ -221,7 +263,7 @@ class Engine:
         pq.write_table(first, folder / "part-0.parquet")
 
     def _view(self, table: str, query: str) -> None:
-        self.session.sql(f"CREATE OR REPLACE VIEW {quoted(self._created(table))} AS {query}")
+        self._execute(f"CREATE OR REPLACE VIEW {quoted(self._created(table))} AS {query}")
 
     def _created(self, table: str) -> str:
         """Return a table's name in the catalog; its database is there."""
@@ -232,14 +274,17 @@ class Engine:
         database = f"{self._space}{name}"
         if database not in self._databases:
             place = f" LOCATION {literal(self.scratch / database)}" if self._space else ""
-            self.session.sql(f"CREATE DATABASE IF NOT EXISTS `{database}`{place}")
+            self._execute(f"CREATE DATABASE IF NOT EXISTS `{database}`{place}")
             self._databases.add(database)
         return database
+
+    def _execute(self, statement: str) -> None:
+        execute(self.session, statement)
 
     def drop_databases(self) -> None:
         """Remove every name that was given to the engine."""
         for database in self._databases:
-            self.session.sql(f"DROP DATABASE IF EXISTS `{database}` CASCADE")
+            self._execute(f"DROP DATABASE IF EXISTS `{database}` CASCADE")
 
 
 class DeltaReader:
@@ -253,9 +298,17 @@ class DeltaReader:
         """Register the table with all of its versions, and name the one."""
         if table not in self._known:
             location = literal(snapshot.path)
-            self._session.sql(f"CREATE TABLE {quoted(table)} USING delta LOCATION {location}")
+            execute(self._session, f"CREATE TABLE {quoted(table)} USING delta LOCATION {location}")
             self._known.add(table)
         return f"{quoted(table)} VERSION AS OF {snapshot.version}"
+
+
+def execute(session: SparkSession, statement: str) -> None:
+    """Run a statement of ours, also while sources are kept from running any by `session.sql`."""
+    from pyspark.sql.connect.plan import SQL
+
+    client: Any = session.client
+    client.execute_command(SQL(statement).command(client))
 
 
 def quoted(table: str) -> str:

@@ -10,20 +10,29 @@ from pydantic import ValidationError
 
 from sololakehouse.config import validation_mistakes
 from sololakehouse.errors import FeatureLookupError, UsageError, suggestion
+from sololakehouse.feature_engineering.redefinition import redefinition, written_definition
+from sololakehouse.feature_engineering.rows import first_rows, merged, refuse_filled
 from sololakehouse.features.frames import as_polars
+from sololakehouse.features.function import FeatureFunction
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import Recipe
+from sololakehouse.features.saved import open_labels
+from sololakehouse.features.spine import Labels
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import FeatureContract
+from sololakehouse.lake.redefinition import Redefinition
 from sololakehouse.provenance import Change, Run, content_manifest, fingerprint
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import polars as pl
 
+    from sololakehouse.models.registry import ModelVersion
+
 WRITE = "FEATURE TABLE WRITE"
-_PIPELINE = "MATERIALIZED VIEW"
 
 
 class FeatureEngineeringClient:
@@ -62,12 +71,13 @@ class FeatureEngineeringClient:
         *,
         name: str,
         primary_keys: str | Sequence[str],
-        df: Any,
+        df: Any = None,
         timeseries_columns: str | Sequence[str] | None = None,
         known_at: str | None = None,
+        schema: Any = None,
         description: str | None = None,
     ) -> FeatureTable:
-        """Create a feature table from a frame.
+        """Create a feature table from a frame, or an empty one from a schema.
 
         Parameters
         ----------
@@ -76,20 +86,23 @@ class FeatureEngineeringClient:
         primary_keys
             The key columns. As on Databricks, they may include the timestamp.
         df
-            A Polars, pandas, Arrow or Spark frame.
+            A Polars, pandas, Arrow or Spark frame; None: the table has no rows yet.
         timeseries_columns
             The one column with the moment from which a row's values may be used; None for a table
             whose rows do not change over time.
         known_at
             Column with the moment when a row became known, for values that are restated later.
             Databricks has no such thing.
+        schema
+            Columns with their types, as a Spark StructType, an Arrow schema or a dict of Polars
+            types; a frame that is given too must have exactly these.
         description
             What the table holds.
 
         Raises
         ------
         UsageError
-            The table exists.
+            The table exists, there is neither a frame nor a schema, or they differ.
         FeatureTableError
             Keys and times are not set, not unique or of a type that cannot be joined.
         """
@@ -99,11 +112,10 @@ class FeatureEngineeringClient:
             )
         timestamp = _timestamp(name, timeseries_columns)
         keys = tuple(key for key in _names(primary_keys) if key != timestamp)
-        declared = FeatureContract(keys, timestamp, known_at).properties
-        contract = FeatureContract.from_properties(declared)
+        declared = FeatureContract(keys, timestamp, known_at)
+        contract = FeatureContract.from_properties(declared.properties)
         details = {"comment": description} if description else {}
-        frame = as_polars(df, f"the rows of {name}")
-        return self._write(name, frame, contract or FeatureContract(keys), details)
+        return self._write(name, first_rows(name, df, schema), contract or declared, details)
 
     def get_table(self, *, name: str) -> FeatureTable:
         """Return a feature table with its keys, times and features.
@@ -128,7 +140,12 @@ class FeatureEngineeringClient:
         return FeatureTable.open(self._lake, name, as_of_version).snapshot
 
     def write_table(
-        self, *, name: str, df: Any, mode: Literal["merge", "overwrite"] = "merge"
+        self,
+        *,
+        name: str,
+        df: Any,
+        mode: Literal["merge", "overwrite"] = "merge",
+        redefine: str | None = None,
     ) -> FeatureTable:
         """Write rows to a feature table; nothing is committed if it holds them already.
 
@@ -139,33 +156,43 @@ class FeatureEngineeringClient:
         mode
             `merge` replaces the rows with the same keys and times and adds the others; the frame
             needs all columns of the table. `overwrite` replaces all rows, and may change features.
+        redefine
+            Why `overwrite` may change columns that a model in staging or production uses, or the
+            type of a key or timestamp; kept in the commit.
 
         Raises
         ------
         UsageError
-            The mode is unknown, a pipeline computes the table, or the columns do not fit.
+            The mode is unknown, a pipeline or `slh ingest` fills the table, or the columns do not
+            fit.
+        RedefinitionError
+            Columns that somebody counts on would change, and `redefine` does not say why.
         FeatureTableError
             Keys and times are not set, not unique or of a type that cannot be joined.
         """
         if mode not in ("merge", "overwrite"):
             hint = suggestion(str(mode), ("merge", "overwrite"), "mode")
             raise UsageError(f"write_table has no mode {mode!r}. {hint}")
+        if redefine is not None and mode == "merge":
+            raise UsageError("'redefine' goes with mode='overwrite': a merge changes no column.")
         table = FeatureTable.open(self._lake, name)
-        _refuse_computed(table)
+        refuse_filled(table)
         frame = as_polars(df, f"the rows of {name}")
-        table.contract.check(frame.lazy(), name)
-        rows = _merged(table, frame) if mode == "merge" else frame
+        table.contract.check_types(frame.schema, name)
+        change = None if mode == "merge" else redefinition(self._lake, table, frame, redefine)
         details = {"comment": table.description} if table.description else {}
-        return self._write(name, rows, table.contract, details)
+        rows = merged(table, frame) if mode == "merge" else frame
+        return self._write(name, rows, table.contract, details, change)
 
     def create_training_set(
         self,
         *,
         df: Any,
-        feature_lookups: Sequence[FeatureLookup],
+        feature_lookups: Sequence[FeatureLookup | FeatureFunction],
         label: str,
-        exclude_columns: Sequence[str] | None = None,
+        exclude_columns: str | Sequence[str] | None = None,
         timestamp: str | None = None,
+        label_known_at: str | None = None,
         allow_exact_match: bool = True,
         known_as_of: datetime | None = None,
     ) -> TrainingSet:
@@ -174,16 +201,18 @@ class FeatureEngineeringClient:
         Parameters
         ----------
         df
-            Labels with lookup keys and timestamps: the name of a table, or a Polars, pandas, Arrow
-            or Spark frame.
+            Labels with lookup keys and timestamps: the name of a table (also at a version, as
+            `gold.labels@v3`), a `SELECT`, or a Polars, pandas, Arrow or Spark frame.
         feature_lookups
-            What to look up.
+            What to look up, and functions that are evaluated afterwards in the order given.
         label
             Column to predict; a NULL in it is refused.
         exclude_columns
             Columns of labels or features that the training set does not have.
         timestamp
-            Column by which labels from a table are ordered, and data is split later.
+            Column by which labels from a table or a query are ordered, and data is split later.
+        label_known_at
+            Column with the moment from which a label is known; it is no feature.
         allow_exact_match
             Whether a feature row of exactly the label's moment is visible.
         known_as_of
@@ -197,26 +226,145 @@ class FeatureEngineeringClient:
         FeatureLookupError
             A lookup does not fit its table or the labels, names collide, or the label would also
             be a feature.
+        FeatureFunctionError
+            A function is not found, not typed, or does not fit the columns.
+        UsageError
+            The query of the labels would not give the same rows each time.
         """
+        lookups = _lookups(feature_lookups)
         try:
-            recipe = Recipe(
-                label=label,
-                timestamp=timestamp,
-                feature_lookups=tuple(feature_lookups),
-                exclude_columns=tuple(exclude_columns or ()),
-                allow_exact_match=allow_exact_match,
-                known_as_of=known_as_of,
+            recipe = Recipe.model_validate(
+                {
+                    "label": label,
+                    "timestamp": timestamp,
+                    "label_known_at": label_known_at,
+                    "feature_lookups": lookups,
+                    "exclude_columns": _names(exclude_columns or ()),
+                    "allow_exact_match": allow_exact_match,
+                    "known_as_of": known_as_of,
+                }
             )
         except ValidationError as error:
             mistakes = validation_mistakes(error, Recipe)
             raise FeatureLookupError(f"create_training_set: {mistakes}") from error
-        labels = self._lake.read(df) if isinstance(df, str) else as_polars(df, "the labels")
-        return TrainingSet.create(self._lake, recipe, labels)
+        return TrainingSet.create(self._lake, recipe, self._labels(df))
+
+    def log_model(
+        self,
+        *,
+        model: Any,
+        flavor: ModuleType,
+        training_set: TrainingSet,
+        name: str | None = None,
+        artifact_path: str | None = None,
+        registered_model_name: str | None = None,
+        infer_input_example: bool = False,
+    ) -> ModelVersion | None:
+        """Log a model that you fitted on a training set, with everything that it needs to predict.
+
+        Into the MLflow run that is open in the project's store, or else into a new one, go the
+        model in a safe format, its signature, and the tables that it saw with version and digest.
+        The training set is saved, as `training.<model>_logged` unless it is saved already. A
+        registered version is leased with all that it was made from, can be in staging, and scores
+        with `score_batch` and `slh score`. Production has a gate, which only models of an
+        experiment file can pass: they were trained beside a baseline.
+
+        Parameters
+        ----------
+        model
+            A scikit-learn estimator or pipeline, an `XGBClassifier` or an `XGBRegressor`. It gets
+            numbers and booleans as doubles with NaN for NULL, and text as text.
+        flavor
+            `mlflow.sklearn` or `mlflow.xgboost`.
+        training_set
+            What the model was fitted on.
+        name
+            Name of the model in its MLflow run; `artifact_path` is the older word for it.
+        registered_model_name
+            The registered model that gets a new version; None: the model is logged only.
+        infer_input_example
+            Whether five rows of the training set are kept beside the model.
+
+        Returns
+        -------
+        The registered version, with the metrics that the open run has by now; None if the model is
+        not registered.
+
+        Raises
+        ------
+        NotFoundError
+            The model was fitted on columns that the training set does not have.
+        UsageError
+            The flavor is not known, the model is not fitted or cannot be kept safely, a name is
+            missing or not valid, or the open MLflow run belongs to another store.
+        RunError
+            MLflow cannot be reached.
+        """
+        from sololakehouse.models.fitted import log_fitted_model
+
+        if not isinstance(training_set, TrainingSet):
+            raise UsageError(
+                "log_model needs the training set that create_training_set gave, not "
+                f"{type(training_set).__name__}."
+            )
+        if (name is None) == (artifact_path is None):
+            raise UsageError("log_model needs either 'name' or, as it was called, 'artifact_path'.")
+        return log_fitted_model(
+            self._lake,
+            model,
+            flavor,
+            training_set,
+            str(name or artifact_path),
+            registered_model_name,
+            with_example=infer_input_example,
+        )
+
+    def score_batch(self, *, model_uri: str, df: Any, result_type: str | None = None) -> Any:
+        """Predict for the rows of a frame, with features as of the rows' own moments.
+
+        Features are looked up and computed by the code and the rules of training. A column of the
+        frame that has a feature's name is used instead.
+
+        Parameters
+        ----------
+        model_uri
+            `models:/flight_delay@production`, `models:/flight_delay/2`, or `flight_delay@2`.
+        df
+            A Polars, pandas, Arrow or Spark frame with the lookup keys, the timestamp, and the
+            model's other inputs.
+        result_type
+            Type of the predictions, such as `double` or `string`; None: as the model gives them.
+
+        Returns
+        -------
+        A frame of the same kind, in the same order: its columns, the features that it did not
+        have, of a classifier of two classes `probability` (of the second one), and `prediction`.
+
+        Raises
+        ------
+        NotFoundError
+            The model, a version, a feature table or a result type does not exist.
+        UsageError
+            The object is no frame, or has a column named `prediction` or `probability`.
+        FeatureLookupError, FeatureFunctionError, FunctionFailedError
+            The rows lack what a feature needs, or a function failed on one of them.
+        """
+        from sololakehouse.inference.frames import score_frame
+
+        return score_frame(self._lake, model_uri, df, result_type)
+
+    def _labels(self, df: Any) -> Labels:
+        return open_labels(self._lake, df) if isinstance(df, str) else as_polars(df, "the labels")
 
     def _write(
-        self, name: str, rows: pl.DataFrame, contract: FeatureContract, details: dict[str, Any]
+        self,
+        name: str,
+        rows: pl.DataFrame,
+        contract: FeatureContract,
+        details: dict[str, Any],
+        redefinition: Redefinition | None = None,
     ) -> FeatureTable:
-        contract.check(rows.lazy(), name)
+        contract.check_types(rows.schema, name)
         ordered = rows.sort(contract.identity)
         manifest = content_manifest(ordered)
         types = [(column, str(kind)) for column, kind in ordered.schema.items()]
@@ -225,9 +373,23 @@ class FeatureEngineeringClient:
         if newest is None or newest.record is None or newest.record.fingerprint != mark:
             project = self._lake.project
             writer = LakeWriter(self._lake, Run.start(project.folder, project.settings.engine_name))
-            change = Change(operation=WRITE, fingerprint=mark, details=details)
+            kept = written_definition(contract, ordered).details
+            why = redefinition.details if redefinition else {}
+            change = Change(operation=WRITE, fingerprint=mark, details=details | kept | why)
             newest = writer.write_frame(name, ordered, change, properties=contract.properties)
         return FeatureTable(newest, contract)
+
+
+def _lookups(given: Any) -> list[FeatureLookup | FeatureFunction]:
+    kinds = (FeatureLookup, FeatureFunction)
+    listed = list(given) if isinstance(given, list | tuple) else [given]
+    for one in listed:
+        if not isinstance(one, kinds):
+            raise FeatureLookupError(
+                "create_training_set: feature_lookups takes a list of FeatureLookup and "
+                f"FeatureFunction, not {type(one).__name__}."
+            )
+    return listed
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -242,39 +404,3 @@ def _timestamp(name: str, timeseries_columns: str | Sequence[str] | None) -> str
             f"{len(columns)}: {', '.join(columns)}."
         )
     return columns[0] if columns else None
-
-
-def _refuse_computed(table: FeatureTable) -> None:
-    record = table.snapshot.record
-    if record is not None and record.content_operation == _PIPELINE:
-        place = record.details.get("place", "its pipeline")
-        raise UsageError(
-            f"{table.name} is computed by the pipeline: change its definition ({place}) instead of "
-            "writing to it."
-        )
-
-
-def _merged(table: FeatureTable, frame: pl.DataFrame) -> pl.DataFrame:
-    stored = table.snapshot.to_polars()
-    _require_same_columns(table, stored, frame)
-    identity = list(table.contract.identity)
-    kept = stored.join(frame, on=identity, how="anti")
-    return kept.vstack(frame.select(stored.columns))
-
-
-def _require_same_columns(table: FeatureTable, stored: pl.DataFrame, frame: pl.DataFrame) -> None:
-    import polars as pl
-
-    known, given = stored.schema, frame.schema
-    mistakes = [f"{name} is missing" for name in known if name not in given]
-    mistakes += [f"{name} is not in the table" for name in given if name not in known]
-    mistakes += [
-        f"{name} is {given[name]} and not {kind}"
-        for name, kind in known.items()
-        if name in given and given[name] != kind and not isinstance(kind, pl.Datetime)
-    ]
-    if mistakes:
-        raise UsageError(
-            f"{table.name}: the rows do not have the table's columns: {', '.join(mistakes)}. "
-            "Use mode='overwrite' to change the table's columns."
-        )

@@ -23,20 +23,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sololakehouse.errors import FeatureLookupError
+from sololakehouse.features.latest import ROW, SortedLabels
 from sololakehouse.lake.contract import counted
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
     from polars._typing import TimeUnit
 
-    Array = np.ndarray[Any, Any]
-
 _MICROSECOND = timedelta(microseconds=1)
-_GREATEST = 2**63
+_TOO_LONG = 2**63
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,17 @@ class AsOf:
     lookback: timedelta | None = None
     allow_exact_match: bool = True
 
+    @property
+    def strict(self) -> int:
+        """Microseconds by which a row must be older than a label that sees it: 0 or 1."""
+        return 0 if self.allow_exact_match else 1
+
+    @property
+    def oldest(self) -> int | None:
+        """The lookback in microseconds; None also for one that no two instants are apart."""
+        length = None if self.lookback is None else self.lookback // _MICROSECOND
+        return length if length is not None and length < _TOO_LONG else None
+
 
 def join_as_of(
     labels: pl.DataFrame, features: pl.DataFrame, values: Sequence[str], rule: AsOf
@@ -103,155 +112,34 @@ def chosen_rows(labels: pl.DataFrame, features: pl.DataFrame, rule: AsOf) -> pl.
     """
     import polars as pl
 
-    feature_keys = rule.feature_keys or rule.keys
-    asked = _keyed(labels, rule.keys, {"event": rule.timestamp}, "the labels")
-    known = _keyed(
-        features,
-        feature_keys,
-        {"feature_ts": rule.feature_timestamp, "known_at": rule.known_at},
-        "the feature table",
-    )
-    asked = asked.with_row_index("label").drop_nulls()
-    known = known.with_row_index("row").drop_nulls()
-    by = [f"key {number}" for number in range(len(rule.keys))]
-    found = _latest_visible(asked, known, by, rule) if rule.timestamp else _equal(asked, known, by)
+    asked = asked_of(labels, rule.keys, rule.timestamp)
+    times = {name for name in (rule.feature_timestamp, rule.known_at) if name}
+    known = features.with_columns(instants(features[name], "the feature table") for name in times)
     everyone = pl.DataFrame({"label": pl.int_range(labels.height, dtype=pl.UInt32, eager=True)})
+    if asked.is_empty():
+        return pl.Series("row", [None] * labels.height, pl.UInt32)
+    found = SortedLabels(asked).search(known.with_row_index(ROW).lazy(), rule)
     return everyone.join(found, on="label", how="left", maintain_order="left")["row"]
 
 
-def _latest_visible(
-    asked: pl.DataFrame, known: pl.DataFrame, by: list[str], rule: AsOf
+def asked_of(
+    labels: pl.DataFrame, keys: Sequence[str], timestamp: str | None, first: int = 0
 ) -> pl.DataFrame:
-    import polars as pl
+    """Return the labels that can have a match, numbered from `first`, for `SortedLabels`.
 
-    if rule.known_as_of is not None:
-        knowledge = "known_at" if rule.known_at else "feature_ts"
-        known = known.filter(pl.col(knowledge) <= _microseconds(rule.known_as_of))
-    found = None
-    if rule.known_at is None or rule.known_as_of is not None:
-        found = _searched(asked, known, by, rule)
-    if found is None:
-        found = _joined(asked, known, by, rule)
-    if rule.lookback is not None:
-        oldest = rule.lookback // _MICROSECOND
-        found = found.filter(pl.col("event") - pl.col("feature_ts") <= oldest)
-    return found.select("label", "row")
-
-
-def _searched(
-    asked: pl.DataFrame, known: pl.DataFrame, by: list[str], rule: AsOf
-) -> pl.DataFrame | None:
-    """Search where every row is available from its timestamp on; None if numbers get too great.
-
-    Keys are numbered, and number and moment become one integer. Rows that lie in the order of
-    key and time, as feature tables do, need no sorting then.
-    """
-    import numpy as np
-    import polars as pl
-
-    if known.is_empty() or asked.is_empty():
-        return None
-    if rule.known_at:
-        known = known.sort("feature_ts", "known_at")
-    codes, asked_codes = _numbered(asked, known, by)
-    moments, events = known["feature_ts"].to_numpy(), asked["event"].to_numpy()
-    first = min(int(moments.min()), int(events.min()))
-    span = max(int(moments.max()), int(events.max())) - first + 2
-    if (int(codes.max()) + 2) * span >= _GREATEST:
-        return None
-    strict = 0 if rule.allow_exact_match else 1
-    places = codes * span + (moments - first + strict)
-    order = _sorting(places)
-    at = _last_not_after(places[order], asked_codes * span + (events - first))
-    rows = np.arange(len(places))[order][np.maximum(at, 0)]
-    same_key = (at >= 0) & (codes[rows] == asked_codes)
-    chosen = rows_at(known.select("row", "feature_ts"), pl.Series(rows[same_key]))
-    return asked.select("label", "event").filter(pl.Series(same_key)).hstack(chosen)
-
-
-def _numbered(asked: pl.DataFrame, known: pl.DataFrame, by: list[str]) -> tuple[Array, Array]:
-    """Return the numbers of the rows' keys, and of the labels' keys; -1 is a key without rows."""
-    import polars as pl
-
-    numbers = known.select(by).unique(maintain_order=True).with_row_index("number")
-    codes, asked_codes = (
-        frame.join(numbers, on=by, how="left", maintain_order="left")["number"]
-        .cast(pl.Int64)
-        .fill_null(-1)
-        .to_numpy()
-        for frame in (known, asked)
-    )
-    return codes, asked_codes
-
-
-def _sorting(places: Array) -> Array | slice:
-    """Return what sorts the integers: nothing to do if they are in order."""
-    import numpy as np
-
-    in_order = bool((places[1:] >= places[:-1]).all())
-    return slice(None) if in_order else np.argsort(places, kind="stable")
-
-
-def _last_not_after(places: Array, wanted: Array) -> Array:
-    """Return for each wanted integer the last place that is not greater; -1 if all are."""
-    import numpy as np
-
-    ascending = np.argsort(wanted)
-    found = np.empty(len(wanted), np.int64)
-    found[ascending] = np.searchsorted(places, wanted[ascending], side="right") - 1
-    return found
-
-
-def _joined(asked: pl.DataFrame, known: pl.DataFrame, by: list[str], rule: AsOf) -> pl.DataFrame:
-    ranked, available = _ranked(known, by, rule)
-    found = asked.sort("event").join_asof(
-        available,
-        left_on="event",
-        right_on="available",
-        by=by,
-        strategy="backward",
-        check_sortedness=False,
-    )
-    chosen = rows_at(ranked.select("row", "feature_ts"), found["rank"])
-    return found.select("label", "event").hstack(chosen).drop_nulls("row")
-
-
-def _ranked(known: pl.DataFrame, by: list[str], rule: AsOf) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rank rows by what is preferred; say from which moment on which rank is the best visible.
-
-    A row is available from `max(feature_ts, known_at)` on. From then on it is the best row of its
-    key unless a better one is available already: that is a running maximum of the rank. Rows that
-    come late and are worse than what is there then never win.
+    Raises
+    ------
+    FeatureLookupError
+        The timestamp is naive, or finer than a microsecond.
     """
     import polars as pl
 
-    strict = 0 if rule.allow_exact_match else 1
-    available = pl.col("feature_ts") + strict
-    if rule.known_at and rule.known_as_of is None:
-        available = pl.max_horizontal(available, "known_at")
-    preference = ["feature_ts", "known_at"] if rule.known_at else ["feature_ts"]
-    ranked = known.sort(preference).with_row_index("rank")
-    moments = ranked.select(*by, "rank", available.alias("available"))
-    if rule.known_at and rule.known_as_of is None:
-        best = pl.col("rank").cum_max().over(by)
-        moments = moments.sort("available", maintain_order=True).with_columns(best)
-    return ranked, moments
-
-
-def _equal(asked: pl.DataFrame, known: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    return asked.join(known, on=by, how="inner", validate="m:1").select("label", "row")
-
-
-def _keyed(
-    frame: pl.DataFrame, keys: Sequence[str], times: dict[str, str | None], where: str
-) -> pl.DataFrame:
-    import polars as pl
-
-    columns = [frame[key].alias(f"key {number}") for number, key in enumerate(keys)]
-    for role, column in times.items():
-        if column is not None:
-            columns.append(instants(frame[column], where).to_physical().alias(role))
-    return pl.DataFrame(columns)
+    event: pl.Series | pl.Expr = pl.lit(0, pl.Int64)
+    if timestamp:
+        event = instants(labels[timestamp], "the labels").to_physical()
+    columns = (pl.col(key).alias(f"key {number}") for number, key in enumerate(keys))
+    asked = labels.select(*columns, event.alias("event")).with_row_index("label", first)
+    return asked.drop_nulls()
 
 
 def instants(column: pl.Series, where: str) -> pl.Series:
@@ -305,12 +193,6 @@ def instant_unit(kind: pl.DataType, column: str, where: str) -> TimeUnit:
             "example with .dt.replace_time_zone('UTC')."
         )
     return kind.time_unit
-
-
-def _microseconds(moment: datetime) -> int:
-    import polars as pl
-
-    return int(pl.Series([moment], dtype=pl.Datetime("us", "UTC")).to_physical().item())
 
 
 def rows_at(frame: pl.DataFrame, positions: pl.Series) -> pl.DataFrame:

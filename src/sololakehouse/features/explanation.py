@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.features.asof import AsOf, chosen_rows
-from sololakehouse.features.join import PlannedLookup
+from sololakehouse.features.computed import PlannedFunction, with_functions
+from sololakehouse.features.join import PlannedLookup, with_defaults
 
 if TYPE_CHECKING:
     import polars as pl
@@ -111,6 +112,27 @@ class LookupExplanation:
 
 
 @dataclass(frozen=True)
+class FunctionExplanation:
+    """What a function gave for one label.
+
+    Attributes
+    ----------
+    name, place
+        The function, and its file and line.
+    output
+        Its column in the training set.
+    arguments
+        Parameter to value.
+    """
+
+    name: str
+    place: str
+    output: str
+    arguments: Mapping[str, Any]
+    value: Any
+
+
+@dataclass(frozen=True)
 class RowExplanation:
     """Where the features of one row of a training set come from.
 
@@ -124,12 +146,15 @@ class RowExplanation:
         The label's row.
     lookups
         One explanation for each lookup, in the order of the recipe.
+    functions
+        What each function gave, in the order of the recipe.
     """
 
     name: str
     row: int
     label: Mapping[str, Any]
     lookups: tuple[LookupExplanation, ...]
+    functions: tuple[FunctionExplanation, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -184,6 +209,36 @@ def explain_lookup(
         ),
         left_out=len(verdicts) - len(shown),
     )
+
+
+def explain_functions(
+    plans: Sequence[PlannedFunction],
+    label: pl.DataFrame,
+    lookups: Iterable[tuple[PlannedLookup, LookupExplanation]],
+) -> tuple[FunctionExplanation, ...]:
+    """Explain what functions give for a label, from what the lookups chose for it."""
+    row = label.hstack([column for one in lookups for column in _chosen_values(*one)])
+    row = with_functions(row, plans)
+    values = row.row(0, named=True)
+    return tuple(
+        FunctionExplanation(
+            name=plan.udf.name,
+            place=plan.udf.place,
+            output=plan.output,
+            arguments={name: values[column] for name, column in plan.bindings.items()},
+            value=values[plan.output],
+        )
+        for plan in plans
+    )
+
+
+def _chosen_values(plan: PlannedLookup, explained: LookupExplanation) -> list[pl.Series]:
+    import polars as pl
+
+    chosen = explained.chosen.values if explained.chosen else {}
+    schema = {output: plan.table.schema[name] for name, output in plan.outputs.items()}
+    found = pl.DataFrame({name: [chosen.get(name)] for name in schema}, schema=schema)
+    return with_defaults(found, plan.lookup.default_values).get_columns()
 
 
 def _verdicts(

@@ -42,6 +42,47 @@ def as_polars(frame: Any, what: str) -> pl.DataFrame:
     return converted.with_columns(instants(converted[name], what) for name in times)
 
 
+def without_rows(schema: Any, what: str) -> pl.DataFrame:
+    """Return a frame of no rows.
+
+    Parameters
+    ----------
+    schema
+        A Spark StructType, an Arrow schema, or column names with Polars types.
+    what
+        Name for the messages, such as `the rows of features.shops`.
+
+    Raises
+    ------
+    UsageError
+        The object is no schema.
+    FeatureLookupError
+        A timestamp column has no time zone.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> without_rows({"shop": pl.String, "sales": pl.Int64}, "the rows").shape
+    (0, 2)
+    """
+    import polars as pl
+    import pyarrow as pa
+
+    if hasattr(schema, "fieldNames"):
+        from pyspark.sql.pandas.types import to_arrow_schema
+
+        schema = to_arrow_schema(schema, timezone="UTC")
+    if isinstance(schema, pa.Schema):
+        return as_polars(schema.empty_table(), what)
+    try:
+        return as_polars(pl.DataFrame(schema=schema), what)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{type(schema).__name__} cannot be read as the schema of {what}. Give a Spark "
+            "StructType, an Arrow schema, or a dict of names and Polars types."
+        ) from error
+
+
 def _converted(frame: Any, what: str) -> pl.DataFrame:
     import polars as pl
 

@@ -1,4 +1,4 @@
-"""Looking up features for a frame: check every lookup first, then join one after the other."""
+"""Lookups that are checked against labels and feature tables, before any data is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import FeatureLookupError, NotFoundError, suggestion
 from sololakehouse.features.asof import AsOf, instant_unit
-from sololakehouse.features.buckets import bucket_count, look_up_in_buckets
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.tables import FeatureTable
 
@@ -44,6 +43,12 @@ class LookupReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the report for a commit record."""
         return asdict(self)
+
+    def plus(self, other: Mapping[str, Any]) -> LookupReport:
+        """Return the report on these labels and those of a report in a commit record."""
+        mine = asdict(self)
+        counts = {name: mine[name] + other[name] for name in mine if name != "table"}
+        return LookupReport(self.table, **counts)
 
 
 @dataclass(frozen=True)
@@ -99,30 +104,6 @@ def plan_lookups(
     plans = [_planned(lookup, tables[lookup.table_name], labels, where) for lookup in lookups]
     _refuse_collisions(plans, labels, where)
     return plans
-
-
-def look_up(
-    labels: pl.DataFrame,
-    plans: Sequence[PlannedLookup],
-    *,
-    allow_exact_match: bool = True,
-    known_as_of: datetime | None = None,
-) -> tuple[pl.DataFrame, tuple[LookupReport, ...]]:
-    """Return the labels, in their order, with the features of all lookups, and what was found."""
-    import polars as pl
-
-    values, reports = [], []
-    for plan in plans:
-        names = list(plan.outputs)
-        features = plan.table.scan(names)
-        rule = plan.rule(allow_exact_match=allow_exact_match, known_as_of=known_as_of)
-        buckets = bucket_count(plan.table.snapshot.rows, len(features.collect_schema()))
-        in_order = buckets > 1 and plan.table.is_in_key_order
-        found = look_up_in_buckets(labels, features, names, rule, buckets, in_order=in_order)
-        reports.append(_report(plan, labels, found.matched))
-        renamed = found.values.rename(dict(plan.outputs))
-        values.append(_with_defaults(renamed, plan.lookup.default_values))
-    return pl.concat([labels, *values], how="horizontal"), tuple(reports)
 
 
 def _planned(
@@ -215,7 +196,8 @@ def _check_defaults(lookup: FeatureLookup, table: FeatureTable, outputs: Mapping
             ) from error
 
 
-def _with_defaults(found: pl.DataFrame, defaults: Mapping[str, Any]) -> pl.DataFrame:
+def with_defaults(found: pl.DataFrame, defaults: Mapping[str, Any]) -> pl.DataFrame:
+    """Replace NULLs in looked-up features, by their names in the result."""
     import polars as pl
 
     return found.with_columns(
@@ -241,14 +223,3 @@ def _refuse_collisions(
             f"Columns collide: {listed}. Give them other names with rename_outputs, or choose "
             "feature_names."
         )
-
-
-def _report(plan: PlannedLookup, labels: pl.DataFrame, matched: int) -> LookupReport:
-    import polars as pl
-
-    key = pl.any_horizontal(pl.col(plan.lookup.lookup_key).is_null())
-    column = plan.lookup.timestamp_lookup_key
-    time = pl.col(column).is_null() if column else pl.lit(value=False)
-    null_keys, null_times = labels.select(key.sum(), (time & ~key).sum().alias("t")).row(0)
-    unmatched = labels.height - matched - null_keys - null_times
-    return LookupReport(plan.table.name, labels.height, null_keys, null_times, unmatched)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -94,3 +95,11 @@ class FeatureLookup(Settings):
     def output_name(self, feature: str) -> str:
         """Return the name that a feature has in the training set."""
         return self.rename_outputs.get(feature, feature)
+
+    def only(self, features: Collection[str]) -> FeatureLookup:
+        """Return the lookup of some of its features."""
+        outputs = {self.output_name(name) for name in features}
+        renamed = {name: new for name, new in self.rename_outputs.items() if name in features}
+        filled = {name: value for name, value in self.default_values.items() if name in outputs}
+        changes = {"rename_outputs": renamed, "default_values": filled}
+        return self.model_copy(update={"feature_names": tuple(features), **changes})

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, Field
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from sololakehouse.config import TABLE_NAME, Settings
 from sololakehouse.errors import UsageError
+from sololakehouse.features.function import FeatureFunction
 from sololakehouse.features.lookup import FeatureLookup
+from sololakehouse.pipelines.sql import is_select
 
 SCHEMA = "training"
 
@@ -20,8 +26,14 @@ class Recipe(Settings):
         Column of the labels to predict; a NULL in it is refused.
     timestamp
         Column of the labels by which a table of labels is ordered and data is split.
+    label_known_at
+        Column of the labels with the moment from which the label is known. NULL: it is not known
+        yet. Nothing is trained on a label that was not known at the end of its part of the split.
     feature_lookups
-        What to look up; the features follow the labels' columns in this order.
+        What to look up; the features follow the labels' columns in this order. Feature functions
+        may stand among them, as on Databricks.
+    feature_functions
+        What to compute from labels, looked-up features and earlier functions, in this order.
     exclude_columns
         Columns of labels or features that the result does not have; they may still be lookup keys.
     allow_exact_match
@@ -33,31 +45,67 @@ class Recipe(Settings):
 
     label: str
     timestamp: str | None = None
+    label_known_at: str | None = None
     feature_lookups: tuple[FeatureLookup, ...] = ()
+    feature_functions: tuple[FeatureFunction, ...] = ()
     exclude_columns: tuple[str, ...] = ()
     allow_exact_match: bool = True
     known_as_of: AwareDatetime | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _functions_among_lookups(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or not isinstance(
+            content.get("feature_lookups"), list | tuple
+        ):
+            return content
+        both = content["feature_lookups"]
+        functions = [one for one in both if _is_function(one)]
+        return {
+            **content,
+            "feature_lookups": [one for one in both if not _is_function(one)],
+            "feature_functions": [*functions, *(content.get("feature_functions") or ())],
+        }
+
     @property
     def time_columns(self) -> frozenset[str]:
-        """Columns of the labels that hold a moment to look up or split by: never features."""
+        """Columns of the labels with a moment to look up or split by, or of the label: no features.
+
+        A function may turn the moment of a lookup into a feature, such as the hour of the day.
+        """
         lookups = {lookup.timestamp_lookup_key for lookup in self.feature_lookups}
-        return frozenset(name for name in (self.timestamp, *lookups) if name)
+        return frozenset(name for name in (self.timestamp, self.label_known_at, *lookups) if name)
 
 
 class TrainingSetSpec(Recipe):
-    """A recipe with a name and a table of labels, as in an experiment file.
+    """A recipe with a name and labels, as in an experiment file.
 
     Attributes
     ----------
     name
         The table to save to, `training.<name>`.
     labels
-        The table of labels. None in the record of a training set whose labels came as a frame.
+        The table of labels, or a `SELECT`. None in the record of a training set whose labels came
+        as a frame.
+    function_sources
+        The text of each file of functions, by its name, as a commit record keeps it; empty: the
+        files in the project's folder.
     """
 
     name: str = Field(pattern=rf"^{SCHEMA}\.[A-Za-z_][A-Za-z0-9_]*$")
-    labels: str | None = Field(default=None, pattern=TABLE_NAME)
+    labels: str | None = None
+    function_sources: dict[str, str] = Field(default={})
+
+    @field_validator("labels")
+    @classmethod
+    def _table_or_query(cls, labels: str | None) -> str | None:
+        if labels is not None and not re.match(TABLE_NAME, labels) and not is_select(labels):
+            raise ValueError(f"{labels!r} is neither a table, such as gold.sales, nor a SELECT")
+        return labels
+
+
+def _is_function(one: Any) -> bool:
+    return isinstance(one, FeatureFunction) or (isinstance(one, Mapping) and "udf_name" in one)
 
 
 def training_table(name: str) -> str:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
+from sololakehouse.features.labels_query import LabelsQuery
 from sololakehouse.features.recipe import SCHEMA, TrainingSetSpec, training_table
-from sololakehouse.features.tables import FeatureTable, open_tables
+from sololakehouse.features.spine import Labels, Spine
+from sololakehouse.features.tables import FeatureTable, open_tables, refuse_made_anew
 from sololakehouse.features.training_set import (
-    OPERATION,
     TrainingSet,
+    functions_of,
     inputs_of,
     recipe_fingerprint,
     saved_before,
 )
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.lake.commit import TRAINING_SET
 from sololakehouse.lake.reference import split_reference
+from sololakehouse.pipelines.sql import is_select
+from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,22 +42,45 @@ def open_training_set(lake: Lakehouse, name: str) -> TrainingSet:
     FeatureLookupError
         The table is no training set, or its labels came as a frame of which it keeps too little.
     """
-    saved = _saved(lake, name)
+    saved = saved_version(lake, name)
     record = saved.record
-    if record is None or record.content_operation != OPERATION:
+    if record is None or record.content_operation != TRAINING_SET:
         raise FeatureLookupError(
             f"{saved.name} is no training set: it was not made from a recipe. Make it with "
             "FeatureEngineeringClient.create_training_set(...).save(NAME)."
         )
     recipe = TrainingSetSpec.model_validate(record.details["recipe"])
-    versions = {source.table: source for source in record.inputs}
     tables = open_tables(lake, recipe.feature_lookups, tuple(record.inputs))
-    labels: Snapshot | pl.DataFrame
-    if recipe.labels is not None:
-        labels = lake.read(recipe.labels, versions[recipe.labels].version)
-    else:
+    labels: Labels
+    if recipe.labels is None:
         labels, recipe = _labels_of_frame(saved, recipe, tables)
-    return TrainingSet(lake, recipe, labels, tables)
+    else:
+        labels = open_labels(lake, recipe.labels, record.inputs)
+    opened = TrainingSet(lake, recipe, labels, tables)
+    opened.saved = saved
+    return opened
+
+
+def open_labels(
+    lake: Lakehouse, source: str, versions: Sequence[TableVersion] = ()
+) -> Snapshot | LabelsQuery:
+    """Open labels from a table or a query, at the given versions or else the newest.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such table or version.
+    UsageError
+        The query's rows would not be the same each time.
+    RunError
+        A table of the given versions has been dropped and made anew.
+    """
+    if is_select(source):
+        return LabelsQuery.pin(lake, source, versions)
+    pin = next((one for one in reversed(versions) if one.table == source), None)
+    table = lake.read(source, pin.version if pin else None)
+    refuse_made_anew(table, pin)
+    return table
 
 
 def build_training_set(
@@ -74,19 +102,28 @@ def build_training_set(
     """
     if spec.labels is None:
         raise UsageError(
-            f"{spec.name} names no table under 'labels'. Labels that came as a frame can be saved "
-            "only with TrainingSet.save()."
+            f"{spec.name} names no table or query under 'labels'. Labels that came as a frame can "
+            "be saved only with TrainingSet.save()."
         )
-    labels = lake.read(spec.labels)
-    tables = open_tables(lake, spec.feature_lookups)
-    mark = recipe_fingerprint(spec, inputs_of(labels.table_version, tables), None)
+    labels = open_labels(lake, spec.labels)
+    spine = Spine(labels)
+    tables = open_tables(lake, spec.feature_lookups, spine.inputs)
+    inputs = inputs_of(spine.inputs, tables)
+    mark = recipe_fingerprint(spec, inputs, spine.digest, functions_of(lake, spec))
     before = saved_before(lake, spec.name, mark)
     if before is not None:
         return before, True
     return TrainingSet(lake, spec, labels, tables).commit(writer, spec.name)
 
 
-def _saved(lake: Lakehouse, name: str) -> Snapshot:
+def saved_version(lake: Lakehouse, name: str) -> Snapshot:
+    """Return the table of a saved training set, `training.NAME` or `NAME`, also at a version.
+
+    Raises
+    ------
+    NotFoundError
+        There is no such training set or version.
+    """
     table, _ = split_reference(name if "." in name.split("@")[0] else f"{SCHEMA}.{name}")
     training_table(table)
     if not lake.exists(table):
@@ -103,18 +140,25 @@ def _labels_of_frame(
     Columns of the labels that it excludes are not known any more: the recipe is given without them.
     """
     lookups = recipe.feature_lookups
+    computed = {function.output for function in recipe.feature_functions}
+    outputs = computed | {
+        lookup.output_name(name)
+        for lookup in lookups
+        for name in lookup.feature_names or tables[lookup.table_name].features
+    }
+    bound = {
+        column
+        for function in recipe.feature_functions
+        for column in function.input_bindings.values()
+    }
     needed = [recipe.label, *(key for lookup in lookups for key in lookup.lookup_key)]
+    needed += sorted(bound - outputs)
     lost = [name for name in (*needed, *recipe.time_columns) if name not in saved.columns]
     if lost:
         raise FeatureLookupError(
             f"The labels of {saved.name} came as a frame, and their columns {', '.join(lost)} were "
             "excluded from it. Call explain() of the TrainingSet that has the frame."
         )
-    outputs = {
-        lookup.output_name(name)
-        for lookup in lookups
-        for name in lookup.feature_names or tables[lookup.table_name].features
-    }
     own = [name for name in saved.columns if name not in outputs]
     excluded = tuple(name for name in recipe.exclude_columns if name in (*own, *outputs))
     return saved.to_polars().select(own), recipe.model_copy(update={"exclude_columns": excluded})

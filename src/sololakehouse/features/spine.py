@@ -1,11 +1,16 @@
-"""The spine of a training set: its labels, from a table or a frame, in a known order."""
+"""The spine of a training set: its labels, from a table, a query or a frame, in a known order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from sololakehouse.errors import TrainingError
+from sololakehouse.features.labels_query import LabelsQuery
+from sololakehouse.features.memory import Memory
+from sololakehouse.features.ordered_labels import sorted_in_files
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.lake import Snapshot
 from sololakehouse.lake.contract import counted, described_row
@@ -14,57 +19,100 @@ from sololakehouse.provenance import TableVersion, content_manifest
 if TYPE_CHECKING:
     import polars as pl
 
+Labels: TypeAlias = "Snapshot | LabelsQuery | pl.DataFrame"
 _EXAMPLES = 3
 
 
 class Spine:
     """Labels with their lookup keys and timestamps.
 
-    A frame keeps the order of its rows. A table has none: its rows are sorted by the recipe's
-    timestamp, then by all their columns.
+    A frame keeps the order of its rows. A table or a query has none: its rows are sorted by the
+    recipe's timestamp, then by all their columns.
     """
 
-    def __init__(self, labels: Snapshot | pl.DataFrame) -> None:
+    def __init__(self, labels: Labels) -> None:
         self._labels = labels
 
     @property
-    def source(self) -> Snapshot | None:
-        """The table of the labels; None if they came as a frame."""
+    def table(self) -> Snapshot | None:
+        """The table of the labels; None if a query or a frame gives them."""
         return self._labels if isinstance(self._labels, Snapshot) else None
 
     @property
-    def table_version(self) -> TableVersion | None:
-        """The version of the table of the labels; None if they came as a frame."""
-        return self.source.table_version if self.source else None
+    def source(self) -> str | None:
+        """The table's name or the query, as in a recipe; None for a frame."""
+        if isinstance(self._labels, LabelsQuery):
+            return self._labels.text
+        return self.table.name if self.table else None
+
+    @property
+    def inputs(self) -> tuple[TableVersion, ...]:
+        """The versions of the tables that the labels come from; none for a frame."""
+        if isinstance(self._labels, LabelsQuery):
+            return self._labels.inputs
+        return (self.table.table_version,) if self.table else ()
 
     @property
     def name(self) -> str:
         """The table, or `the labels`, for messages."""
-        return self.source.name if self.source else "the labels"
+        return self.table.name if self.table else "the labels"
 
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
-        """The columns with Polars' types; no data is read."""
+        """The columns with Polars' types; data is read of a query only."""
         return dict(self._labels.schema)
 
     @cached_property
     def digest(self) -> str | None:
-        """What a frame holds, in its order; None for a table, whose version says that."""
+        """What a frame holds, in its order, or a query says; None for a table."""
         if isinstance(self._labels, Snapshot):
             return None
+        if isinstance(self._labels, LabelsQuery):
+            return self._labels.digest
         # The manifest knows no order of rows, but a frame has one: number them.
         return content_manifest(self._labels.with_row_index("row number")).digest
 
     def ordered(self, timestamp: str | None) -> pl.DataFrame:
-        """Return the labels in their order, those of a table by `timestamp` first."""
-        if not isinstance(self._labels, Snapshot):
-            return self._labels
-        frame = self._labels.to_polars()
-        first = [timestamp] if timestamp else []
-        return frame.sort([*first, *(name for name in frame.columns if name not in first)])
+        """Return the labels in their order, those of a table or query by `timestamp` first."""
+        if isinstance(self._labels, Snapshot):
+            return in_order(self._labels.to_polars(), timestamp)
+        if isinstance(self._labels, LabelsQuery):
+            return in_order(self._labels.rows, timestamp)
+        return self._labels
+
+    def scan(self, timestamp: str | None, folder: Path, memory: Memory) -> pl.LazyFrame:
+        """Scan the labels in their order; those of a table may then be in files in the folder."""
+        table = self.table
+        if table is None or table.rows <= memory.rows_of(len(self.schema)):
+            return self.ordered(timestamp).lazy()
+        order = [*([timestamp] if timestamp else []), *(n for n in self.schema if n != timestamp)]
+        return sorted_in_files(table.scan(), order, folder, memory)
+
+    @property
+    def sortable_table(self) -> Snapshot | None:
+        """The table of the labels, if every engine can sort it by all its columns."""
+        nested = any(kind.is_nested() for kind in self.schema.values())
+        return None if nested else self.table
+
+    def without_label(self, recipe: Recipe) -> pl.DataFrame:
+        """Return the rows whose label is NULL, in their order."""
+        import polars as pl
+
+        unknown = pl.col(recipe.label).is_null()
+        if self.table is None:
+            return self.ordered(recipe.timestamp).filter(unknown)
+        return in_order(self.table.scan().filter(unknown).collect(), recipe.timestamp)
 
 
-def refuse_null_labels(labels: pl.DataFrame, recipe: Recipe, where: str) -> None:
+def in_order(
+    labels: pl.DataFrame, timestamp: str | None, columns: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Sort labels by `timestamp`, then by the columns of the labels; None: by all there are."""
+    first = [timestamp] if timestamp else []
+    return labels.sort([*first, *(name for name in columns or labels.columns if name != timestamp)])
+
+
+def refuse_null_labels(labels: pl.LazyFrame, recipe: Recipe, where: str) -> None:
     """Refuse labels that are not known.
 
     Raises
@@ -74,13 +122,12 @@ def refuse_null_labels(labels: pl.DataFrame, recipe: Recipe, where: str) -> None
     """
     import polars as pl
 
-    missing = labels[recipe.label].null_count()
-    if missing:
-        keys = [key for lookup in recipe.feature_lookups for key in lookup.lookup_key]
-        shown = dict.fromkeys([*keys, *sorted(recipe.time_columns), recipe.label])
-        rows = labels.filter(pl.col(recipe.label).is_null()).select(list(shown)).head(_EXAMPLES)
-        examples = "; ".join(described_row(row) for row in rows.to_dicts())
+    keys = [key for lookup in recipe.feature_lookups for key in lookup.lookup_key]
+    shown = dict.fromkeys([*keys, *sorted(recipe.time_columns), recipe.label])
+    unknown = labels.filter(pl.col(recipe.label).is_null()).select(list(shown)).collect()
+    if unknown.height:
+        examples = "; ".join(described_row(row) for row in unknown.head(_EXAMPLES).to_dicts())
         raise TrainingError(
-            f"{where}: the label {recipe.label!r} must be set, but {counted(missing)} a NULL "
-            f"there. Examples: {examples}."
+            f"{where}: the label {recipe.label!r} must be set, but {counted(unknown.height)} a "
+            f"NULL there. Examples: {examples}."
         )

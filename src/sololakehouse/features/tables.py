@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import FeatureLookupError, RunError
+from sololakehouse.features.latest import ROW
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.contract import KEYS, FeatureContract
-from sololakehouse.lake.statistics import sorted_ranges
+from sololakehouse.lake.definition import last_definition
+from sololakehouse.lake.feature_statistics import TableStatistics, table_statistics
 from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class FeatureTable:
             The table declares no keys, so nothing can be looked up in it.
         """
         snapshot = lake.read(name, version)
-        contract = FeatureContract.from_properties(snapshot.properties)
+        contract = snapshot.contract
         if contract is None:
             raise FeatureLookupError(
                 f"{name} is no feature table: it has no table property {KEYS!r}. "
@@ -91,6 +93,12 @@ class FeatureTable:
         record = self.snapshot.record
         return record.details.get("comment") if record else None
 
+    @property
+    def definition(self) -> str | None:
+        """Fingerprint of the definition that the version has; None if its commits keep none."""
+        found = last_definition(self.snapshot)
+        return found.fingerprint if found else None
+
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
         """Columns with their Polars types; no data is read.
@@ -106,34 +114,58 @@ class FeatureTable:
         self.contract.check_types(schema, self.name)
         return schema
 
-    @property
-    def is_in_key_order(self) -> bool:
-        """Whether the statistics of the files say that a range of the first key lies together.
+    @cached_property
+    def statistics(self) -> TableStatistics:
+        """What the rows are: kept by the commit that wrote all of them, else computed now.
 
-        It decides how rows are read, never which: statistics that are missing mean no.
+        A commit that added or replaced some rows keeps no statistics: they would have to be those
+        of all rows.
         """
-        if not self.snapshot.is_plain:
-            return False
-        ranges = sorted_ranges(self.snapshot.data_files, self.contract.keys[0])
-        return ranges is not None and all(
-            before[1] <= after[0] for before, after in pairwise(ranges)
-        )
+        kept = TableStatistics.kept(self.snapshot.record)
+        if kept is not None and kept.rows == self.snapshot.rows:
+            return kept
+        return table_statistics(self.snapshot.scan(), self.contract)
+
+    @property
+    def newest_timestamp(self) -> datetime | None:
+        """The greatest timestamp, in UTC; None without rows or without a timestamp."""
+        column = self.contract.timestamp
+        kept = TableStatistics.kept(self.snapshot.record)
+        if column is None or kept is not None:
+            return datetime.fromisoformat(kept.last) if kept and kept.last else None
+        newest: datetime | None = self.snapshot.scan().select(column).max().collect().item()
+        return newest.astimezone(UTC) if newest else None
 
     def scan(self, columns: Sequence[str]) -> pl.LazyFrame:
-        """Scan keys, times and the given columns.
+        """Scan keys, times and the given columns, with the number of each row in `ROW`.
 
-        Rows are checked when a table is written. A version that another writer made, without a
-        commit record, is checked here.
+        Rows are checked when a table is written. Those that another program wrote are checked here.
 
         Raises
         ------
         FeatureTableError
             Another writer left rows that violate the contract.
         """
-        scan = self.snapshot.scan()
-        if self.snapshot.record is None:
-            self.contract.check(scan, self.name)
-        return scan.select(list(dict.fromkeys((*self.contract.identity, *columns))))
+        self._check_foreign()
+        scan = self.snapshot.numbered_scan(ROW)
+        return scan.select(list(dict.fromkeys((ROW, *self.contract.identity, *columns))))
+
+    def verify(self) -> None:
+        """Check the files, and the rows of a version that another writer made, as `scan` does.
+
+        Raises
+        ------
+        RunError
+            A data file is missing or cut short.
+        FeatureTableError
+            Another writer left rows that violate the contract.
+        """
+        self.snapshot.verify()
+        self._check_foreign()
+
+    def _check_foreign(self) -> None:
+        if self.snapshot.is_foreign:
+            self.contract.check(self.snapshot.scan(), self.name)
 
 
 def feature_tables(lake: Lakehouse) -> list[str]:
@@ -162,9 +194,20 @@ def _table_names(lookups: tuple[FeatureLookup, ...]) -> list[str]:
 
 def _opened(lake: Lakehouse, name: str, pin: TableVersion | None) -> FeatureTable:
     table = FeatureTable.open(lake, name, pin.version if pin else None)
-    if pin and pin.table_id != table.snapshot.table_id:
-        raise RunError(
-            f"{name} has been dropped and made anew: version {pin.version} is not the one that "
-            "was asked for."
-        )
+    refuse_made_anew(table.snapshot, pin)
     return table
+
+
+def refuse_made_anew(snapshot: Snapshot, pin: TableVersion | None) -> None:
+    """Refuse a table that only has the name of the one whose version was asked for.
+
+    Raises
+    ------
+    RunError
+        The table has been dropped and made anew.
+    """
+    if pin and pin.table_id != snapshot.table_id:
+        raise RunError(
+            f"{snapshot.name} has been dropped and made anew: version {pin.version} is not the "
+            "one that was asked for."
+        )

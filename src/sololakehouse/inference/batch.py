@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sololakehouse.config import ScoringJob
 from sololakehouse.errors import UsageError
 from sololakehouse.features.recipe import TrainingSetSpec
+from sololakehouse.features.spine import in_order
 from sololakehouse.inference.predictor import Prediction, Predictor, feature_versions
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.registry import ModelVersion, resolve
@@ -55,7 +56,7 @@ def score(lake: Lakehouse, writer: LakeWriter, job: ScoringJob) -> ScoreResult:
     before = lake.newest(job.output)
     if before is not None and before.record and before.record.fingerprint == mark:
         return ScoreResult(version, before, up_to_date=True)
-    request = _request(lake, job.input, spec)
+    request = _request(lake, job.input, spec, sources)
     prediction = Predictor(lake, version, spec).predict(request)
     change = Change(
         operation=OPERATION,
@@ -64,38 +65,37 @@ def score(lake: Lakehouse, writer: LakeWriter, job: ScoringJob) -> ScoreResult:
         details={"model": version.name, "model_version": version.version, "input": job.input},
         left_out=MOMENT_COLUMNS,
     )
-    rows = _output_rows(prediction, version, writer)
+    rows = _output_rows(request.hstack(prediction.outputs), prediction, version, writer)
     return ScoreResult(version, writer.write_frame(job.output, rows, change), up_to_date=False)
 
 
 def _input_tables(source: str) -> set[str]:
-    return sql.tables_in_query(source) if _is_query(source) else {source}
-
-
-def _is_query(source: str) -> bool:
-    words = source.split()
-    if not words:
+    if not source.strip():
         raise UsageError("The input is empty. Name a table or write a SELECT.")
-    return words[0].upper() in ("SELECT", "WITH")
+    return sql.tables_in_query(source) if sql.is_select(source) else {source}
 
 
-def _request(lake: Lakehouse, source: str, spec: TrainingSetSpec) -> pl.DataFrame:
+def _request(
+    lake: Lakehouse, source: str, spec: TrainingSetSpec, tables: list[TableVersion]
+) -> pl.DataFrame:
     import polars as pl
 
-    if _is_query(source):
-        answer = pl.from_arrow(run_query(lake, source))
+    versions = {table.table: table.version for table in tables}
+    if sql.is_select(source):
+        answer = pl.from_arrow(run_query(lake, source, versions=versions))
         rows = answer if isinstance(answer, pl.DataFrame) else answer.to_frame()
     else:
-        rows = lake.read(source).to_polars()
-    first = [spec.timestamp] if spec.timestamp and spec.timestamp in rows.columns else []
-    return rows.sort([*first, *(name for name in rows.columns if name not in first)])
+        rows = lake.read(source, versions[source]).to_polars()
+    return in_order(rows, spec.timestamp if spec.timestamp in rows.columns else None)
 
 
-def _output_rows(prediction: Prediction, version: ModelVersion, writer: LakeWriter) -> pl.DataFrame:
+def _output_rows(
+    rows: pl.DataFrame, prediction: Prediction, version: ModelVersion, writer: LakeWriter
+) -> pl.DataFrame:
     import polars as pl
 
     used = {source.table: source.version for source in prediction.features}
-    return prediction.rows.with_columns(
+    return rows.with_columns(
         pl.lit(version.name).alias("model_name"),
         pl.lit(version.version, pl.Int32).alias("model_version"),
         pl.lit(json.dumps(used, sort_keys=True)).alias("feature_versions"),
@@ -104,7 +104,7 @@ def _output_rows(prediction: Prediction, version: ModelVersion, writer: LakeWrit
 
 
 def _fingerprint(version: ModelVersion, job: ScoringJob, inputs: list[TableVersion]) -> str:
-    source = sql.normal_form(job.input) if _is_query(job.input) else job.input
+    source = sql.normal_form(job.input) if sql.is_select(job.input) else job.input
     return fingerprint(
         (version.name, version.version, version.fingerprint),
         source,

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sololakehouse.errors import RunError, UsageError
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.requests import lookup_features
+from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.models.trainers import model_input
 from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:
+    import pandas as pd
     import polars as pl
 
 THRESHOLD = 0.5
@@ -25,14 +28,17 @@ class Prediction:
 
     Attributes
     ----------
-    rows
-        The request's columns, `probability` (of the label 1) and `prediction` (1 where the
-        probability is at least 0.5).
+    found
+        The request's columns with the features.
+    outputs
+        `prediction` and, of a classifier of two classes, before it `probability` (of the second).
+        Where the classes are 0 and 1, the prediction is 1 if the probability is at least 0.5.
     features
         The feature tables in the versions that were read.
     """
 
-    rows: pl.DataFrame
+    found: pl.DataFrame
+    outputs: pl.DataFrame
     features: tuple[TableVersion, ...]
 
 
@@ -48,20 +54,55 @@ class Predictor:
     def predict(self, request: pl.DataFrame) -> Prediction:
         """Predict for rows that hold the lookup keys, the timestamp and the other model inputs.
 
+        A feature that the rows have already is used as it is.
+
         Raises
         ------
         FeatureLookupError
             The request lacks a column that the lookups need.
+        FeatureFunctionError, FunctionFailedError
+            The request lacks a column that a function needs, or it failed on a row.
+        UsageError
+            The request has a column named as one of the outputs.
+        RunError
+            The model refuses the values of a row.
         """
-        import polars as pl
-
         found, used = lookup_features(self._lake, request, self._spec)
         inputs = model_input(found, self._version.feature_columns)
-        probability = pl.Series("probability", self._model.predict_proba(inputs)[:, 1], pl.Float64)
-        rows = request.with_columns(
-            probability, (probability >= THRESHOLD).cast(pl.Int32).alias("prediction")
-        )
-        return Prediction(rows, tuple(used))
+        try:
+            outputs = self._outputs(inputs)
+        except (TypeError, ValueError) as error:
+            raise RunError(
+                f"{self._version} cannot predict for these rows ({said(error)}). It was fitted on "
+                "other values: look at the rows, or let a pipeline in the model take care of them."
+            ) from error
+        taken = [name for name in outputs.columns if name in found.columns]
+        if taken:
+            raise UsageError(
+                f"The rows have a column {taken[0]!r}, which is the name of what {self._version} "
+                "gives. Leave it out, or rename it."
+            )
+        return Prediction(found, outputs, used)
+
+    def _outputs(self, inputs: pd.DataFrame) -> pl.DataFrame:
+        import polars as pl
+
+        classes = list(getattr(self._model, "classes_", ()))
+        if len(classes) != 2 or not hasattr(self._model, "predict_proba"):
+            return pl.DataFrame([self._predicted(inputs, classes)])
+        chances = self._model.predict_proba(inputs)[:, 1] if len(inputs) else []
+        probability = pl.Series("probability", chances, pl.Float64)
+        prediction = (probability >= THRESHOLD).cast(pl.Int32).alias("prediction")
+        if classes != [0, 1]:
+            prediction = self._predicted(inputs, classes)
+        return pl.DataFrame([probability, prediction])
+
+    def _predicted(self, inputs: pd.DataFrame, classes: list[Any]) -> pl.Series:
+        import polars as pl
+
+        if len(inputs):
+            return pl.Series("prediction", self._model.predict(inputs))
+        return pl.Series("prediction", classes or [0.0]).clear()
 
 
 def feature_versions(lake: Lakehouse, spec: TrainingSetSpec) -> Sequence[TableVersion]:

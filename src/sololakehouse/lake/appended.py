@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sololakehouse.errors import RewrittenError, RunError
-from sololakehouse.lake.damage import LOG, located
+from sololakehouse.lake.damage import LOG, located, log_actions
 from sololakehouse.lake.table import Snapshot
 
 
@@ -53,10 +52,10 @@ def appended_files(table: Snapshot, since: int | None) -> list[Path]:
 def _data_actions(table: Snapshot, version: int) -> Iterator[tuple[str, dict[str, Any]]]:
     entry = table.path / LOG / f"{version:020}.json"
     try:
-        lines = entry.read_text("utf-8").splitlines()
+        actions = log_actions(entry)
     except FileNotFoundError as error:
         raise RewrittenError(f"the log entry of {table.name}@v{version} was cleaned up") from error
-    for line in filter(None, lines):
-        for kind, action in json.loads(line).items():
+    for entries in actions:
+        for kind, action in entries.items():
             if kind in ("add", "remove") and action.get("dataChange", True):
                 yield kind, action

@@ -169,6 +169,12 @@ class Lakehouse:
         """Pin a table to its newest version; None if it does not exist."""
         return self._pinned(table) if self.exists(table) else None
 
+    def committed(self, snapshot: Snapshot) -> None:
+        """Take note of a version that was just committed, if no newer one is there."""
+        state = log_state(snapshot.path)
+        if newest_version(snapshot.path) == snapshot.version and log_state(snapshot.path) == state:
+            self._newest[snapshot.name] = (state, snapshot)
+
     def _pinned(self, table: str) -> Snapshot:
         """Open the newest version, or give the one that was opened if the log is as it was."""
         state = log_state(self.path(table))
@@ -197,6 +203,20 @@ class Lakehouse:
             name = f"{log.parent.parent.name}.{log.parent.name}"
             if re.match(TABLE_NAME, name) and is_table(log.parent):
                 yield name
+
+
+def newest_versions(lake: Lakehouse, names: Iterable[str]) -> dict[str, Snapshot]:
+    """Return the newest versions of those of some tables that exist.
+
+    Raises
+    ------
+    RunError
+        One of them cannot be opened.
+    """
+    named = list(names)
+    with ThreadPoolExecutor(_OPEN_AT_ONCE) as pool:
+        found = zip(named, pool.map(lake.newest, named), strict=True)
+        return {name: newest for name, newest in found if newest is not None}
 
 
 def healthy_and_damaged(

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,10 +18,12 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from sololakehouse.errors import RunError
+from sololakehouse.errors import RunError, UsageError
 from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.contract import taken_back
 from sololakehouse.lake.damage import LOG, log_versions, newest_version
 from sololakehouse.lake.failures import disk_error, disk_errors, one_line
+from sololakehouse.lake.feature_rows import FeatureRows
 from sololakehouse.lake.history import RECORD_KEY
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.protocol import refuse_unwritable
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 FOREVER_DAYS = 36500
 APPEND_SECONDS = 60
+TRAINING_SETS = "training."
+TRAINING_SET = "TRAINING SET"
 
 
 def retention_properties(days: int | None) -> dict[str, str]:
@@ -103,12 +108,21 @@ class LakeWriter:
         properties: Mapping[str, str] | None = None,
     ) -> Snapshot:
         """Write a frame as one Parquet file, in the order of its rows, and commit it."""
+        features = FeatureRows.of(table, self.lake.newest(table), properties, frame)
         with self.staging() as folder:
             with ThreadPoolExecutor(1) as beside:
                 manifest = beside.submit(content_manifest, frame, change.left_out)
+                whole = features if mode == "overwrite" else None
+                described = beside.submit(whole.described) if whole else None
                 frame.write_parquet(folder / "part-0.parquet", compression="zstd")
             return self.commit(
-                table, folder, change, mode=mode, properties=properties, manifest=manifest.result()
+                table,
+                folder,
+                change,
+                mode=mode,
+                properties=properties,
+                manifest=manifest.result(),
+                features=described.result() if described else features,
             )
 
     def commit(
@@ -124,6 +138,7 @@ class LakeWriter:
         manifest: Manifest | None = None,
         removes: pl.Expr | None = None,
         description: str | None = None,
+        features: FeatureRows | None = None,
     ) -> Snapshot:
         """Make the staged Parquet files a new version of the table.
 
@@ -150,9 +165,16 @@ class LakeWriter:
             Rows of the table that an append takes out in the same commit, as a predicate.
         description
             What the table says of itself; with `None` that stays as it is.
+        features
+            The rows of a feature table, from a writer that has checked them or has them in memory;
+            None: they are read from the files.
 
         Raises
         ------
+        UsageError
+            The table is a training set, and the change is none.
+        FeatureTableError
+            Rows violate the contract of a feature table.
         RunError
             The staged folder holds no Parquet file, the rows do not fit the table, the table has a
             Delta feature that cannot be written here, the disk is full, or another program changed
@@ -161,17 +183,29 @@ class LakeWriter:
         import polars as pl
         import pyarrow.parquet as pq
 
+        _refuse_other_writers(table, change.operation)
         files = sorted(staged.glob("*.parquet"))
         if not files:
             raise RunError(f"The engine wrote no file for {table}.")
         schema = _nullable(pq.read_schema(files[0]))
-        written = manifest or content_manifest(pl.scan_parquet(files), change.left_out)
+        scan = pl.scan_parquet(files)
+        before = self.lake.newest(table)
+        features = features or FeatureRows.of(table, before, properties, scan)
+        with ThreadPoolExecutor(1) as pool:
+            are_all = features and (mode == "overwrite" or before is None or not before.rows)
+            missing = features if features and are_all and not features.statistics else None
+            described = pool.submit(missing.described) if missing else None
+            written = manifest or content_manifest(scan, change.left_out)
+        features = described.result() if described else features
         path = self.lake.path(table)
         with table_lock(self.lake.project.warehouse, table), _commit_errors(table, path):
             newest = self.lake.newest(table)
             if transaction and newest and newest.has_transaction(transaction):
                 return newest
-            self._prepare(table, schema, properties or {}, mode, description, evolve=evolve)
+            if features:
+                beside = newest if mode == "append" else None
+                features = features.checked(table, beside, removes)
+            delta = self._prepare(table, schema, properties, mode, description, evolve=evolve)
             staged_files = _StagedFiles(table, path, self.run.run_id)
             try:
                 replaced = self._replaced(table, staged, change, removes)
@@ -180,6 +214,7 @@ class LakeWriter:
                     partial(
                         self._commit_once,
                         table,
+                        delta,
                         staged_files.adds,
                         schema,
                         change,
@@ -187,8 +222,11 @@ class LakeWriter:
                         mode,
                         transaction,
                         replaced,
+                        features,
                     ),
-                    seconds=APPEND_SECONDS if mode == "append" and not replaced else 0,
+                    seconds=APPEND_SECONDS
+                    if mode == "append" and not (replaced or features)
+                    else 0,
                 )
             except BaseException as error:
                 committed = staged_files.committed()
@@ -201,6 +239,7 @@ class LakeWriter:
     def _commit_once(
         self,
         table: str,
+        delta: DeltaTable,
         adds: list[AddAction],
         schema: pa.Schema,
         change: Change,
@@ -208,18 +247,24 @@ class LakeWriter:
         mode: Literal["append", "overwrite"],
         transaction: Transaction | None,
         replaced: Replacement | None,
+        features: FeatureRows | None,
     ) -> Snapshot:
         path = self.lake.path(table)
-        delta = DeltaTable(path)
+        delta.update_incremental()
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         manifest = written
         if mode == "append":
-            manifest = _manifest_of(Snapshot(table, path, delta.version()), written) + written
+            before = self._at(table, delta.version())
+            if features:
+                features.refuse_other_version(before)
+            manifest = _manifest_of(before, written) + written
         actions: list[AddAction | RemoveAction] = [*adds]
         if replaced is not None:
             replaced.check_version(delta.version())
             actions += replaced.removals
             manifest -= replaced.removed
+        if features and features.statistics:
+            change = replace(change, details={**change.details, **features.statistics.details})
         delta.create_write_transaction(
             actions,
             mode=mode,
@@ -230,8 +275,17 @@ class LakeWriter:
         )
         version = delta.version() + 1
         flush(path / LOG / f"{version:020}.json", path / LOG)
-        self.committed.append(Snapshot(table, path, version))
-        return self.committed[-1]
+        delta.update_incremental()
+        own = Snapshot(table, path, version, delta if delta.version() == version else None)
+        self.lake.committed(own)
+        self.committed.append(own)
+        return own
+
+    def _at(self, table: str, version: int) -> Snapshot:
+        newest = self.lake.newest(table)
+        if newest is not None and newest.version == version:
+            return newest
+        return Snapshot(table, self.lake.path(table), version)
 
     def _replaced(
         self, table: str, staged: Path, change: Change, removes: pl.Expr | None
@@ -263,18 +317,23 @@ class LakeWriter:
         self,
         table: str,
         schema: pa.Schema,
-        properties: Mapping[str, str],
+        properties: Mapping[str, str] | None,
         mode: Literal["append", "overwrite"],
         description: str | None,
         *,
         evolve: bool,
-    ) -> None:
-        if not self.lake.exists(table) and self._created(table, schema, properties, description):
-            return
+    ) -> DeltaTable:
+        wanted = dict(properties or {})
+        if not self.lake.exists(table):
+            created = self._created(table, schema, wanted, description)
+            if created is not None:
+                return created
         delta = DeltaTable(self.lake.path(table))
         refuse_unwritable(delta, table, Schema.from_arrow(schema), mode)
         known = delta.metadata().configuration
-        changed = {key: value for key, value in properties.items() if known.get(key) != value}
+        if properties is not None:
+            wanted = taken_back(known) | wanted
+        changed = {key: value for key, value in wanted.items() if known.get(key) != value}
         if changed:
             delta.alter.set_table_properties(changed, raise_if_not_exists=False)
         if description is not None and delta.metadata().description != description:
@@ -283,15 +342,16 @@ class LakeWriter:
         added = [field for field in Schema.from_arrow(schema).fields if field.name not in columns]
         if evolve and added:
             DeltaTable(self.lake.path(table)).alter.add_columns(added)
+        return delta
 
     def _created(
         self, table: str, schema: pa.Schema, properties: Mapping[str, str], description: str | None
-    ) -> bool:
+    ) -> DeltaTable | None:
         path = self.lake.path(table)
         path.mkdir(parents=True, exist_ok=True)
         days = self.lake.project.settings.retention_days
         try:
-            DeltaTable.create(
+            created = DeltaTable.create(
                 path,
                 Schema.from_arrow(schema),
                 configuration={**retention_properties(days), **properties},
@@ -300,11 +360,19 @@ class LakeWriter:
             )
         except (DeltaError, OSError):
             if self.lake.exists(table):
-                return False
+                return None
             _remove_empty(path / LOG, path)
             raise
         flush(path / LOG / f"{0:020}.json", path / LOG, path, path.parent)
-        return True
+        return created
+
+
+def _refuse_other_writers(table: str, operation: str) -> None:
+    if table.startswith(TRAINING_SETS) and operation != TRAINING_SET:
+        raise UsageError(
+            f"{table}: the schema 'training' is for saved training sets, which nothing else "
+            "writes. Choose another schema."
+        )
 
 
 class _StagedFiles:

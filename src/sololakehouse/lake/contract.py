@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 KEYS = "feature.keys"
 TIMESTAMP = "feature.timestamp"
 KNOWN_AT = "feature.known_at"
-_PREFIX = "feature."
+PREFIX = "feature."
 _EXAMPLES = 3
 
 
@@ -43,6 +43,8 @@ class FeatureContract:
     def from_properties(cls, properties: Mapping[str, str]) -> FeatureContract | None:
         """Read the contract from table properties; None if the table is no feature table.
 
+        An empty value is none: it is how a property is taken back.
+
         Raises
         ------
         DefinitionError
@@ -53,7 +55,7 @@ class FeatureContract:
         >>> FeatureContract.from_properties({"feature.keys": "origin, dest"})
         FeatureContract(keys=('origin', 'dest'), timestamp=None, known_at=None)
         """
-        given = {name: value for name, value in properties.items() if name.startswith(_PREFIX)}
+        given = {n: value for n, value in properties.items() if n.startswith(PREFIX) and value}
         if not given:
             return None
         for name in given:
@@ -157,6 +159,64 @@ have it in common with another row. Examples: shop='n' (2 rows).
         self._refuse_nulls(scan, table)
         self._refuse_duplicates(scan, table)
 
+    def check_added(self, added: pl.LazyFrame, beside: pl.LazyFrame, table: str) -> None:
+        """Check rows that join others which keep the contract already.
+
+        Of the others, only those of the times of the added rows are read.
+
+        Raises
+        ------
+        NotFoundError, FeatureTableError
+            As `check`.
+        """
+        import polars as pl
+
+        for rows in (added, beside):
+            self.check_types(rows.collect_schema(), table)
+        if self.timestamp is not None:
+            moment = pl.col(self.timestamp)
+            bounds = added.select(moment.min(), moment.max().alias("last")).collect().row(0)
+            beside = beside.filter(moment.is_between(*bounds))
+        sides = [rows.select(self.identity) for rows in (added, beside)]
+        self.check(pl.concat(sides, how="vertical_relaxed"), table)
+
+    def identity_change(
+        self,
+        columns: Mapping[str, str],
+        after: FeatureContract | None,
+        columns_after: Mapping[str, str],
+    ) -> str | None:
+        """Say how rows would be told apart otherwise than by this contract; None if they are not.
+
+        Parameters
+        ----------
+        columns, columns_after
+            Columns with the names of their types.
+        after
+            The other contract; None: the table is no feature table any more.
+
+        Examples
+        --------
+        >>> old, new = FeatureContract(("shop",)), FeatureContract(("shop", "day"))
+        >>> types = {"shop": "string", "day": "date"}
+        >>> old.identity_change(types, new, types)
+        'feature.keys was shop and is shop,day'
+        >>> old.identity_change(types, old, types | {"shop": "bigint"})
+        'shop was string and is bigint'
+        """
+        old, new = self.properties, after.properties if after else {}
+        changes = [
+            f"{name} was {old.get(name, 'not set')} and is {new.get(name, 'not set')}"
+            for name in (KEYS, TIMESTAMP, KNOWN_AT)
+            if old.get(name) != new.get(name)
+        ]
+        changes += [
+            f"{name} was {columns[name]} and is {columns_after[name]}"
+            for name in self.identity
+            if name in columns and columns_after.get(name, columns[name]) != columns[name]
+        ]
+        return "; ".join(changes) or None
+
     def _refuse_nulls(self, scan: pl.LazyFrame, table: str) -> None:
         import polars as pl
 
@@ -187,6 +247,17 @@ have it in common with another row. Examples: shop='n' (2 rows).
                 f"{found[size].sum()} rows have {have} in common with another row. "
                 f"Examples: {'; '.join(examples)}."
             )
+
+
+def taken_back(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return what takes the contract among table properties back; Delta's cannot be removed here.
+
+    Examples
+    --------
+    >>> taken_back({"feature.keys": "shop", "delta.appendOnly": "true"})
+    {'feature.keys': ''}
+    """
+    return {name: "" for name in properties if name.startswith(PREFIX)}
 
 
 def counted(rows: int) -> str:

@@ -24,6 +24,21 @@ def log_versions(table_folder: Path) -> list[int]:
     return sorted(_versions(table_folder, _ENTRY))
 
 
+def log_actions(entry: Path) -> list[dict[str, Any]]:
+    """Return the actions of a log entry, one on each line.
+
+    Only a line feed ends a line: the statistics of text columns may hold other characters that
+    Python takes for line ends.
+
+    Raises
+    ------
+    ValueError
+        The entry is cut short or no JSON.
+    """
+    lines = entry.read_text("utf-8").split("\n")
+    return [json.loads(line) for line in lines if line]
+
+
 def is_table(table_folder: Path) -> bool:
     """Whether the folder has at least one commit; what a crash left before it does not count."""
     return any(True for _ in _versions(table_folder, _ENTRY, _CHECKPOINT))
@@ -197,8 +212,8 @@ def _matching(table_folder: Path, name: re.Pattern[str]) -> dict[int, Path]:
 
 def _is_entry(file: Path) -> bool:
     try:
-        lines = file.read_text("utf-8").splitlines()
-        return bool(lines) and all(isinstance(json.loads(line), dict) for line in lines if line)
+        actions = log_actions(file)
+        return bool(actions) and all(isinstance(action, dict) for action in actions)
     except (OSError, ValueError):
         return False
 

@@ -105,6 +105,7 @@ def _of_table(
     yield from _orphans(state, now)
     yield from _small_files(snapshot)
     yield from _features(snapshot)
+    yield from _contract(snapshot)
 
 
 def _unreadable(table: str, error: SoloLakehouseError) -> Finding:
@@ -216,6 +217,21 @@ def _features(snapshot: Snapshot) -> Iterator[Finding]:
             f"It uses the Delta features {', '.join(sorted(features))}, which not every reader "
             "and writer has.",
             "Check the programs that read it, or write a copy without them.",
+        )
+
+
+def _contract(snapshot: Snapshot) -> Iterator[Finding]:
+    """Hold rows of another program to a feature table's contract; ours were when written."""
+    try:
+        if snapshot.contract is not None and snapshot.is_foreign:
+            snapshot.contract.check(snapshot.scan(), snapshot.name)
+    except SoloLakehouseError as error:
+        yield Finding(
+            snapshot.name,
+            "error",
+            "feature contract",
+            f"Another program wrote to it. {_sentence(error)}",
+            "Correct its rows or properties, or restore an older version: lookups in it fail.",
         )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sololakehouse.errors import NotFoundError
-from sololakehouse.lake.damage import damaged_entry
+from sololakehouse.lake.damage import damaged_entry, log_actions
 from sololakehouse.provenance import CommitRecord
 
 RECORD_KEY = "sololakehouse"
@@ -106,7 +106,7 @@ def _read_commit(file: Path, version: int) -> HistoryEntry:
     written = about.get(RECORD_KEY)
     record = CommitRecord.model_validate_json(written) if written else None
     operation = str(about.get("operation", "UNKNOWN"))
-    actions = () if record else tuple(_actions(file))
+    actions = [] if record else log_actions(file)
     return HistoryEntry(
         version=version,
         timestamp=datetime.fromtimestamp(milliseconds / 1000, UTC),
@@ -244,11 +244,6 @@ def _commit_info(file: Path) -> dict[str, Any]:
                 about = json.loads(line)["commitInfo"]
                 return about if isinstance(about, dict) else {}
     return {}
-
-
-def _actions(file: Path) -> Iterator[dict[str, Any]]:
-    for line in filter(None, file.read_text("utf-8").splitlines()):
-        yield json.loads(line)
 
 
 def _overwrites(about: Mapping[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from sololakehouse.errors import RunError
-from sololakehouse.lake.damage import LOG, damaged_entry, log_damage
+from sololakehouse.lake.damage import LOG, damaged_entry, log_actions, log_damage
 from sololakehouse.lake.failures import one_line
 
 _NAME = re.compile(r"^(\d{20})\.(?:(\d{20})\.)?(json|crc|compacted\.json|checkpoint\..*)$")
@@ -195,8 +194,7 @@ def _entry(file: LogFile, table: str) -> LogEntry:
     info: dict[str, Any] = {}
     added, removed = [], []
     try:
-        for line in file.path.read_text("utf-8").splitlines():
-            action = json.loads(line) if line else {}
+        for action in log_actions(file.path):
             info = action.get("commitInfo", info)
             if "add" in action:
                 added.append(action["add"]["path"])

@@ -16,7 +16,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from sololakehouse.errors import NotFoundError, RunError, UsageError
-from sololakehouse.lake.commit import LakeWriter, commit_properties, flush
+from sololakehouse.lake.commit import TRAINING_SETS, LakeWriter, commit_properties, flush
 from sololakehouse.lake.failures import disk_errors, one_line
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.protocol import refuse_unwritable
@@ -32,7 +32,6 @@ from sololakehouse.provenance import (
 
 OPERATION = "OPTIMIZE"
 ARRANGED = "arranged"
-_ORDERED_SCHEMA = "training."
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _refuse_zorder(snapshot: Snapshot, zorder: Sequence[str]) -> None:
     for column in zorder:
         if column not in snapshot.columns:
             raise NotFoundError.of("column", column, snapshot.columns, where=snapshot.name)
-    if zorder and snapshot.name.startswith(_ORDERED_SCHEMA):
+    if zorder and snapshot.name.startswith(TRAINING_SETS):
         raise UsageError(
             f"{snapshot.name} is a training set: its rows are in order, and models were fitted in "
             "that order. Leave out --zorder: putting files together keeps the order."

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import RemoveAction
 
@@ -73,15 +72,14 @@ def without_rows(
     """
     import polars as pl
 
-    delta = DeltaTable(snapshot.path, version=snapshot.version)
-    _check_features(snapshot.name, delta)
+    _check_features(snapshot)
     gone = removes.fill_null(False)
     now = int(time.time() * 1000)
     removals: list[RemoveAction] = []
     files: list[Path] = []
-    for index, (path, size) in enumerate(_files(delta)):
+    for index, (path, size) in enumerate(snapshot.file_sizes.items()):
         frame = pl.scan_parquet(snapshot.path / path)
-        going, rows = frame.select(gone.sum(), pl.len().alias("rows")).collect().row(0)
+        going = frame.filter(gone).select(pl.len()).collect().item()
         if not going:
             continue
         removals.append(
@@ -93,7 +91,7 @@ def without_rows(
                 partition_values={},
             )
         )
-        if going < rows:
+        if going < frame.select(pl.len()).collect().item():
             kept = staged / f"kept-{index:05d}.parquet"
             frame.filter(~gone).sink_parquet(kept, compression="zstd")
             files.append(kept)
@@ -101,21 +99,12 @@ def without_rows(
     return Replacement(snapshot.version, tuple(removals), tuple(files), removed)
 
 
-def _files(delta: DeltaTable) -> list[tuple[str, int]]:
-    import pyarrow as pa
-
-    known = pa.table(delta.get_add_actions(flatten=True))
-    paths, sizes = known["path"].to_pylist(), known["size_bytes"].to_pylist()
-    return list(zip(paths, sizes, strict=True))
-
-
-def _check_features(name: str, delta: DeltaTable) -> None:
-    features = delta.protocol().reader_features or []
-    found = [feature for feature in _UNSUPPORTED if feature in features]
-    if delta.metadata().partition_columns:
+def _check_features(snapshot: Snapshot) -> None:
+    found = [feature for feature in _UNSUPPORTED if feature in snapshot.reader_features]
+    if snapshot.partition_columns:
         found.append("partition columns")
     if found:
         raise RunError(
-            f"Rows of {name} cannot be replaced, because the table has {found[0]}. Deliver the "
-            "new content under a new name, or set 'on_change: append'."
+            f"Rows of {snapshot.name} cannot be replaced, because the table has {found[0]}. "
+            "Deliver the new content under a new name, or set 'on_change: append'."
         )

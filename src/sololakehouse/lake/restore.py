@@ -66,7 +66,7 @@ def restore(writer: LakeWriter, table: str, to: int | datetime) -> Snapshot:
             )
         _refuse_missing_files(target)
         made_by = lake.history(f"{table}@v{target.version}", limit=1)[0]
-        if made_by.record is None and target.contract is not None:
+        if target.is_foreign and target.contract is not None:
             target.contract.check(target.scan(), f"{table}@v{target.version}")
         record = _record(writer, target, newest, made_by)
         try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+import json
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 _MILLISECOND = timedelta(milliseconds=1)
 _LONGEST_TEXT = 64
@@ -42,33 +42,24 @@ def file_statistics(file: Path) -> dict[str, Any]:
     }
 
 
-def sorted_ranges(files: Iterable[Path], column: str) -> list[tuple[Any, Any]] | None:
-    """Return the least and greatest value of each row group, sorted; None if one does not say."""
-    import pyarrow.parquet as pq
-
-    ranges = []
-    for file in files:
-        metadata = pq.read_metadata(file)
-        if column not in metadata.schema.names:
-            return None
-        index = metadata.schema.names.index(column)
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
-            found = group.column(index).statistics
-            if group.num_rows and (found is None or not found.has_min_max):
-                return None
-            if group.num_rows:
-                ranges.append((found.min, found.max))
-    return sorted(ranges)
-
-
 def _add_bounds(
     name: str, parts: list[Any], minima: dict[str, Any], maxima: dict[str, Any]
 ) -> None:
-    low = _written(min(part.min for part in parts), up=False)
-    high = _written(max(part.max for part in parts), up=True)
+    low = _written(min(_bound(part, "min") for part in parts), up=False)
+    high = _written(max(_bound(part, "max") for part in parts), up=True)
     if low is not None and high is not None:
         minima[name], maxima[name] = low, high
+
+
+def _bound(part: Any, which: Literal["min", "max"]) -> Any:
+    """Return a bound as Python has it; pyarrow itself would import pandas for an instant."""
+    kind = part.logical_type
+    about = json.loads(kind.to_json()) if kind.type == "TIMESTAMP" else {}
+    if about.get("timeUnit") != "microseconds":
+        return getattr(part, which)
+    epoch = datetime.fromtimestamp(0, UTC)
+    moment = epoch + timedelta(microseconds=getattr(part, f"{which}_raw"))
+    return moment if about["isAdjustedToUTC"] else moment.replace(tzinfo=None)
 
 
 def _written(value: Any, *, up: bool) -> Any:

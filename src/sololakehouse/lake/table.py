@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deltalake import DeltaTable, Transaction
+from deltalake import DeltaTable, Schema, Transaction
 from deltalake.exceptions import DeltaError
 
-from sololakehouse.errors import RunError
+from sololakehouse.errors import DefinitionError, RunError
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.damage import (
     LOG,
@@ -63,11 +63,13 @@ class Snapshot:
     Reading never changes the table, and later commits never change what a snapshot reads.
     """
 
-    def __init__(self, name: str, path: Path, version: int | None = None) -> None:
+    def __init__(
+        self, name: str, path: Path, version: int | None = None, delta: DeltaTable | None = None
+    ) -> None:
         self.name = name
         self.path = path
         try:
-            self._delta = DeltaTable(path, version=version)
+            self._delta = delta or DeltaTable(path, version=version)
         except (DeltaError, OSError) as error:
             raise _cannot_be_opened(name, path, version, error) from error
         self.version: int = self._delta.version()
@@ -133,7 +135,10 @@ class Snapshot:
         DefinitionError
             The `feature.*` properties contradict each other.
         """
-        return FeatureContract.from_properties(self.properties)
+        try:
+            return FeatureContract.from_properties(self.properties)
+        except DefinitionError as error:
+            raise DefinitionError(f"{self.name}: {error}") from error
 
     @cached_property
     def _sizes(self) -> list[int]:
@@ -157,6 +162,11 @@ class Snapshot:
     def data_files(self) -> list[Path]:
         """The data files of this version."""
         return [located(self.path, path) for path in self._actions("path")]
+
+    @property
+    def file_sizes(self) -> dict[str, int]:
+        """Bytes of each data file of this version, by its path in the log."""
+        return dict(zip(self._actions("path"), self._sizes, strict=True))
 
     @property
     def size_bytes(self) -> int:
@@ -191,6 +201,11 @@ class Snapshot:
         """The columns whose values are in the names of folders, not in the data files."""
         return tuple(self._delta.metadata().partition_columns)
 
+    @cached_property
+    def reader_features(self) -> frozenset[str]:
+        """The Delta features that a reader has to know."""
+        return frozenset(self._delta.protocol().reader_features or ())
+
     def plain_files(self) -> list[Path]:
         """Return the data files, which any reader of Parquet files can read.
 
@@ -199,7 +214,7 @@ class Snapshot:
         RunError
             Names the Delta features for which the files alone do not say all.
         """
-        features = set(self._delta.protocol().reader_features or ()) - {"timestampNtz"}
+        features = self.reader_features - {"timestampNtz"}
         if features:
             raise RunError(
                 f"{self.name} uses {listed_features(sorted(features))}, which the engine cannot "
@@ -225,6 +240,12 @@ class Snapshot:
         Commits of other writers that only arranged files do not hide the record of the rows.
         """
         return self._data_commit.record
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether another program wrote rows or properties that no commit of ours has checked."""
+        record = self.record
+        return record is None or record.arranges_foreign_rows
 
     @cached_property
     def _data_commit(self) -> HistoryEntry:
@@ -305,6 +326,36 @@ class Snapshot:
         self.verify()
         return pl.scan_delta(self._delta)
 
+    def numbered_scan(self, number: str) -> pl.LazyFrame:
+        """Read the version lazily with the number of each row, from 0, as a first column.
+
+        Files and row groups that a filter cannot match are skipped, and their rows counted. The
+        numbers are the same in each scan of a version.
+
+        Raises
+        ------
+        RunError
+            A data file is missing or cut short, or the log has lost some of them.
+        """
+        import polars as pl
+
+        files = self.file_uris()
+        if not (self.is_plain and files):
+            return self.scan().with_row_index(number)
+        self.verify()
+        return pl.scan_parquet(
+            files,
+            schema=self.schema,
+            row_index_name=number,
+            missing_columns="insert",
+            extra_columns="ignore",
+            cast_options=pl.ScanCastOptions(
+                integer_cast="upcast",
+                float_cast="upcast",
+                datetime_cast=["nanosecond-downcast", "millisecond-upcast", "convert-timezone"],
+            ),
+        )
+
     def verify(self) -> None:
         """Check that each data file is there in full length, and that none is missing in the log.
 
@@ -324,8 +375,7 @@ class Snapshot:
         RunError
             Names the log.
         """
-        features = self._delta.protocol().reader_features or ()
-        if "deletionVectors" not in features:
+        if "deletionVectors" not in self.reader_features:
             name = f"{self.name}@v{self.version}"
             refuse_lost_lines(self._adds, self.path, name, self.record)
 
@@ -382,6 +432,11 @@ class Snapshot:
         """
         reader = session.read.format("delta").option("versionAsOf", str(self.version))
         return reader.load(str(self.path))
+
+
+def column_types(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns that rows of an Arrow schema would have, with Spark SQL's types."""
+    return {column.name: column.type for column in columns_of(Schema.from_arrow(schema).to_json())}
 
 
 def columns_of(schema_json: str) -> tuple[Column, ...]:

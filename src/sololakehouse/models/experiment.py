@@ -111,11 +111,12 @@ class Experiment(Settings):
     def _has_a_time(cls, spec: TrainingSetSpec) -> TrainingSetSpec:
         if spec.timestamp is None:
             raise ValueError("'timestamp' must name the column by which the data is split")
-        if spec.timestamp in spec.exclude_columns:
-            raise ValueError(
-                f"exclude_columns: {spec.timestamp!r} must stay, the data is split by it. It is "
-                "no feature of the models"
-            )
+        for column in filter(None, (spec.timestamp, spec.label_known_at)):
+            if column in spec.exclude_columns:
+                raise ValueError(
+                    f"exclude_columns: {column!r} must stay, the data is split by it. It is no "
+                    "feature of the models"
+                )
         return spec
 
     @field_validator("metrics")

@@ -7,9 +7,11 @@ What was trained and which version is in which stage is read from `system.traini
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile
@@ -19,13 +21,8 @@ from sololakehouse.errors import NotFoundError, RunError, UsageError, shortened
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.lake.leases import Holder, lease_inputs
 from sololakehouse.models.metrics import metric
-from sololakehouse.models.tracking import (
-    MODEL_FILE,
-    TRUSTED_TYPES,
-    LoggedModel,
-    connected,
-    require_store,
-)
+from sololakehouse.models.model_file import load_model_file
+from sololakehouse.models.tracking import LoggedModel, connected, require_store
 from sololakehouse.provenance import Change, TableVersion, fingerprint
 
 if TYPE_CHECKING:
@@ -37,6 +34,8 @@ TRANSITIONS = "system.model_transitions"
 Stage = Literal["staging", "production", "archived"]
 ALIASES: tuple[Literal["staging", "production"], ...] = ("staging", "production")
 BASELINE = "baseline"
+LOGGED = "logged"
+_REFERENCE = re.compile(r"^(?:models:/(?P<name>[^@/]+)[@/]|(?P<own>[^@/:]+)@)(?P<wanted>[^@/]+)$")
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,12 @@ class ModelVersion:
     Attributes
     ----------
     role
-        `baseline` or `model` in its training run.
+        `baseline` or `model` in its training run; `logged` if a person fitted it themselves.
     trained_at
         When the command that trained it began, in UTC.
     metrics
-        By part and name, as `test_roc_auc`; the first of its experiment is `primary_metric`.
+        By part and name, as `test_roc_auc`; the first of its experiment is `primary_metric`. Of a
+        logged model what its MLflow run held when it was logged, and no primary one.
     recipe
         The training set's recipe, with the feature lookups.
     fingerprint
@@ -97,7 +97,13 @@ def model_versions(lake: Lakehouse) -> list[ModelVersion]:
 
 
 def resolve(lake: Lakehouse, reference: str) -> ModelVersion:
-    """Find the version that `NAME@production`, `NAME@staging` or `NAME@3` means.
+    """Find the version that a reference means.
+
+    Parameters
+    ----------
+    reference
+        `NAME@production`, `NAME@staging` or `NAME@3`, or MLflow's `models:/NAME@production` and
+        `models:/NAME/3`.
 
     Raises
     ------
@@ -106,11 +112,13 @@ def resolve(lake: Lakehouse, reference: str) -> ModelVersion:
     NotFoundError
         There is no such model, or nothing in this stage.
     """
-    name, at, wanted = reference.partition("@")
-    if not at or not wanted:
+    found = _REFERENCE.match(str(reference))
+    if found is None:
         raise UsageError(
-            f"{reference!r} is no model. Write NAME@production, NAME@staging or NAME@3."
+            f"{reference!r} is no model. Write NAME@production, NAME@staging or NAME@3, or as "
+            "MLflow does models:/NAME@production or models:/NAME/3."
         )
+    name, wanted = found["name"] or found["own"], found["wanted"]
     return find_version(_versions_of(lake, name), name, wanted)
 
 
@@ -237,9 +245,7 @@ def register(client: MlflowClient, name: str, logged: LoggedModel) -> int:
 
 
 def load_model(project: Project, version: ModelVersion) -> Any:
-    """Load a version's scikit-learn pipeline, which has `predict_proba`.
-
-    Only the types of this package's own trainers are loaded, whatever the artifact says of itself.
+    """Load a version's model, which has `predict` and, if it is a classifier, `predict_proba`.
 
     Raises
     ------
@@ -250,12 +256,10 @@ def load_model(project: Project, version: ModelVersion) -> Any:
     with connected(project), TemporaryDirectory() as folder:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
-        from skops.io import load
 
-        uri = f"models:/{version.name}/{version.version}/{MODEL_FILE}"
+        uri = f"models:/{version.name}/{version.version}"
         try:
-            file = download_artifacts(artifact_uri=uri, dst_path=folder)
-            return load(file, trusted=list(TRUSTED_TYPES))
+            return load_model_file(Path(download_artifacts(artifact_uri=uri, dst_path=folder)))
         except (MlflowException, OSError, TypeError, ValueError, KeyError, BadZipFile) as error:
             said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise RunError(
@@ -295,6 +299,12 @@ def _through_gate(lake: Lakehouse, version: ModelVersion) -> tuple[str, Mapping[
         raise RunError(
             f"{version} is the baseline of its experiment, and production is for what beats the "
             "baseline. Improve the model in the experiment file and train again."
+        )
+    if version.role == LOGGED:
+        raise RunError(
+            f"{version} stays out of production: it was logged with log_model, so no baseline was "
+            "trained beside it on the same split, and there is nothing that it has beaten. It may "
+            "be in staging; for production, write an experiment file and use 'slh train'."
         )
     baselines = [
         other

@@ -17,19 +17,31 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+LEARNED_FROM = ("train", "validation")
+
+
 @dataclass(frozen=True)
 class Part:
-    """One part of the data: inputs of shape (n, features) and labels 0 or 1 of shape (n,)."""
+    """One part of the data: inputs of shape (n, features) and labels 0 or 1 of shape (n,).
+
+    `unknown` is how many rows of its period are left out, because their label was not known when
+    the period ended.
+    """
 
     name: str
     inputs: pd.DataFrame
     labels: np.ndarray
+    unknown: int = 0
 
 
 def split_by_time(
     frame: pl.DataFrame, experiment: Experiment, columns: tuple[str, ...]
 ) -> dict[str, Part]:
     """Split a training set into `train`, `validation` and `test`; rows outside are left out.
+
+    With `label_known_at`, a row of `train` or `validation` is left out unless its label was known
+    at the end of that part, `label_known_at <= until`: who trains at the split knows no more. A row
+    of `test` stays: nothing is learned from it, and it can be measured whenever its label comes.
 
     Parameters
     ----------
@@ -53,14 +65,15 @@ def split_by_time(
     _check_label(frame, label, where)
     parts = {}
     for name in PARTS:
-        rows = _rows_in(frame, experiment, name)
+        period = _rows_in(frame, experiment, name)
+        rows = _known_rows(period, experiment, name)
         truth = rows[label].cast(int).to_numpy()
         if len(set(truth.tolist())) < 2:
             raise TrainingError(
                 f"The part {name!r} of {len(truth):,} rows holds only {label} = {truth[0]}. "
                 "Nothing can be learned or measured there: give it more time in 'split'."
             )
-        parts[name] = Part(name, model_input(rows, columns), truth)
+        parts[name] = Part(name, model_input(rows, columns), truth, period.height - rows.height)
     _check_features(parts["train"])
     return parts
 
@@ -110,6 +123,23 @@ def _rows_in(frame: pl.DataFrame, experiment: Experiment, name: str) -> pl.DataF
             f"{_written(period.until)}. {_reach(frame, experiment)}"
         )
     return rows
+
+
+def _known_rows(rows: pl.DataFrame, experiment: Experiment, name: str) -> pl.DataFrame:
+    import polars as pl
+
+    column = experiment.training_set.label_known_at
+    if column is None or name not in LEARNED_FROM:
+        return rows
+    until = getattr(experiment.split, name).until
+    known = rows.filter(pl.col(column) <= until)
+    if known.is_empty():
+        raise TrainingError(
+            f"The part {name!r} of the split has {rows.height:,} rows, and the label of none was "
+            f"known by its end, {_written(until)}: {column!r} is later or NULL. Give it more time "
+            "in 'split'."
+        )
+    return known
 
 
 def _reach(frame: pl.DataFrame, experiment: Experiment) -> str:

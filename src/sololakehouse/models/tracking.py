@@ -14,31 +14,21 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlparse
 
 from sololakehouse.config import Project
-from sololakehouse.errors import RunError
+from sololakehouse.errors import RunError, UsageError
 from sololakehouse.lake import Snapshot
+from sololakehouse.models.model_file import TRUSTED_TYPES, Flavor
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
-    from sklearn.pipeline import Pipeline
+    from mlflow.entities import RunInfo
 
 _SQLITE = "sqlite:///"
-MODEL_FILE = "model.skops"
 _EXAMPLE_ROWS = 5
 _LONGEST = 300
 _QUIET = ("mlflow", "alembic", "sqlalchemy")
 _REQUIREMENTS = ("scikit-learn", "xgboost-cpu", "skops", "pandas", "numpy")
-# What skops does not trust by itself, and our pipelines hold. The trees are there for
-# random_forest and hist_gradient_boosting: scikit-learn does not check the bounds of their node
-# indices, so a crafted file could crash the process. Load models of your own lakehouse only.
-TRUSTED_TYPES = (
-    "numpy.dtype",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-    "xgboost.core.Booster",
-    "xgboost.sklearn.XGBClassifier",
-)
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,8 @@ class RunReport:
     """Everything that is logged of one trained model.
 
     `datasets` pairs each table with its role, such as `training` or `input`; `config` is the
-    experiment with all defaults filled in.
+    experiment with all defaults filled in, `flavor` the MLflow module that keeps the model,
+    `active_run` the run that is open already and takes all of it.
     """
 
     experiment: str
@@ -58,8 +49,12 @@ class RunReport:
     figures: Mapping[str, Figure]
     datasets: Sequence[tuple[Snapshot, str]]
     metadata: Mapping[str, Any]
-    model: Pipeline
+    model: Any
     inputs: pd.DataFrame
+    flavor: Flavor = "sklearn"
+    artifact: str = "model"
+    with_example: bool = True
+    active_run: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,45 +130,95 @@ def connected(project: Project) -> Iterator[MlflowClient]:
 
 
 def log_run(client: MlflowClient, project: Project, report: RunReport) -> LoggedModel:
-    """Log one trained model as a run."""
-    import mlflow
-
-    experiment_id = _experiment(client, project, report.experiment)
-    # Run and model are made by the client: the fluent functions look for Databricks tags and import
-    # PySpark Connect for it, which ends the process if Python was started with -c.
-    created = client.create_run(experiment_id, tags=dict(report.tags), run_name=report.name)
-    with mlflow.start_run(run_id=created.info.run_id) as run:
-        mlflow.log_params(dict(report.params))
-        mlflow.log_metrics(dict(report.metrics))
-        mlflow.log_dict(dict(report.config), "experiment.yml")
+    """Log one trained model as a run, or into the run that is open."""
+    with _run(client, project, report) as run:
+        for name, text in report.tags.items():
+            client.set_tag(run.run_id, name, text)
+        for name, value in report.params.items():
+            client.log_param(run.run_id, name, value)
+        for name, number in report.metrics.items():
+            client.log_metric(run.run_id, name, number)
+        client.log_dict(run.run_id, dict(report.config), "experiment.yml")
         for name, figure in report.figures.items():
-            mlflow.log_figure(figure, f"plots/{name}.png")
-        client.log_inputs(run.info.run_id, datasets=_datasets(report.datasets))
+            client.log_figure(run.run_id, figure, f"plots/{name}.png")
+        client.log_inputs(run.run_id, datasets=_datasets(report.datasets))
         model = client.create_logged_model(
-            experiment_id,
-            name="model",
-            source_run_id=run.info.run_id,
+            run.experiment_id,
+            name=report.artifact,
+            source_run_id=run.run_id,
             params={name: str(value) for name, value in report.params.items()},
         )
         uri = _log_model(report, model.model_id)
-    return LoggedModel(run.info.run_id, uri)
+    return LoggedModel(run.run_id, uri)
+
+
+def active_run(project: Project) -> tuple[str, dict[str, float]] | None:
+    """Return the run that a person has opened, with the metrics that it has; None if there is none.
+
+    Raises
+    ------
+    UsageError
+        It belongs to another store.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    run = mlflow.active_run()
+    if run is None:
+        return None
+    uri = _tracking_uri(project)
+    try:
+        found = mlflow.MlflowClient(tracking_uri=uri).get_run(run.info.run_id)
+    except MlflowException as error:
+        raise UsageError(
+            f"The MLflow run {run.info.run_name!r} that is open belongs to another store than the "
+            f"project's. Call mlflow.set_tracking_uri({uri!r}) before mlflow.start_run(), or end "
+            "the run: then log_model makes one."
+        ) from error
+    return run.info.run_id, dict(found.data.metrics)
+
+
+@contextmanager
+def _run(client: MlflowClient, project: Project, report: RunReport) -> Iterator[RunInfo]:
+    """Give the run that is open, or make one and end it.
+
+    All is done by the client: the fluent functions look for Databricks tags and import PySpark
+    Connect for it, which ends the process if Python was started with -c. And they refuse a run of
+    another experiment than the one that a person has set.
+    """
+    if report.active_run is not None:
+        yield client.get_run(report.active_run).info
+        return
+    experiment_id = _experiment(client, project, report.experiment)
+    run = client.create_run(experiment_id, run_name=report.name).info
+    try:
+        yield run
+    except BaseException:
+        client.set_terminated(run.run_id, status="FAILED")
+        raise
+    client.set_terminated(run.run_id)
 
 
 def _log_model(report: RunReport, model_id: str) -> str:
-    from mlflow import sklearn as flavor
+    import importlib
+
     from mlflow.models import infer_signature
 
     example = report.inputs.head(_EXAMPLE_ROWS)
-    logged = flavor.log_model(
+    predict = "predict_proba" if hasattr(report.model, "predict_proba") else "predict"
+    kept: dict[str, Any] = {"model_format": "ubj"}
+    if report.flavor == "sklearn":
+        trusted = list(TRUSTED_TYPES)
+        kept = {"serialization_format": "skops", "skops_trusted_types": trusted}
+        kept["pyfunc_predict_fn"] = predict
+    logged = importlib.import_module(f"mlflow.{report.flavor}").log_model(
         report.model,
         model_id=model_id,
-        signature=infer_signature(example, report.model.predict_proba(example)),
-        input_example=example,
-        serialization_format="skops",
-        skops_trusted_types=list(TRUSTED_TYPES),
+        signature=infer_signature(example, getattr(report.model, predict)(example)),
+        input_example=example if report.with_example else None,
         pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-        pyfunc_predict_fn="predict_proba",
         metadata=dict(report.metadata),
+        **kept,
     )
     return str(logged.model_uri)
 

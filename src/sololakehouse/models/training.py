@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version as library_version
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from sololakehouse.models.registry import (
     move,
     register,
 )
-from sololakehouse.models.split import Part, split_by_time
+from sololakehouse.models.split import LEARNED_FROM, Part, split_by_time
 from sololakehouse.models.tracking import (
     LoggedModel,
     RunReport,
@@ -44,16 +44,26 @@ OPERATION = "TRAINING"
 MODEL = "model"
 # Part of every fingerprint. Raise it when a change of this code can change a model.
 TRAINERS_VERSION = 1
+RUN_COLUMNS = (
+    *("run_id", "experiment", "role", "fingerprint", "mlflow_run_id", "model_uri", "model_name"),
+    *("model_version", "training_set", "training_set_version", "primary_metric", "metrics"),
+    *("recipe", "feature_columns", "started_at"),
+)
 _LIBRARIES = ("scikit-learn", "xgboost-cpu", "numpy")
 
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """The baseline and the model, as registered; `up_to_date`: they were there already."""
+    """The baseline and the model, as registered; `up_to_date`: they were there already.
+
+    `unknown` is how many rows of a part were left out, because their label was not known when the
+    part ended; empty if nothing was trained.
+    """
 
     runs: tuple[ModelVersion, ...]
     training_set: Snapshot
     up_to_date: bool
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def staged(self) -> ModelVersion | None:
@@ -134,11 +144,13 @@ def train(
         _row(writer, experiment, training_set, mark, *entry)
         for entry in zip(trained, logged, numbers, strict=True)
     ]
-    _record(writer, rows, training_set, mark)
+    record_runs(writer, rows, training_set, OPERATION, mark)
     registered = _registered(lake, experiment, mark)
     _lease(writer, registered, training_set)
     _stage_the_better(lake, writer, experiment, registered)
-    return TrainingOutcome(tuple(_registered(lake, experiment, mark)), training_set, False)
+    unknown = {name: part.unknown for name, part in parts.items() if part.unknown}
+    trained_now = tuple(_registered(lake, experiment, mark))
+    return TrainingOutcome(trained_now, training_set, up_to_date=False, unknown=unknown)
 
 
 def _lease(writer: LakeWriter, versions: Sequence[ModelVersion], training_set: Snapshot) -> None:
@@ -221,6 +233,8 @@ def _report(
     if weights:
         figures["importance"] = plots.importance(weights)
     rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
+    if experiment.training_set.label_known_at:
+        rows |= {f"{name}_unknown_rows": parts[name].unknown for name in LEARNED_FROM}
     rows["outside_rows"] = training_set.rows - sum(rows.values())
     return RunReport(
         experiment=experiment.name,
@@ -236,8 +250,8 @@ def _report(
             "training_set": str(training_set.table_version),
         },
         figures=figures,
-        datasets=_tables(lake, training_set),
-        metadata={"sololakehouse": _carried(training_set)},
+        datasets=tables_of(lake, training_set),
+        metadata=carried(training_set),
         model=trained.model,
         inputs=parts["train"].inputs,
     )
@@ -256,19 +270,22 @@ def _params(experiment: Experiment, trained: _Trained) -> dict[str, Any]:
     )
 
 
-def _tables(lake: Lakehouse, training_set: Snapshot) -> list[tuple[Snapshot, str]]:
+def tables_of(lake: Lakehouse, training_set: Snapshot) -> list[tuple[Snapshot, str]]:
+    """Return a training set and the tables that it was made from, each with its role."""
     inputs = training_set.record.inputs if training_set.record else ()
     sources = [(lake.read(source.table, source.version), "input") for source in inputs]
     return [(training_set, "training"), *sources]
 
 
-def _carried(training_set: Snapshot) -> dict[str, Any]:
+def carried(training_set: Snapshot) -> dict[str, Any]:
+    """Return what the model in MLflow says of its training set."""
     record = training_set.record
-    return {
+    said = {
         "training_set": str(training_set.table_version),
         "recipe": record.details["recipe"] if record else None,
         "inputs": [str(source) for source in record.inputs] if record else [],
     }
+    return {"sololakehouse": said}
 
 
 def _row(
@@ -280,33 +297,49 @@ def _row(
     logged: LoggedModel,
     number: int,
 ) -> dict[str, Any]:
-    record = training_set.record
-    recipe = record.details["recipe"] if record else {}
-    return {
-        "run_id": writer.run.run_id,
+    about = {
         "experiment": experiment.name,
         "role": trained.role,
         "fingerprint": mark,
-        "mlflow_run_id": logged.run_id,
-        "model_uri": logged.model_uri,
         "model_name": experiment.register_as,
         "model_version": number,
-        "training_set": training_set.name,
-        "training_set_version": training_set.version,
         "primary_metric": experiment.primary_metric.name,
         "metrics": json.dumps(trained.metrics),
-        "recipe": json.dumps(recipe, sort_keys=True),
         "feature_columns": json.dumps(list(_feature_columns(training_set))),
-        "started_at": writer.run.started_at,
     }
+    return run_row(writer, training_set, logged, about)
 
 
-def _record(
-    writer: LakeWriter, rows: list[dict[str, Any]], training_set: Snapshot, mark: str
+def run_row(
+    writer: LakeWriter, training_set: Snapshot, logged: LoggedModel, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the row of `system.training_runs` of a registered model."""
+    record = training_set.record
+    recipe = record.details["recipe"] if record else {}
+    row = {
+        "run_id": writer.run.run_id,
+        "mlflow_run_id": logged.run_id,
+        "model_uri": logged.model_uri,
+        "training_set": training_set.name,
+        "training_set_version": training_set.version,
+        "recipe": json.dumps(recipe, sort_keys=True),
+        "started_at": writer.run.started_at,
+        **about,
+    }
+    return {name: row[name] for name in RUN_COLUMNS}
+
+
+def record_runs(
+    writer: LakeWriter,
+    rows: list[dict[str, Any]],
+    training_set: Snapshot,
+    operation: str,
+    mark: str,
 ) -> None:
+    """Append rows of registered models to `system.training_runs`."""
     change = Change(
-        operation=OPERATION,
-        fingerprint=fingerprint(OPERATION, mark, writer.run.run_id),
+        operation=operation,
+        fingerprint=fingerprint(operation, mark, writer.run.run_id),
         inputs=[training_set.table_version],
         left_out=("run_id", "fingerprint", "mlflow_run_id", "model_uri", "started_at"),
     )

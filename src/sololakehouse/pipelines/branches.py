@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,12 +46,12 @@ class StagedBranch:
     kept: tuple[Path, ...]
     dropped: tuple[Path, ...] = ()
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """How many rows the flow gave, dropped ones included."""
         return _rows(self.kept) + self.rows_dropped
 
-    @property
+    @cached_property
     def rows_dropped(self) -> int:
         """How many rows of the flow are dropped."""
         return _rows(self.dropped)

@@ -22,7 +22,7 @@ from sololakehouse.lake.restore import restore
 from sololakehouse.pipelines.branches import StagedBranch
 from sololakehouse.pipelines.change_flow import DELETED, SEQUENCE, ChangeFlow
 from sololakehouse.pipelines.changes import Outcome, history_rows, newest_rows, row_text
-from sololakehouse.pipelines.checks import check
+from sololakehouse.pipelines.checks import check, checked_rows
 from sololakehouse.pipelines.plan import CDC, Step, change_parameters, stream_offsets
 from sololakehouse.provenance import Change, ExpectationResult, TableVersion, fingerprint
 
@@ -84,6 +84,7 @@ def apply_changes(
             properties=step.node.declaration.properties,
             description=step.node.declaration.comment,
             removes=_among(replaced) if table.removes(replaced) else None,
+            features=checked_rows(step, rows, before),
         )
     return snapshot, expectations
 

@@ -64,6 +64,21 @@ class ChangeFlow:
     track_history_except: Sequence[Column] | None = None
     view: Query | None = None
 
+    @property
+    def arguments(self) -> dict[str, str]:
+        """What was said of the flow, as text; what was left out is not there."""
+        listed = {
+            "keys": self.keys,
+            "sequence_by": [self.sequence_by],
+            "apply_as_deletes": None if self.apply_as_deletes is None else [self.apply_as_deletes],
+            "column_list": self.column_list,
+            "except_column_list": self.except_column_list,
+            "track_history_column_list": self.track_history,
+            "track_history_except_column_list": self.track_history_except,
+        }
+        columns = {name: ", ".join(map(_expression, said)) for name, said in listed.items() if said}
+        return {"source": self.source, **columns, "stored_as_scd_type": str(self.scd_type)}
+
     def over(self, view: Query, streams: dict[str, str]) -> ChangeFlow:
         """Return the flow with a temporary view of a stream as its source."""
         return replace(self, view=view, flow=Flow(self.flow.name, streams))

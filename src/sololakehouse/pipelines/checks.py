@@ -11,6 +11,7 @@ from sololakehouse.engine import Engine
 from sololakehouse.errors import ExpectationError, StepError
 from sololakehouse.lake import Snapshot
 from sololakehouse.lake.contract import FeatureContract, counted
+from sololakehouse.lake.feature_rows import FeatureRows
 from sololakehouse.pipelines.branches import StagedBranch, scan_kept
 from sololakehouse.pipelines.findings import Finding
 from sololakehouse.pipelines.plan import Step
@@ -67,6 +68,20 @@ def check(
     return [finding.result for finding in findings]
 
 
+def checked_rows(step: Step, folder: Path, beside: Snapshot | None) -> FeatureRows | None:
+    """Return staged rows of a feature table that `check` has seen; None of another table.
+
+    Parameters
+    ----------
+    beside
+        The version whose rows they join; None if they are all of the table.
+    """
+    contract = FeatureContract.from_properties(step.node.declaration.properties)
+    if contract is None:
+        return None
+    return FeatureRows(contract, scan_kept(folder), are_checked=True, beside=beside)
+
+
 def check_again(step: Step, snapshot: Snapshot, moment: datetime) -> list[ExpectationResult]:
     """Hold a table that is up to date to what time alone can violate: that it is fresh.
 
@@ -100,25 +115,10 @@ def _check_contract(step: Step, folder: Path, beside: pl.LazyFrame | None) -> No
     if contract is None:
         return
     # A stream may have gained its contract after rows were appended: all of them are looked at.
-    others = beside if step.node.is_stream else _of_same_time(contract, folder, beside)
-    contract.check(scan_kept(folder, others), step.name)
-
-
-def _of_same_time(
-    contract: FeatureContract, folder: Path, beside: pl.LazyFrame | None
-) -> pl.LazyFrame | None:
-    """Return the rows beside the staged ones that can have the same keys and times.
-
-    They were checked when they were written, and files of other times need not be read.
-    """
-    import polars as pl
-
-    if beside is None or contract.timestamp is None:
-        return beside
-    staged = scan_kept(folder)
-    moment = pl.col(contract.timestamp)
-    first, last = staged.select(moment.min(), moment.max().alias("last")).collect().row(0)
-    return beside.filter(moment.is_between(first, last))
+    if beside is None or step.node.is_stream:
+        contract.check(scan_kept(folder, beside), step.name)
+    else:
+        contract.check_added(scan_kept(folder), beside, step.name)
 
 
 def _check_time_bound(step: Step, folder: Path) -> None:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RewrittenError, RunError, StepError
 from sololakehouse.lake import LakeWriter, Snapshot
+from sololakehouse.lake.contract import FeatureContract
+from sololakehouse.lake.feature_rows import FeatureRows
 from sololakehouse.pipelines import cdc
 from sololakehouse.pipelines.branches import StagedBranch, scan_kept, stage
-from sololakehouse.pipelines.checks import check
+from sololakehouse.pipelines.checks import check, checked_rows
+from sololakehouse.pipelines.definition import definition_of
 from sololakehouse.pipelines.dropped import Quarantine
 from sololakehouse.pipelines.increment import Increment, increment
 from sololakehouse.pipelines.plan import (
@@ -45,9 +48,10 @@ def materialize(
     """Compute all rows of a table, check them, and commit them in place of the ones before."""
     inputs = step_inputs(step, writer)
     part = increment(step, inputs, writer.lake, engine)
-    beside = _staying(step, part, writer) if part else None
+    before = writer.lake.read(step.name) if part else None
     with writer.staging() as folder:
         staged = _staged(step, engine, folder, part)
+        beside = _staying(before, part) if before and part else None
         expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
         change = Change(
             operation=OPERATION,
@@ -59,7 +63,9 @@ def materialize(
         )
         _compare_with_increments(step, change, folder, writer)
         quarantine = Quarantine.of(step, engine, writer, starts_over=part is None)
-        return _committed(step, writer, folder, staged, change, quarantine, part), expectations
+        features = checked_rows(step, folder, before)
+        done = _committed(step, writer, folder, staged, change, quarantine, features, part)
+        return done, expectations
 
 
 def _compare_with_increments(step: Step, change: Change, folder: Path, writer: LakeWriter) -> None:
@@ -79,8 +85,8 @@ def _compare_with_increments(step: Step, change: Change, folder: Path, writer: L
         )
 
 
-def _staying(step: Step, part: Increment, writer: LakeWriter) -> pl.LazyFrame:
-    rows = writer.lake.read(step.name).scan()
+def _staying(before: Snapshot, part: Increment) -> pl.LazyFrame:
+    rows = before.scan()
     return rows if part.replaced is None else rows.filter(~part.replaced)
 
 
@@ -117,14 +123,16 @@ def append(
     )
     if step.node.declaration.changes:
         return cdc.apply_changes(step, engine, writer, before, change)
-    beside = before.scan() if before else None
     with writer.staging() as folder:
         staged = _staged(step, engine, folder)
+        beside = before.scan() if before else None
         expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
         change = replace(change, expectations=expectations)
         starts_over = before is None or before.record is None
         quarantine = Quarantine.of(step, engine, writer, starts_over=starts_over)
-        return _committed(step, writer, folder, staged, change, quarantine), expectations
+        features = checked_rows(step, folder, before)
+        done = _committed(step, writer, folder, staged, change, quarantine, features)
+        return done, expectations
 
 
 def _staged(
@@ -143,6 +151,7 @@ def _committed(
     staged: Sequence[StagedBranch],
     change: Change,
     quarantine: Quarantine | None,
+    features: FeatureRows | None,
     part: Increment | None = None,
 ) -> Snapshot:
     newest = writer.lake.newest(step.name)
@@ -157,6 +166,7 @@ def _committed(
         properties=step.node.declaration.properties,
         description=step.node.declaration.comment,
         removes=part.replaced if part else None,
+        features=features,
     )
     if quarantine and snapshot.version != version:
         quarantine.keep(staged, change, snapshot.version)
@@ -205,4 +215,8 @@ def step_details(step: Step) -> dict[str, Any]:
     }
     if step.node.as_of:
         details[AS_OF] = step.node.as_of
+    if FeatureContract.from_properties(declaration.properties):
+        details |= definition_of(step).details
+    if step.redefinition:
+        details |= step.redefinition.details
     return details | ({"comment": declaration.comment} if declaration.comment else {})

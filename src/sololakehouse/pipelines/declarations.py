@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.engine import engine_message
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, UsageError, suggestion
+from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.branches import Branch
 from sololakehouse.pipelines.change_flow import ChangeFlow, scd_type_hint
@@ -22,6 +23,7 @@ from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_
 from sololakehouse.pipelines.settings import AS_OF, PipelineSettings, keys_read
 from sololakehouse.pipelines.shape import Shape
 from sololakehouse.pipelines.sinks import Sink
+from sololakehouse.pipelines.source_text import SQL_TEXT
 from sololakehouse.pipelines.streams import Flow, FlowUnion
 from sololakehouse.pipelines.time_bound import TimeBound
 from sololakehouse.pipelines.variables import VariableError, marked, with_marks
@@ -353,6 +355,7 @@ class _Collector:
         _refuse_flows(name, output.kind, flows)
         _refuse_undecided(name, output.place, output.properties)
         _refuse_time_bound(name, output)
+        _refuse_contract(name, output)
         queries = [_constrained(named.query, output.constraints) for named in flows]
         union = FlowUnion(
             tuple((named.flow, query) for named, query in zip(flows, queries, strict=True))
@@ -409,6 +412,7 @@ class _Collector:
             query = sql.streams_renamed(text, lambda table: flow.alias(named(table)))
             return self._session.sql(query if database == usual else sql.qualified(query, named))
 
+        vars(frame)[SQL_TEXT] = text
         return frame
 
     def _add(self, name: str, output: _Output) -> None:
@@ -473,6 +477,10 @@ def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
     try:
         with block_session_mutations(), refused_actions():
             spec.loader.exec_module(module)
+    except DefinitionError:
+        raise
+    except UsageError as error:
+        raise DefinitionError(f"{error_place(error, file, folder)}: {error}") from error
     except SoloLakehouseError:
         raise
     except Exception as error:
@@ -582,6 +590,13 @@ def _refuse_time_bound(name: str, output: _Output) -> None:
             "incremental.*' are for materialized views. A streaming table takes only new rows by "
             "itself."
         )
+
+
+def _refuse_contract(name: str, output: _Output) -> None:
+    try:
+        FeatureContract.from_properties(output.properties)
+    except DefinitionError as error:
+        raise DefinitionError(f"{output.place}: {name}: {error}") from error
 
 
 def _refuse_layout(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib import import_module
+from threading import Thread
 
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RunFailedError, SoloLakehouseError, StepError, shortened
@@ -31,6 +33,7 @@ from sololakehouse.pipelines.schedule import Capacity, Schedule, works
 
 # A signal that another thread happens to take does not end the wait of this one.
 _LISTENING_SECONDS = 0.1
+_NEEDED_LATER = ("polars", "pyarrow.parquet")
 # A step may have been between two queries.
 _INTERRUPTING_SECONDS = 1
 
@@ -70,6 +73,7 @@ class Execution:
         """Execute all steps; see `pipelines.run.execute`."""
         engine, at_once = self._pipeline.engine, self._capacity.at_once
         with ThreadPoolExecutor(at_once, "step", initializer=engine.activate) as pool:
+            self._import_beside()
             try:
                 run_id, steps = self._writer.run.run_id, self._pipeline.steps
                 self._tell(RunStarted(_now(), run_id, steps, at_once))
@@ -86,6 +90,12 @@ class Execution:
         if failed:
             raise _failure(results, failed)
         return results
+
+    def _import_beside(self) -> None:
+        """Import what checks and commits need while the engine is at work on the first rows."""
+        if any(step.state == "run" for step in self._pipeline.steps):
+            for module in _NEEDED_LATER:
+                Thread(target=import_module, args=(module,), name=f"import {module}").start()
 
     def _begin_steps(self, pool: ThreadPoolExecutor) -> None:
         while (step := self._schedule.next()) is not None:
@@ -120,6 +130,8 @@ class Execution:
         self._tell(StepEnded(_now(), result))
 
     def _left_alone(self, step: Step) -> StepResult:
+        if step.state == "view":
+            return StepResult(step, "view")
         newest = None if step.node.is_sink else self._writer.lake.newest(step.name)
         if step.state != "up to date":
             return StepResult(step, "not selected", newest)
@@ -142,6 +154,8 @@ class Execution:
 
     def _computed(self, step: Step) -> StepResult:
         engine = self._pipeline.engine
+        for table in step.tables:
+            engine.pin(self._writer.lake.read(table))
         if step.state == "view":
             engine.view(step.name, step.node.frame)
             return StepResult(step, "view")
@@ -151,7 +165,6 @@ class Execution:
             return StepResult(step, "computed", expectations=tuple(delivered))
         make = append if step.node.is_stream else materialize
         snapshot, expectations = make(step, engine, self._writer)
-        engine.pin(snapshot)
         return StepResult(step, "computed", snapshot, expectations=tuple(expectations))
 
     def _stop(self) -> None:

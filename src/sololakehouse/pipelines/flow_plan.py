@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import DefinitionError
@@ -25,6 +26,7 @@ VOLATILE_FUNCTIONS = frozenset(
         *("input_file_block_length", "input_file_block_start", "input_file_name"),
     }
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PICKLED = ("PythonUDF", "PythonUDTF")
 
 
@@ -60,9 +62,32 @@ def read_plan(frame: DataFrame, where: str) -> FlowPlan:
     for message in messages_in(relation):
         reads |= _names(message, where)
         volatile |= _volatile(message)
+    return FlowPlan(frozenset(reads), _digest(relation), frozenset(volatile))
+
+
+def timeless_digest(frame: DataFrame, moment: str) -> str:
+    """Hash the normal form of a plan as if it did not know the moment of the run.
+
+    Parameters
+    ----------
+    moment
+        ISO 8601; where the plan has it as text or as an instant, it does not count.
+    """
+    relation = relation_of(frame)
+    microseconds = (datetime.fromisoformat(moment) - _EPOCH) // timedelta(microseconds=1)
+    for message in messages_in(relation):
+        for descriptor, value in message.ListFields():
+            if isinstance(value, str) and moment in value:
+                setattr(message, descriptor.name, value.replace(moment, ""))
+            elif descriptor.name == "timestamp" and value == microseconds:
+                message.timestamp = 0
+    return _digest(relation)
+
+
+def _digest(relation: Any) -> str:
     _normalise(relation, {})
-    digest = hashlib.blake2b(relation.SerializeToString(deterministic=True), digest_size=16)
-    return FlowPlan(frozenset(reads), digest.hexdigest(), frozenset(volatile))
+    serialized = relation.SerializeToString(deterministic=True)
+    return hashlib.blake2b(serialized, digest_size=16).hexdigest()
 
 
 def relation_of(frame: DataFrame) -> Any:

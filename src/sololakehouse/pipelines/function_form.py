@@ -1,4 +1,4 @@
-"""The normal form of a pickled Python function: what it computes, not where it stands.
+"""The normal form of a Python function: what it computes, not where it stands.
 
 cloudpickle keeps file names and line numbers, so its bytes change with a comment, and it keeps what
 was imported by name only, so they stay as they are if a helper in another file changes. The form is
@@ -36,8 +36,24 @@ def function_form(pickled: bytes) -> bytes:
         unpickled = pickle.loads(pickled)
     except _UNREADABLE:
         return pickled
+    return form_of(unpickled)
+
+
+def form_of(function: Any) -> bytes:
+    """Hash what a function computes; comments, layout and docstrings do not count.
+
+    Examples
+    --------
+    >>> def one(x): return x + 1  # a comment
+    >>> def other(x):
+    ...     "A docstring."
+    ...     return x + 1
+    >>> other.__qualname__ = "one"
+    >>> form_of(one) == form_of(other)
+    True
+    """
     hasher = hashlib.blake2b(digest_size=16)
-    for part in _Forms().of(unpickled):
+    for part in _Forms().of(function):
         hasher.update(f"{len(part)}:{part}".encode("utf-8", "surrogatepass"))
     return hasher.digest()
 
@@ -96,17 +112,17 @@ class _Forms:
 
     def _module(self, module: ModuleType) -> Iterator[str]:
         yield module.__name__
-        if not _is_of_project(module):
+        if not is_of_project(module):
             return
         yield _source_form(str(module.__file__))
         for value in list(vars(module).values()):
-            used = _module_of(value)
-            if used is not None and _is_of_project(used):
+            used = module_of(value)
+            if used is not None and is_of_project(used):
                 yield from self.of(used)
 
     def _named(self, value: Any) -> Iterator[str]:
         yield value.__qualname__
-        module = _module_of(value)
+        module = module_of(value)
         if module is not None:
             yield from self.of(module)
         elif isinstance(value, type):
@@ -121,7 +137,7 @@ class _Forms:
         for cell in function.__closure__ or ():
             yield from self._cell(cell)
         known = function.__globals__
-        for name in sorted(_names(function.__code__) & known.keys()):
+        for name in sorted(names_used(function.__code__) & known.keys()):
             yield name
             yield from self.of(known[name])
 
@@ -149,12 +165,13 @@ class _Forms:
             yield from self.of(None if is_doc else constant)
 
 
-def _names(code: CodeType) -> set[str]:
+def names_used(code: CodeType) -> set[str]:
+    """Return the names that a function's code and the functions inside it take from outside."""
     inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    return set(code.co_names).union(*(_names(one) for one in inner))
+    return set(code.co_names).union(*(names_used(one) for one in inner))
 
 
-def _module_of(value: Any) -> ModuleType | None:
+def module_of(value: Any) -> ModuleType | None:
     """Return the module from which a value can be imported; None if it has to be taken as it is."""
     if isinstance(value, ModuleType):
         return value
@@ -165,7 +182,8 @@ def _module_of(value: Any) -> ModuleType | None:
     return module if found is value else None
 
 
-def _is_of_project(module: ModuleType) -> bool:
+def is_of_project(module: ModuleType) -> bool:
+    """Whether a module is neither of the standard library nor of an installed package."""
     file = getattr(module, "__file__", None)
     return (
         bool(file)

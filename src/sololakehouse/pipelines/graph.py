@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,13 @@ from sololakehouse.pipelines.declarations import (
     first_line,
 )
 from sololakehouse.pipelines.dropped import refuse_taken_names
-from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan
+from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan, timeless_digest
 from sololakehouse.pipelines.refused_actions import refused_actions
 from sololakehouse.pipelines.settings import AS_OF, keys_read
+from sololakehouse.pipelines.stored import StoredTables
 from sololakehouse.pipelines.table_checks import refuse_columns
 from sololakehouse.provenance import fingerprint
-from sololakehouse.quality import Expectation
+from sololakehouse.quality import AnyExpectation, Expectation
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
@@ -45,6 +46,8 @@ class Node:
         What the names in its plan, which may lack the schema, stand for.
     definition
         Hash of the plan and of the plans of the views that it reads.
+    code
+        The same, but whatever the moment of the run is.
     streams
         Names in the plan that stand for the new rows of a table, with the table.
     as_of
@@ -60,6 +63,7 @@ class Node:
     reads: tuple[str, ...]
     names: Mapping[str, str]
     definition: str
+    code: str
     streams: Mapping[str, str]
     as_of: str | None = None
     parameters: str | None = None
@@ -119,15 +123,14 @@ class GraphBuilder:
 
     A flow function that asks for the columns of its inputs can only be called once these are
     known: each round calls what is left, then gives the engine an empty stand-in for each new
-    table whose schema can be told. `stored` has the tables of the lakehouse, with what is wrong
-    with those that cannot be opened.
+    table whose schema can be told.
     """
 
     def __init__(
         self,
         engine: Engine,
         declarations: Mapping[str, Declaration],
-        stored: Mapping[str, RunError | None],
+        stored: StoredTables,
         context: SourceContext,
     ) -> None:
         self._engine = engine
@@ -143,7 +146,8 @@ class GraphBuilder:
         self._names: dict[str, dict[str, str]] = {}
         self._streams: dict[str, dict[str, str]] = {}
         self._marks: dict[str, DataFrame | None] = {}
-        self._analysed: set[str] = set()
+        self._analysed: dict[str, StructType] = {}
+        self._standing_in: set[str] = set()
         self._mistakes: dict[str, DefinitionError] = {}
 
     def build(self) -> Graph:
@@ -173,8 +177,10 @@ class GraphBuilder:
             self._check_deterministic(name)
         if self._mistakes:
             self.analyse(names)
-        definitions: dict[str, str] = {}
-        return Graph(tuple(self._node(name, definitions) for name in names))
+        nodes: dict[str, Node] = {}
+        for name in names:
+            nodes[name] = self._node(name, nodes)
+        return Graph(tuple(nodes.values()))
 
     def analyse(self, names: Iterable[str]) -> None:
         """Resolve the named declarations against stand-ins for each other, in their order.
@@ -193,6 +199,7 @@ class GraphBuilder:
         for name in ordered:
             if name in self._analysed or not self._can_analyse(name, ordered):
                 continue
+            self._let_read(self._reads[name])
             self._stand_in_streams(self._declarations[name])
             try:
                 schema: Any = self._frames[name].schema
@@ -202,11 +209,35 @@ class GraphBuilder:
             except Exception as error:  # noqa: BLE001  (engines raise whatever they like)
                 self._mistakes.setdefault(name, self._error(name, error))
                 continue
-            if self._declarations[name].kind == "temporary view":
-                self._engine.view(name, self._frames[name])
-            elif self._declarations[name].kind != "sink":
-                self._engine.stand_in(name, self._declarations[name].shape.schema or schema)
-            self._analysed.add(name)
+            self._analysed[name] = self._declarations[name].shape.schema or schema
+
+    def _let_read(self, names: Iterable[str]) -> None:
+        """Let the engine know tables and views as they will be, or as they are stored.
+
+        Raises
+        ------
+        RunError
+            A stored table cannot be read.
+        """
+        for name in names:
+            if name in self._analysed:
+                self._stand_in(name)
+            elif name in self._stored:
+                self._stored.pin(name)
+
+    def _stand_in(self, name: str) -> None:
+        if name in self._standing_in or self._is_sink(name):
+            return
+        self._standing_in.add(name)
+        if self._is_view(name):
+            self._let_read(self._reads[name])
+            self._engine.view(name, self._frames[name])
+        else:
+            self._engine.stand_in(name, self._analysed[name])
+
+    def _let_read_all(self) -> None:
+        self._let_read(self._analysed)
+        self._stored.pin_all(but=self._analysed)
 
     def _analyse_shape(self, name: str, given: StructType) -> None:
         declaration = self._declarations[name]
@@ -216,21 +247,29 @@ class GraphBuilder:
 
     def _analyse_expectations(self, name: str) -> None:
         declaration = self._declarations[name]
-        for expectation in declaration.expectations:
-            try:
-                if isinstance(expectation, Expectation):
-                    _ = self._frames[name].selectExpr(expectation.violated).schema
-                else:
-                    refuse_columns(expectation, self._frames[name].schema)
-            except Exception as error:
-                columns = self._frames[name].columns
-                said = str(error) if isinstance(error, DefinitionError) else None
-                raise DefinitionError(
-                    f"{declaration.place}: {name}: the expectation {expectation.name!r}: "
-                    f"{said or _explained(error, columns)}"
-                ) from error
+        of_rows = [e for e in declaration.expectations if isinstance(e, Expectation)]
+        if not _resolves(self._frames[name], [e.violated for e in of_rows]):
+            for expectation in of_rows:
+                self._analyse_expectation(name, expectation)
+        for other in declaration.expectations:
+            if other not in of_rows:
+                self._analyse_expectation(name, other)
         if declaration.quarantine:
             refuse_taken_names(declaration.quarantine, declaration, self._frames[name].columns)
+
+    def _analyse_expectation(self, name: str, expectation: AnyExpectation) -> None:
+        frame, place = self._frames[name], self._declarations[name].place
+        try:
+            if isinstance(expectation, Expectation):
+                _ = frame.selectExpr(expectation.violated).schema
+            else:
+                refuse_columns(expectation, frame.schema)
+        except Exception as error:
+            said = str(error) if isinstance(error, DefinitionError) else None
+            raise DefinitionError(
+                f"{place}: {name}: the expectation {expectation.name!r}: "
+                f"{said or _explained(error, frame.columns)}"
+            ) from error
 
     def _check_time_bound(self, name: str) -> None:
         declaration = self._declarations[name]
@@ -243,10 +282,12 @@ class GraphBuilder:
                 f"{declaration.place}: {name} looks back over {bound.source!r}, which it does not "
                 f"read. {suggestion(bound.source, tables, 'table')}"
             )
-        source = self._engine.session.table(quoted(bound.source))
+        source = self._analysed.get(bound.source)
+        if source is None:
+            source = self._engine.session.table(quoted(bound.source)).schema
         kinds = [
             _moment_type(source, bound.source_timestamp, bound.source, declaration),
-            _moment_type(self._frames[name], bound.timestamp, name, declaration),
+            _moment_type(self._frames[name].schema, bound.timestamp, name, declaration),
         ]
         if kinds[0] != kinds[1]:
             raise DefinitionError(
@@ -283,7 +324,12 @@ class GraphBuilder:
         known = declaration.streams
         try:
             self._stand_in_streams(declaration)
-            with refused_actions(), block_session_mutations(), keys_read() as asked:
+            with (
+                self._engine.before_asked(self._let_read_all),
+                refused_actions(),
+                block_session_mutations(),
+                keys_read() as asked,
+            ):
                 frame: Any = declaration.query()
                 self._understand(declaration, frame)
                 self._marks[declaration.name] = marked(declaration.branches)
@@ -324,6 +370,7 @@ class GraphBuilder:
         for alias, table in declaration.streams.items():
             source = self._streamed(table, declaration)
             if source in self._stored or source in self._analysed:
+                self._let_read([source])
                 rows: Any = self._engine.session.table(source)
                 self._engine.view(alias, rows)
 
@@ -348,9 +395,7 @@ class GraphBuilder:
             if candidate in self._declarations and not self._is_sink(candidate):
                 return candidate
             if candidate in self._stored:
-                damage = self._stored[candidate]
-                if damage is not None:
-                    raise damage
+                self._stored.open(candidate)
                 return candidate
         if self._is_sink(name):
             raise DefinitionError(
@@ -411,25 +456,30 @@ class GraphBuilder:
         own = self._plans[name].volatile if name in self._plans else frozenset()
         return own.union(*(self._volatile(view) for view in views))
 
-    def _node(self, name: str, definitions: dict[str, str]) -> Node:
+    def _node(self, name: str, nodes: Mapping[str, Node]) -> Node:
         reads = self._reads[name]
-        views = {read: definitions[read] for read in reads if self._is_view(read)}
-        if any(view in self._asking for view in views):
-            self._asking.add(name)
+        views = [nodes[read] for read in reads if self._is_view(read)]
+        asks_moment = name in self._asking or any(view.as_of for view in views)
         declaration = self._declarations[name]
         marks = self._marks[name]
         parameters = self._parameters(name)
         deciding = (declaration.shape.policy, self._settings.deciding, parameters)
         policy = [part for part in deciding if part]
-        definitions[name] = fingerprint(self._plans[name].digest, views, *policy)
+        plan = self._plans[name].digest
+        definition = fingerprint(plan, {view.name: view.definition for view in views}, *policy)
+        code = definition
+        if asks_moment:
+            plan = timeless_digest(self._frames[name], self._settings.as_of)
+            code = fingerprint(plan, {view.name: view.code for view in views}, *policy)
         return Node(
             declaration,
             declaration.shape.of_frame(self._frames[name]),
             reads,
             self._names[name],
-            definitions[name],
+            definition,
+            code,
             self._streams[name],
-            self._settings.as_of if name in self._asking else None,
+            self._settings.as_of if asks_moment else None,
             parameters,
             None if marks is None else declaration.shape.of_frame(marks, (MARK,)),
         )
@@ -440,6 +490,7 @@ class GraphBuilder:
             return None
         events = declaration.changes.events(self._engine.session)
         plan = read_plan(events, str(declaration.place))
+        self._let_read(self._reads[name])
         return fingerprint(plan.digest, declaration.changes.told(self._frames[name].columns))
 
     def _is_sink(self, name: str) -> bool:
@@ -461,6 +512,7 @@ class GraphBuilder:
 
     def _columns_read(self, name: str) -> Iterator[str]:
         for read in self._reads.get(name, ()):
+            self._let_read([read])
             yield from self._engine.session.table(read).columns
 
 
@@ -474,8 +526,16 @@ def _explained(error: Exception, known: Iterable[str]) -> str:
     return f"no column {columns[-1]!r}. {suggestion(columns[-1], set(known), 'column')}"
 
 
-def _moment_type(frame: Any, column: str, table: str, declaration: Declaration) -> str:
-    kinds: dict[str, str] = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
+def _resolves(frame: DataFrame, conditions: Sequence[str]) -> bool:
+    """Whether the engine finds all columns and functions of some conditions, asked only once."""
+    try:
+        return not conditions or bool(frame.selectExpr(*conditions).schema)
+    except Exception:  # noqa: BLE001  (engines raise whatever they like)
+        return False
+
+
+def _moment_type(schema: StructType, column: str, table: str, declaration: Declaration) -> str:
+    kinds = {field.name: field.dataType.simpleString() for field in schema.fields}
     if column not in kinds:
         hint = suggestion(column, kinds, "column")
         raise DefinitionError(f"{declaration.place}: {table} has no column {column!r}. {hint}")

@@ -149,7 +149,7 @@ def _later_rows(
     seen = engine.session.table(quoted(bound.source)).where(
         f"`{column}` >= {_literal(bound.seen_from(first))}"
     )
-    engine.view(alias, seen)  # type: ignore[arg-type]
+    engine.view(alias, seen)
     names = _substitutes(step, bound.source, alias, engine)
     return Increment(bound.source, since.version, names, bound.timestamp, first)
 

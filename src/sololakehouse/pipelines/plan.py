@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from sololakehouse.errors import RewrittenError, UsageError
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.appended import appended_files
+from sololakehouse.lake.catalog import newest_versions
+from sololakehouse.lake.redefinition import Redefinition
 from sololakehouse.pipelines.graph import Graph, Node
 from sololakehouse.pipelines.selection import Selection
 from sololakehouse.pipelines.settings import AS_OF
@@ -33,6 +35,10 @@ class Step:
         Temporary views that it reads, directly or through others, each after those it reads.
     anew
         Whether all rows are computed again, also those of a streaming table.
+    idle
+        Whether this is a view that only tables read which are up to date.
+    redefinition
+        How it would change the definition of a feature table that is there; None if it does not.
     """
 
     node: Node
@@ -41,6 +47,8 @@ class Step:
     tables: tuple[str, ...]
     anew: bool = False
     views: Mapping[str, Node] = field(default_factory=dict)
+    idle: bool = False
+    redefinition: Redefinition | None = None
 
     @property
     def name(self) -> str:
@@ -64,7 +72,7 @@ def plan_steps(graph: Graph, lake: Lakehouse, selection: Selection) -> list[Step
     selected = selection.names(graph)
     named = {node.name for node in graph.nodes if not (node.is_view or node.is_sink)}
     named |= {table for node in graph.nodes for table in graph.tables_read(node)}
-    versions = {name: newest for name in sorted(named) if (newest := lake.newest(name))}
+    versions = newest_versions(lake, sorted(named))
     steps: list[Step] = []
     running: set[str] = set()
     for node in graph.nodes:
@@ -81,7 +89,15 @@ def plan_steps(graph: Graph, lake: Lakehouse, selection: Selection) -> list[Step
         if state == "run":
             running.add(node.name)
         steps.append(Step(node, state, reason, tables, anew, graph.views_read(node)))
-    return steps
+    return _with_idle_views(steps)
+
+
+def _with_idle_views(steps: Sequence[Step]) -> list[Step]:
+    idle = {view for step in steps if step.state == "up to date" for view in step.views}
+    for step in reversed(steps):
+        if step.state == "run" or (step.state == "view" and step.name not in idle):
+            idle -= step.views.keys()
+    return [replace(step, idle=step.name in idle) for step in steps]
 
 
 def stream_offsets(table: Snapshot | None) -> dict[str, dict[str, Any]]:

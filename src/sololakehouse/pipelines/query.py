@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
+def run_query(
+    lake: Lakehouse,
+    text: str,
+    limit: int | None = None,
+    versions: Mapping[str, int] | None = None,
+) -> pa.Table:
     """Answer a `SELECT`; nothing can be written.
 
     Parameters
@@ -27,6 +33,8 @@ def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
         or an expression of type TIMESTAMP, and means the version that `Lakehouse.read` gives.
     limit
         Greatest number of rows to return.
+    versions
+        Tables to read at a version other than their newest, where the query does not say which.
 
     Raises
     ------
@@ -47,7 +55,7 @@ def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
         past = {clause: _past(lake, engine, clause) for clause in asked}
         query = pinned(text, past.__getitem__)
         for name in sorted(names):
-            _register(lake, engine, name)
+            _register(lake, engine, name, (versions or {}).get(name))
         query = sql.renamed(query, {name: _engine_name(name) for name in names})
         try:
             frame = engine.session.sql(query.rstrip().rstrip(";"))
@@ -58,11 +66,11 @@ def run_query(lake: Lakehouse, text: str, limit: int | None = None) -> pa.Table:
             raise UsageError(f"The query failed: {first_line(error)}") from error
 
 
-def _register(lake: Lakehouse, engine: Engine, name: str) -> None:
+def _register(lake: Lakehouse, engine: Engine, name: str, version: int | None) -> None:
     if name not in system.VIEWS:
-        newest = lake.read(name)
-        newest.verify_log()
-        engine.pin(newest, _engine_name(name))
+        snapshot = lake.read(name, version)
+        snapshot.verify_log()
+        engine.pin(snapshot, _engine_name(name))
         return
     place = engine.scratch / "views" / name
     place.mkdir(parents=True)

@@ -65,7 +65,7 @@ class RowCounts:
         if not files or not expectations:
             return {}
         counts = [f"count_if({e.violated}) AS v{index}" for index, e in enumerate(expectations)]
-        row = self._rows(files).selectExpr(*counts).toArrow().to_pylist()[0]
+        row = self._rows(files).selectExpr(*counts).collect()[0]
         return {e: row[f"v{index}"] for index, e in enumerate(expectations)}
 
     def _examples(self, expectation: Expectation, branches: Sequence[StagedBranch]) -> list[str]:

@@ -7,18 +7,22 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from sololakehouse.engine import SYSTEM_PREFIX, Engine
-from sololakehouse.errors import RunError
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.pipelines.declarations import SourceContext, collect
 from sololakehouse.pipelines.events import Listener, StepResult
 from sololakehouse.pipelines.execution import Execution, PreparedPipeline
 from sololakehouse.pipelines.graph import GraphBuilder
 from sololakehouse.pipelines.plan import plan_steps
-from sololakehouse.pipelines.schedule import Capacity
+from sololakehouse.pipelines.redefinition import (
+    Redefining,
+    refuse_redefinitions,
+    with_redefinitions,
+)
+from sololakehouse.pipelines.schedule import Capacity, works
 from sololakehouse.pipelines.selection import EVERYTHING, Selection
 from sololakehouse.pipelines.settings import PipelineSettings
 from sololakehouse.pipelines.spec import find_spec, source_files
+from sololakehouse.pipelines.stored import StoredTables
 
 
 @contextmanager
@@ -28,11 +32,12 @@ def prepare(
     *,
     as_of: datetime | None = None,
     spec: Path | None = None,
+    redefining: Redefining | None = None,
 ) -> Iterator[PreparedPipeline]:
     """Load the project's pipeline and plan it; nothing is computed or written.
 
-    Every table of the lakehouse is pinned to its newest version: that is the snapshot which the
-    whole run sees. Tables of the schema `system` tell of runs and are no input of one.
+    Every table that the pipeline reads is pinned to its newest version: that is the snapshot which
+    the whole run sees. Tables of the schema `system` tell of runs and are no input of one.
 
     Parameters
     ----------
@@ -40,6 +45,8 @@ def prepare(
         The moment that sources get as `pipelines.as_of`; None: what the spec says, else now.
     spec
         The spec; None: the nearest one, see `find_spec`.
+    redefining
+        Who counts on the definitions of feature tables; None: nobody.
 
     Raises
     ------
@@ -58,28 +65,16 @@ def prepare(
     context = SourceContext(folder, lake.project.warehouse, pipeline.database, settings)
     with lake.engine() as engine:
         engine.use(pipeline.database)
-        stored = _pinned(lake, engine)
+        stored = StoredTables(lake, engine)
         settings.apply(engine.session)
-        declarations = collect(source_files(folder, pipeline), context, engine.session)
+        with engine.before_asked(stored.pin_all):
+            declarations = collect(source_files(folder, pipeline), context, engine.session)
         builder = GraphBuilder(engine, declarations, stored, context)
         graph = builder.build()
         steps = plan_steps(graph, lake, selection)
-        builder.analyse(step.name for step in steps if step.state in ("run", "view"))
-        yield PreparedPipeline(engine, tuple(steps), pipeline.name)
-
-
-def _pinned(lake: Lakehouse, engine: Engine) -> dict[str, RunError | None]:
-    stored: dict[str, RunError | None] = {}
-    for name in lake.table_names():
-        if name.startswith(SYSTEM_PREFIX):
-            continue
-        try:
-            newest = lake.read(name)
-            engine.pin(newest)
-            stored[name] = None
-        except RunError as error:
-            stored[name] = error
-    return stored
+        builder.analyse(step.name for step in steps if works(step))
+        noted = with_redefinitions(steps, lake, redefining or Redefining())
+        yield PreparedPipeline(engine, noted, pipeline.name)
 
 
 def execute(
@@ -107,6 +102,8 @@ def execute(
 
     Raises
     ------
+    RedefinitionError
+        Feature tables that are used would get another definition; nothing was run.
     StepError
         The engine could not compute a table.
     ExpectationError
@@ -119,4 +116,5 @@ def execute(
     KeyboardInterrupt
         The person stopped the run, once no step is at work any more; a note tells what is done.
     """
+    refuse_redefinitions(pipeline.steps)
     return Execution(pipeline, writer, listeners, capacity or Capacity.of(None)).run()

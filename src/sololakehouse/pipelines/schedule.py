@@ -68,7 +68,7 @@ class Schedule:
 
 def works(step: Step) -> bool:
     """Whether a step has something to do."""
-    return step.state in ("run", "view")
+    return step.state == "run" or (step.state == "view" and not step.idle)
 
 
 def _chains(steps: Sequence[Step], reads: dict[str, list[str]]) -> dict[str, int]:

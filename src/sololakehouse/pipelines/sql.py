@@ -166,6 +166,17 @@ def is_query(text: str) -> bool:
         return True
 
 
+def is_select(text: str) -> bool:
+    """Whether a text that says what to read begins a query, and is no name of a table.
+
+    Examples
+    --------
+    >>> is_select("SELECT * FROM gold.sales"), is_select("gold.sales")
+    (True, False)
+    """
+    return text.upper().split()[:1] in (["SELECT"], ["WITH"])
+
+
 def functions_in(text: str) -> set[str]:
     """Return the functions that a query or an expression calls, in lower case.
 
@@ -185,6 +196,22 @@ def functions_in(text: str) -> set[str]:
         for index, name in enumerate(tokens)
         if before[index] not in (".", "as") and _is_call(name, after[index], after[index + 1])
     }
+
+
+def samples_in(query: str) -> list[str]:
+    """Return the clauses of a query that take some of its rows without saying which.
+
+    Examples
+    --------
+    >>> samples_in("SELECT * FROM (SELECT * FROM a LIMIT 5), b TABLESAMPLE (1 PERCENT)")
+    ['LIMIT without ORDER BY', 'TABLESAMPLE']
+    """
+    from sqlglot import exp
+
+    tree = parse(query, "query")
+    cut = [one for one in tree.find_all(exp.Query) if one.args.get("limit")]
+    found = ["LIMIT without ORDER BY"] if any(not one.args.get("order") for one in cut) else []
+    return found + (["TABLESAMPLE"] if tree.find(exp.TableSample) else [])
 
 
 def _is_call(name: str, first: str, second: str) -> bool:
@@ -231,7 +258,7 @@ def tables_renamed(query: str, names: Mapping[str, str]) -> str:
 
 
 def _new_tables(tree: Any, names: Mapping[str, str]) -> Iterator[tuple[int, int, str]]:
-    for table in _outer_tables(tree):
+    for table in outer_tables(tree):
         name = ".".join(part.name for part in table.parts)
         if name in names:
             alias = "" if table.alias else f" AS `{table.name}`"
@@ -248,7 +275,8 @@ def _new_columns(tree: Any, names: Mapping[str, str]) -> Iterator[tuple[int, int
             yield schema.meta["start"], column.args["table"].meta["start"], ""
 
 
-def _outer_tables(tree: Any) -> list[Any]:
+def outer_tables(tree: Any) -> list[Any]:
+    """Return the tables of a parsed query, common table expressions left out."""
     from sqlglot import exp
     from sqlglot.optimizer.scope import traverse_scope
 
@@ -272,7 +300,7 @@ def qualified(query: str, qualify: Callable[[str], str]) -> str:
     >>> qualified("WITH c AS (SELECT a.x FROM a) SELECT * FROM c, s.b", lambda n: f"gold.{n}")
     'WITH c AS (SELECT a.x FROM gold.a) SELECT * FROM c, s.b'
     """
-    found = [table.this for table in _outer_tables(parse(query, "query")) if len(table.parts) == 1]
+    found = [table.this for table in outer_tables(parse(query, "query")) if len(table.parts) == 1]
     names = [name for name in found if "start" in name.meta]
     for name in sorted(names, key=lambda part: part.meta["start"], reverse=True):
         start, end = name.meta["start"], name.meta["end"] + 1
@@ -306,7 +334,6 @@ def tables_in_query(text: str) -> set[str]:
     return tables_in(text)
 
 
-@lru_cache(maxsize=512)
 def tokens_of(text: str, where: str) -> list[Token]:
     """Split Spark SQL into tokens; `where` is for the message.
 
@@ -316,12 +343,18 @@ def tokens_of(text: str, where: str) -> list[Token]:
         The text is no SQL.
     """
     from sqlglot import errors
-    from sqlglot.dialects import Spark
 
     try:
-        return list(Spark().tokenize(text))
+        return _tokens(text)
     except errors.SqlglotError as error:
         raise DefinitionError(f"{where}: {_one_line(error)}") from error
+
+
+@lru_cache(maxsize=512)
+def _tokens(text: str) -> list[Token]:
+    from sqlglot.dialects import Spark
+
+    return list(Spark().tokenize(text))
 
 
 def _statements(tokens: list[Token]) -> Iterator[list[Token]]:
@@ -599,7 +632,6 @@ def _string(node: Any) -> str:
     return "".join(literal.name for literal in node.find_all(exp.Literal))
 
 
-@lru_cache(maxsize=512)
 def parse(text: str, place: str) -> Any:
     """Parse one statement of Spark SQL; `place` is for the message, the tree is not to be changed.
 
@@ -608,13 +640,22 @@ def parse(text: str, place: str) -> Any:
     DefinitionError
         The text cannot be parsed.
     """
-    import sqlglot
     from sqlglot import errors
 
     try:
-        return sqlglot.parse_one(text, dialect="spark")
+        return _tree(text)
     except errors.SqlglotError as error:
         raise DefinitionError(f"{place}: {_one_line(error)}") from error
+
+
+@lru_cache(maxsize=512)
+def _tree(text: str) -> Any:
+    import sqlglot
+    from sqlglot.dialects import Spark
+
+    statements = Spark().parser().parse(_tokens(text), text)
+    is_one = len(statements) == 1 and statements[0] is not None
+    return statements[0] if is_one else sqlglot.parse_one(text, dialect="spark")
 
 
 def _one_line(error: Exception) -> str:

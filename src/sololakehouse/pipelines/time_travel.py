@@ -74,6 +74,19 @@ def clauses(text: str) -> list[Clause]:
     return [_clause(text, table, *_place(tokens, table)) for table in tables]
 
 
+def tables_as_they_are(text: str) -> set[str]:
+    """Return the tables that a query reads without saying of which version or moment.
+
+    Examples
+    --------
+    >>> tables_as_they_are("SELECT * FROM gold.a JOIN gold.b VERSION AS OF 1 USING (k)")
+    {'gold.a'}
+    """
+    tables = sql.outer_tables(sql.parse(text, "query"))
+    plain = [table for table in tables if not table.args.get("version")]
+    return {".".join(part.name for part in table.parts) for table in plain}
+
+
 def pinned(text: str, name_of: Callable[[Clause], str]) -> str:
     """Write another name for every table with a temporal clause, and leave all other text."""
     for clause in reversed(clauses(text)):

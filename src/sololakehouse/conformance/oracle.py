@@ -1,8 +1,6 @@
 """The rules of the point-in-time join in plain Python: look at every row, for every label."""
 
-from __future__ import annotations
-
-Key = tuple[str | int | None, ...]
+Key = tuple[object, ...]
 Row = tuple[Key, int, int]  # key, feature_ts, known_at
 
 
@@ -16,6 +14,7 @@ def chosen(
     lookback: int | None = None,
     allow_exact_match: bool = True,
 ) -> int | None:
+    """Return the place of the row that a label gets; times are in microseconds."""
     best: int | None = None
     for index, (row_key, ts, restated) in enumerate(rows):
         if event is None or None in key or row_key != key:
@@ -25,6 +24,6 @@ def chosen(
         known = known_at <= (event if known_as_of is None else known_as_of)
         if visible and known and (best is None or (ts, restated) > rows[best][1:]):
             best = index
-    if best is None or lookback is None:
+    if best is None or event is None or lookback is None:
         return best
     return best if event - rows[best][1] <= lookback else None

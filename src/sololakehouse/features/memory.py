@@ -1,0 +1,48 @@
+"""How much a training set holds at once, so that the whole process keeps to a limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_PROCESS = 250_000_000
+_BYTES_OF_A_LABEL = 64
+_BYTES_OF_A_VALUE = 12
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How much is held at once.
+
+    Attributes
+    ----------
+    labels
+        Labels for which a feature table is searched at once.
+    found
+        Bytes of found values that stay in memory until the rows are put together.
+    rows
+        Bytes of rows that are put together at once.
+    whole
+        Bytes of a training set that may be held as a whole, beside a copy of it.
+    """
+
+    labels: int
+    found: int
+    rows: int
+    whole: int
+
+    @classmethod
+    def of(cls, limit: int) -> Memory:
+        """Share out a limit in bytes."""
+        spare = limit - _PROCESS
+        return cls(spare * 2 // 5 // _BYTES_OF_A_LABEL, spare // 5, spare // 25, spare // 3)
+
+    def rows_of(self, columns: int) -> int:
+        """Return how many rows with so many columns are put together at once."""
+        return max(1, self.rows // (columns * _BYTES_OF_A_VALUE))
+
+    def holds(self, rows: int, columns: int) -> bool:
+        """Whether so many rows with so many columns may be held as a whole."""
+        return rows * columns * _BYTES_OF_A_VALUE <= self.whole
+
+
+DEFAULT = Memory.of(1_000_000_000)

@@ -1,0 +1,5 @@
+"""The project of the feature tests."""
+
+from tests.features.conftest import project
+
+__all__ = ["project"]
