@@ -1,21 +1,26 @@
-"""Point-in-time joins: five feature tables for one table of labels, beside other libraries.
+"""Point-in-time joins: five feature tables for one table of labels, beside other systems.
 
-`python benchmarks/point_in_time.py [--labels N] [--features N] [--rounds N] [--only NAME ...]`. By
-default that is S: 1,000,000 labels, 5 tables of 5,000,000 rows with 6 features each, 100,000 keys,
-one year, seeded. Each contestant is a process of its own: it starts, reads the labels and tables,
-joins, and writes one Parquet file in the order of the labels. All but one read the same files. The
-answers are compared first, row by row; then seconds on the clock (medians), of CPU, and the highest
-memory (PSS) are printed, and how much longer than ours each takes.
+`python benchmarks/point_in_time.py [--size S|L] [--only NAME ...] [--rounds N]`. S: 1,000,000
+labels, 5 tables of 5,000,000 rows with 6 features each; L: 10,000,000 labels, 5 x 20,000,000 rows,
+by default without the contestants that need many GB. 100,000 keys, one year, seeded. Each
+contestant is a process of its own: it starts, reads the labels and tables, joins, and writes
+Parquet. All but one read the same files. The answers are compared first; then seconds on the clock
+(medians), of CPU, microseconds of both for each row of input, and the highest memory (PSS) are
+printed, and how much longer than ours each takes.
 
-- `ours`: `create_training_set`, tables as `FeatureEngineeringClient.create_table` writes them, in
-  the order of key and time. `ours, any order`: the same rows as they were drawn.
+- `ours`: `create_training_set(...).save(...)`: labels from a table, which are sorted, tables as
+  `FeatureEngineeringClient.create_table` writes them, and a commit with its content manifest.
+  `ours, any order`: the same feature rows as they were drawn. `ours, 500 MB`: with that limit.
 - `polars`: `join_asof` of whole frames. `duckdb`: ASOF joins. `pandas`: `merge_asof`.
+- `feast` and `spark`: in environments of their own; `make bench` sets them up.
 - `scan and write`: reads the same columns and writes as many values, without a join: the limit.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -27,6 +32,7 @@ import numpy as np
 import polars as pl
 from measuring import MEGABYTE, measured
 
+ROOT = Path(__file__).parent.parent
 KEYS = 100_000
 TABLES = 5
 FEATURES = 6
@@ -34,6 +40,9 @@ YEAR = 31_536_000_000_000
 BEGIN = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp() * 1_000_000)
 NAMES = [f"features.t{index}" for index in range(TABLES)]
 SHUFFLED = [f"features.shuffled{index}" for index in range(TABLES)]
+SIZES = {"S": (1_000_000, 5_000_000), "L": (10_000_000, 20_000_000)}
+LABELS = "gold.labels"
+TRAINING_SET = "training.found"
 
 
 def moments(draw: np.random.Generator, rows: int) -> pl.Series:
@@ -59,6 +68,7 @@ def make(folder: Path, labels: int, rows: int) -> None:
     frame.write_parquet(folder / "labels.parquet")
     lake = Lakehouse.open(folder)
     client, writer = FeatureEngineeringClient(lake), LakeWriter(lake, Run.start(folder, "embedded"))
+    writer.write_frame(LABELS, frame, Change("BENCH", "0"))
     for name, shuffled in zip(NAMES, SHUFFLED, strict=True):
         values = {f"{name[-2:]}_f{index}": draw.normal(size=rows) for index in range(FEATURES)}
         table = pl.DataFrame(
@@ -77,22 +87,33 @@ def parquet_files(folder: Path) -> list[Path]:
     return [Lakehouse.open(folder).read(name).data_files[0] for name in NAMES]
 
 
-def ours(folder: Path, out: Path, names: list[str] = NAMES) -> None:
+def ours(folder: Path, out: Path, names: list[str] = NAMES, limit: int | None = None) -> None:
+    from sololakehouse.config import Project
     from sololakehouse.feature_engineering import FeatureEngineeringClient, FeatureLookup
     from sololakehouse.lake import Lakehouse
 
+    project = Project.find(folder)
+    if limit:
+        settings = project.settings.model_copy(update={"memory_limit": limit})
+        project = project.model_copy(update={"settings": settings})
     lookups = [
         FeatureLookup(table_name=name, lookup_key="key", timestamp_lookup_key="at")
         for name in names
     ]
-    made = FeatureEngineeringClient(Lakehouse.open(folder)).create_training_set(
-        df=pl.read_parquet(folder / "labels.parquet"), feature_lookups=lookups, label="label"
+    saved = (
+        FeatureEngineeringClient(Lakehouse(project))
+        .create_training_set(df=LABELS, feature_lookups=lookups, label="label", timestamp="at")
+        .save(f"{TRAINING_SET}_{out.stem}")
     )
-    made.to_polars().write_parquet(out)
+    os.link(saved.data_files[0], out)
 
 
 def ours_any_order(folder: Path, out: Path) -> None:
     ours(folder, out, SHUFFLED)
+
+
+def ours_500_mb(folder: Path, out: Path) -> None:
+    ours(folder, out, limit=500_000_000)
 
 
 def bare_polars(folder: Path, out: Path) -> None:
@@ -142,48 +163,70 @@ def scan_and_write(folder: Path, out: Path) -> None:
     labels.write_parquet(out)
 
 
+def elsewhere(environment: str, script: str) -> Callable[[Path, Path], None]:
+    """Return a contestant that is a script in an environment of its own."""
+
+    def contestant(folder: Path, out: Path) -> None:
+        python = str(ROOT / environment / "bin" / "python")
+        files = [str(file) for file in parquet_files(folder)]
+        arguments = [str(folder / "labels.parquet"), str(out), *files]
+        os.execv(python, [python, str(ROOT / "benchmarks" / script), *arguments])
+
+    return contestant
+
+
 CONTESTANTS: dict[str, Callable[[Path, Path], None]] = {
     "ours": ours,
     "ours, any order": ours_any_order,
+    "ours, 500 MB": ours_500_mb,
     "polars": bare_polars,
     "duckdb": bare_duckdb,
     "pandas": bare_pandas,
+    "feast": elsewhere(".venv-feast", "feast_point_in_time.py"),
+    "spark": elsewhere(".venv-spark", "spark_point_in_time.py"),
     "scan and write": scan_and_write,
 }
+IN_LITTLE_MEMORY = ["ours", "ours, any order", "ours, 500 MB", "scan and write"]
 
 
-def refuse_other_answers(answers: dict[str, Path]) -> None:
-    """End the benchmark if two contestants differ in a row."""
-    expected: pl.DataFrame | None = None
-    for name, file in answers.items():
-        found = pl.read_parquet(file).with_columns(pl.col("id", "key", "label").cast(pl.Int64))
-        found = found.drop("at", "label")
-        if expected is None:
-            expected = found
-        elif not found.select(expected.columns).equals(expected):
-            sys.exit(f"{name} gives other rows than {next(iter(answers))}.")
+def digest(out: Path) -> str:
+    """Return what says which rows there are, whatever their order, of one file or a folder."""
+    from sololakehouse.provenance import content_manifest
+
+    rows = pl.scan_parquet(out / "*.parquet" if out.is_dir() else out)
+    features = [f"{name[-2:]}_f{index}" for name in NAMES for index in range(FEATURES)]
+    return content_manifest(rows.select("id", "key", "label", *features)).digest
 
 
-def compare(folder: Path, names: list[str], rounds: int) -> None:
+def compare(folder: Path, names: list[str], rounds: int, rows: int) -> None:
     figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
-    answers: dict[str, Path] = {}
+    answers: dict[str, str] = {}
     for number in range(rounds):
         for name in names:
-            out = folder / f"{name.replace(' ', '_').replace(',', '')}.parquet"
+            out = folder / f"{name.replace(' ', '_').replace(',', '')}_{number}.parquet"
             one = measured([sys.executable, __file__, "--one", name, str(folder), str(out)], folder)
             figures[name].append((one.seconds, one.cpu_seconds, one.peak))
             if name != "scan and write":
-                answers[name] = out
-        if number == 0:
-            refuse_other_answers(answers)
+                answers[name] = digest(out)
+                if answers[name] != answers[names[0]]:
+                    sys.exit(f"{name} gives other rows than {names[0]}.")
+            forget(folder, out)
     medians = {
         name: [statistics.median(one[place] for one in found) for place in range(3)]
         for name, found in figures.items()
     }
-    print(f"{'':18}{'s':>8}{'s CPU':>8}{'MB':>8}{'of ours':>9}")
+    micro = 1_000_000 / rows
+    print(f"{'':18}{'s':>8}{'s CPU':>8}{'us/row':>8}{'us CPU':>8}{'MB':>8}{'of ours':>9}")
     for name, (seconds, processor, peak) in medians.items():
         ratio = seconds / medians[names[0]][0]
-        print(f"{name:18}{seconds:8.1f}{processor:8.1f}{peak:8,.0f}{ratio:8.1f}x")
+        costs = f"{seconds * micro:8.3f}{processor * micro:8.3f}"
+        print(f"{name:18}{seconds:8.1f}{processor:8.1f}{costs}{peak:8,.0f}{ratio:8.1f}x")
+
+
+def forget(folder: Path, out: Path) -> None:
+    """Remove an answer, which may be large, and the training set that it is the file of."""
+    shutil.rmtree(folder / "warehouse" / "training", ignore_errors=True)
+    shutil.rmtree(out) if out.is_dir() else out.unlink()
 
 
 def main() -> None:
@@ -192,18 +235,21 @@ def main() -> None:
         CONTESTANTS[name](Path(folder), Path(out))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--labels", type=int, default=1_000_000)
-    parser.add_argument("--features", type=int, default=5_000_000)
+    parser.add_argument("--size", choices=list(SIZES), default="S")
+    parser.add_argument("--labels", type=int, help="in place of the size's")
+    parser.add_argument("--features", type=int, help="rows of each table, in place of the size's")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
+    parser.add_argument("--only", nargs="+", choices=list(CONTESTANTS))
     parser.add_argument("--folder", type=Path, help="where the data is made (default: temporary)")
     asked = parser.parse_args()
+    labels, features = asked.labels or SIZES[asked.size][0], asked.features or SIZES[asked.size][1]
+    names = asked.only or (list(CONTESTANTS) if asked.size == "S" else IN_LITTLE_MEMORY)
     with tempfile.TemporaryDirectory(dir=asked.folder) as scratch:
         folder = Path(scratch)
-        make(folder, asked.labels, asked.features)
+        make(folder, labels, features)
         size = sum(file.stat().st_size for file in parquet_files(folder)) / MEGABYTE
-        print(f"{asked.labels:,} labels, {TABLES} x {asked.features:,} rows, {size:,.0f} MB")
-        compare(folder, asked.only, asked.rounds)
+        print(f"{labels:,} labels, {TABLES} x {features:,} rows, {size:,.0f} MB", flush=True)
+        compare(folder, names, asked.rounds, labels + TABLES * features)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,4 @@
-"""Labels with their features, of any number: look up, then put together one range after the other.
-
-Each feature table is read twice, other columns each time: keys and times, to find the row of each
-label; then the values of the rows that were found. The values wait, cut by ranges of labels, until
-all tables have been read. Then each range of labels gets its columns.
-"""
+"""Labels with their features, of any number: look up, then put range after range together."""
 
 from __future__ import annotations
 
@@ -13,17 +8,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sololakehouse.features.asof import AsOf, asked_of
-from sololakehouse.features.batches import each_batch
+from sololakehouse.features.asof import asked_of
 from sololakehouse.features.join import LookupReport, PlannedLookup, with_defaults
-from sololakehouse.features.latest import ROW, SortedLabels
-from sololakehouse.features.memory import DEFAULT, Memory
-from sololakehouse.features.spill import Spill, by_range
+from sololakehouse.features.latest import SortedLabels
+from sololakehouse.features.table_lookup import TableLookup
+from sololakehouse.lake.memory import DEFAULT, Memory
+from sololakehouse.lake.spill import Spill
 
 if TYPE_CHECKING:
     import polars as pl
-
-LABEL = "label number"
 
 
 def look_up(
@@ -64,23 +57,26 @@ def find(
 
     rows = int(labels.select(pl.len()).collect().item())
     width = len(labels.collect_schema()) + sum(len(plan.outputs) for plan in plans)
-    spill = Spill(folder, memory.found)
+    at_once = memory.rows_of(width)
+    waiting = Spill(folder, memory.found)
     lookups = [
-        _Lookup(
+        TableLookup(
             str(number),
-            plan,
-            plan.rule(allow_exact_match=allow_exact_match, known_as_of=known_as_of),
             plan.table.scan(list(plan.outputs)),
-            spill,
+            list(plan.outputs),
+            plan.rule(allow_exact_match=allow_exact_match, known_as_of=known_as_of),
+            at_once,
+            waiting,
         )
         for number, plan in enumerate(plans)
     ]
     for first in range(0, rows, memory.labels):
         _search(labels.slice(first, memory.labels), first, lookups)
-    at_once = memory.rows_of(width)
-    matched = [lookup.take_values(at_once) for lookup in lookups]
-    reports = (_report(plan, labels, rows, some) for plan, some in zip(plans, matched, strict=True))
-    return FoundFeatures(labels, rows, at_once, tuple(lookups), tuple(reports))
+    for lookup in lookups:
+        lookup.take_values()
+    found = tuple(zip(plans, lookups, strict=True))
+    reports = (_report(plan, labels, rows, lookup.matched) for plan, lookup in found)
+    return FoundFeatures(labels, rows, at_once, found, tuple(reports))
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,7 @@ class FoundFeatures:
     labels: pl.LazyFrame
     rows: int
     at_once: int
-    lookups: tuple[_Lookup, ...]
+    lookups: tuple[tuple[PlannedLookup, TableLookup], ...]
     reports: tuple[LookupReport, ...]
 
     def ranges(self) -> Iterator[pl.DataFrame]:
@@ -109,84 +105,29 @@ class FoundFeatures:
 
         for number, first in enumerate(range(0, max(self.rows, 1), self.at_once)):
             labels = self.labels.slice(first, self.at_once).collect()
-            features = (lookup.features(number, labels.height) for lookup in self.lookups)
+            features = (
+                _as_features(plan, lookup.values(number, labels.height))
+                for plan, lookup in self.lookups
+            )
             yield pl.concat([labels, *features], how="horizontal")
 
 
-@dataclass(frozen=True)
-class _Lookup:
-    """One lookup at work; `name` tells what it spills from what others do."""
-
-    name: str
-    plan: PlannedLookup
-    rule: AsOf
-    scan: pl.LazyFrame
-    spill: Spill
-
-    def search(self, labels: SortedLabels) -> None:
-        """Find the feature rows of some labels."""
-        self.spill.add([(f"{self.name}-rows", labels.search(self.scan, self.rule))])
-
-    def take_values(self, at_once: int) -> int:
-        """Take the values of the rows that were found, by ranges of labels; return how many."""
-        import numpy as np
-        import polars as pl
-
-        chosen = self.spill.take(f"{self.name}-rows")
-        if chosen is None or chosen.is_empty():
-            return 0
-        if not chosen["row"].is_sorted():
-            chosen = chosen.sort("row")
-        labels, rows = chosen["label"].to_numpy(), chosen["row"].to_numpy()
-
-        def take(batch: pl.DataFrame) -> None:
-            first = batch[ROW][0]
-            ends = np.array([first, first + batch.height], rows.dtype)
-            some = slice(*np.searchsorted(rows, ends))
-            if some.start == some.stop:
-                return
-            ranges, places = np.divmod(labels[some], at_once)
-            order, parts = by_range(ranges)
-            values = batch.select(pl.col(names).gather(rows[some][order] - first))
-            values = values.with_columns(pl.Series(LABEL, places[order]))
-            self.spill.add((f"{self.name}-{number}", values[part]) for number, part in parts)
-
-        names = list(self.plan.outputs)
-        between = pl.col(ROW).is_between(int(rows[0]), int(rows[-1]))
-        each_batch(self.scan.filter(between).select(ROW, *names), take)
-        return len(rows)
-
-    def features(self, number: int, count: int) -> pl.DataFrame:
-        """Return the features of a range of labels, by their names in the result."""
-        import numpy as np
-        import polars as pl
-
-        found = self.spill.take(f"{self.name}-{number}")
-        schema = {name: self.plan.table.schema[name] for name in self.plan.outputs}
-        if found is None:
-            values = pl.DataFrame(schema=schema).clear(count)
-        else:
-            places = np.full(count, found.height, np.uint32)
-            places[found[LABEL].to_numpy()] = np.arange(found.height, dtype=np.uint32)
-            at = pl.Series(places)
-            values = found.select(pl.col(*schema).gather(at.set(at == found.height, None)))
-        renamed = values.rename(dict(self.plan.outputs))
-        return with_defaults(renamed, self.plan.lookup.default_values)
-
-
-def _search(labels: pl.LazyFrame, first: int, lookups: Sequence[_Lookup]) -> None:
-    """Find the feature rows of some labels; lookups by the same columns share the sorted labels."""
+def _search(labels: pl.LazyFrame, first: int, lookups: Sequence[TableLookup]) -> None:
+    """Find the rows of some labels; lookups by the same columns share the sorted labels."""
     of_columns: dict[tuple[tuple[str, ...], str | None], SortedLabels | None] = {}
     for lookup in lookups:
-        rule = lookup.rule
-        by = (tuple(rule.keys), rule.timestamp)
+        by = (tuple(lookup.rule.keys), lookup.rule.timestamp)
         if by not in of_columns:
-            columns = {name for name in (*rule.keys, rule.timestamp) if name}
+            columns = {name for name in (*by[0], by[1]) if name}
             asked = asked_of(labels.select(columns).collect(), *by, first)
             of_columns[by] = None if asked.is_empty() else SortedLabels(asked)
-        found = of_columns[by]
-        if found is not None:
-            lookup.search(found)
+        known = of_columns[by]
+        if known is not None:
+            lookup.search(known)
+
+
+def _as_features(plan: PlannedLookup, values: pl.DataFrame) -> pl.DataFrame:
+    return with_defaults(values.rename(dict(plan.outputs)), plan.lookup.default_values)
 
 
 def _report(plan: PlannedLookup, labels: pl.LazyFrame, rows: int, matched: int) -> LookupReport:

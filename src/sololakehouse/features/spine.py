@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import TrainingError
-from sololakehouse.features.memory import Memory
-from sololakehouse.features.ordered_labels import in_order
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.lake import Snapshot
 from sololakehouse.lake.contract import counted, described_row
+from sololakehouse.lake.memory import Memory
+from sololakehouse.lake.sorted_rows import sorted_scan
 from sololakehouse.provenance import TableVersion, content_manifest
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Spine:
         table = self.source
         if table is None or table.rows <= memory.rows_of(len(self.schema)):
             return self.ordered(timestamp).lazy()
-        return in_order(table.scan(), self._order(timestamp), folder, memory)
+        return sorted_scan(table.scan(), self._order(timestamp), folder, memory)
 
     def _order(self, timestamp: str | None) -> list[str]:
         first = [timestamp] if timestamp else []

@@ -13,7 +13,6 @@ from sololakehouse.features.asof import instant_unit
 from sololakehouse.features.assembly import FoundFeatures, find, look_up
 from sololakehouse.features.explanation import NEAR, RowExplanation, explain_lookup
 from sololakehouse.features.join import LookupReport, PlannedLookup, plan_lookups
-from sololakehouse.features.memory import Memory
 from sololakehouse.features.recipe import Recipe, TrainingSetSpec, training_table
 from sololakehouse.features.restatement import RestatementReport, restatements
 from sololakehouse.features.spine import Spine, refuse_null_labels
@@ -21,6 +20,7 @@ from sololakehouse.features.suspects import SUSPECTS, Suspect, Suspicions, suspe
 from sololakehouse.features.tables import FeatureTable, open_tables
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.leases import Holder, lease_inputs
+from sololakehouse.lake.memory import Memory
 from sololakehouse.lake.row_groups import write_row_groups
 from sololakehouse.pipelines.ahead import ahead
 from sololakehouse.provenance import Change, Run, TableVersion, fingerprint

@@ -78,8 +78,10 @@ def by_range(ranges: Array) -> tuple[Array, list[tuple[int, slice]]]:
     """
     import numpy as np
 
+    if not len(ranges):
+        return np.arange(0), []
     # NumPy sorts integers of 16 bits in linear time.
-    order = np.argsort(ranges.astype(np.min_scalar_type(ranges.max(initial=0))), kind="stable")
+    order = np.argsort(ranges.astype(np.min_scalar_type(ranges.max())), kind="stable")
     numbers = ranges[order]
     begins = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
     return order, [(int(numbers[low]), slice(low, high)) for low, high in pairwise(begins)]

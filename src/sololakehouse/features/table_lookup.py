@@ -1,0 +1,107 @@
+"""A lookup in one feature table of any size.
+
+The table is read twice, other columns each time: keys and times, to find the row of each label;
+then the values of the rows that were found. They wait, cut by ranges of labels, until they are
+asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sololakehouse.features.asof import AsOf
+from sololakehouse.features.latest import ROW, SortedLabels
+from sololakehouse.lake.batches import each_batch
+from sololakehouse.lake.spill import Spill, by_range
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_PLACE = "place of the label"
+
+
+class TableLookup:
+    """A lookup that finds rows first, then takes their values, and gives them at last.
+
+    Parameters
+    ----------
+    name
+        Tells what waits from what other lookups have in the same place.
+    features
+        Keys, times, values, and the number of each row in `ROW`.
+    values
+        The columns to take.
+    at_once
+        How many labels make a range.
+    waiting
+        Where rows and values wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        features: pl.LazyFrame,
+        values: Sequence[str],
+        rule: AsOf,
+        at_once: int,
+        waiting: Spill,
+    ) -> None:
+        self.rule = rule
+        self.matched = 0
+        self._name = name
+        self._features = features
+        self._values = list(values)
+        self._at_once = at_once
+        self._waiting = waiting
+
+    def search(self, labels: SortedLabels) -> None:
+        """Find the rows of some labels."""
+        self._waiting.add([(f"{self._name}-rows", labels.search(self._features, self.rule))])
+
+    def take_values(self) -> None:
+        """Take the values of all rows that were found."""
+        import numpy as np
+        import polars as pl
+
+        found = self._waiting.take(f"{self._name}-rows")
+        if found is None or found.is_empty():
+            return
+        self.matched = found.height
+        found = found if found["row"].is_sorted() else found.sort("row")
+        labels, rows = found["label"].to_numpy(), found["row"].to_numpy()
+
+        def take(batch: pl.DataFrame) -> None:
+            first = batch[ROW][0]
+            ends = np.array([first, first + batch.height], rows.dtype)
+            some = slice(*np.searchsorted(rows, ends))
+            ranges, places = np.divmod(labels[some], self._at_once)
+            order, parts = by_range(ranges)
+            values = batch.select(pl.col(self._values).gather(rows[some][order] - first))
+            values = values.with_columns(pl.Series(_PLACE, places[order]))
+            self._waiting.add((f"{self._name}-{number}", values[part]) for number, part in parts)
+
+        inside = pl.col(ROW).is_between(int(rows[0]), int(rows[-1]))
+        each_batch(self._features.filter(inside).select(ROW, *self._values), take)
+
+    def values(self, number: int, count: int) -> pl.DataFrame:
+        """Return the values of the labels of one range, once; NULL where no row was found.
+
+        Parameters
+        ----------
+        count
+            How many labels the range has.
+        """
+        import numpy as np
+        import polars as pl
+
+        found = self._waiting.take(f"{self._name}-{number}")
+        if found is None:
+            schema = self._features.select(self._values).collect_schema()
+            return schema.to_frame().clear(count)
+        places = found[_PLACE].to_numpy()
+        at, is_matched = np.zeros(count, np.uint32), np.zeros(count, bool)
+        at[places], is_matched[places] = np.arange(len(places), dtype=np.uint32), True
+        # Of many chunks, or by positions with NULL, polars gathers five times as slowly.
+        taken = found.rechunk().select(pl.col(self._values).gather(pl.Series(at)))
+        return taken.select(pl.when(pl.Series(is_matched)).then(pl.col(self._values)))
