@@ -11,7 +11,7 @@ import pytest
 
 from sololakehouse.feature_engineering import FeatureLookup
 from sololakehouse.features import training_set
-from sololakehouse.features.memory import Memory
+from sololakehouse.lake.memory import Memory
 from sololakehouse.lake.staging import STAGING
 from sololakehouse.provenance import content_manifest
 

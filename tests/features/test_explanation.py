@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 from hypothesis import given, settings
 
 from sololakehouse.conformance.oracle import chosen
@@ -157,7 +158,7 @@ def test_what_cannot_be_explained_is_one_sentence(project):
         open_training_set(project.lake, "narow")
     with pytest.raises(UsageError, match="saved in the schema 'training'"):
         open_training_set(project.lake, "gold.labels")
-    project.write("training.other", LABELS)
+    write_deltalake(project.lake.path("training.other"), LABELS.to_arrow())
     with pytest.raises(FeatureLookupError, match="was not made from a recipe"):
         open_training_set(project.lake, "other")
     with pytest.raises(NotFoundError, match="has no row 4: its 4 rows are numbered from 0"):

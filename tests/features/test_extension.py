@@ -70,14 +70,14 @@ def test_only_the_new_labels_are_looked_up(saved, monkeypatch):
     from sololakehouse.features import training_set
 
     asked = []
-    look_up = training_set.look_up
+    find = training_set.find
 
     def watched(labels, *arguments, **options):
-        asked.append(labels.height)
-        return look_up(labels, *arguments, **options)
+        asked.append(labels.collect().height)
+        return find(labels, *arguments, **options)
 
     append(saved, "gold.labels", LATER.head(1))
-    monkeypatch.setattr(training_set, "look_up", watched)
+    monkeypatch.setattr(training_set, "find", watched)
     made(saved).save("delay")
     assert asked == [1]
 

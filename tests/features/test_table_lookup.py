@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from sololakehouse.conformance.oracle import chosen
 from sololakehouse.features.asof import AsOf, asked_of, chosen_rows
 from sololakehouse.features.latest import ROW, SortedLabels
-from sololakehouse.features.spill import Spill
 from sololakehouse.features.table_lookup import TableLookup
+from sololakehouse.lake.spill import Spill
 
 from .test_asof import _frame, cases, rule_of
 

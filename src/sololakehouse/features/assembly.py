@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from sololakehouse.features.asof import asked_of
 from sololakehouse.features.join import LookupReport, PlannedLookup, with_defaults
 from sololakehouse.features.latest import SortedLabels
-from sololakehouse.features.memory import DEFAULT, Memory
-from sololakehouse.features.spill import Spill
 from sololakehouse.features.table_lookup import TableLookup
+from sololakehouse.lake.memory import DEFAULT, Memory
+from sololakehouse.lake.spill import Spill
 
 if TYPE_CHECKING:
     import polars as pl

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.features.batches import each_batch
 from sololakehouse.features.key_numbers import NUMBER, key_numbers
+from sololakehouse.lake.batches import each_batch
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sololakehouse.errors import TrainingError
 from sololakehouse.features.labels_query import LabelsQuery
-from sololakehouse.features.memory import Memory
-from sololakehouse.features.ordered_labels import sorted_in_files
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.lake import Snapshot
 from sololakehouse.lake.contract import counted, described_row
+from sololakehouse.lake.memory import Memory
+from sololakehouse.lake.sorted_rows import sorted_scan
 from sololakehouse.provenance import TableVersion, content_manifest
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Spine:
         if table is None or table.rows <= memory.rows_of(len(self.schema)):
             return self.ordered(timestamp).lazy()
         order = [*([timestamp] if timestamp else []), *(n for n in self.schema if n != timestamp)]
-        return sorted_in_files(table.scan(), order, folder, memory)
+        return sorted_scan(table.scan(), order, folder, memory)
 
     @property
     def sortable_table(self) -> Snapshot | None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sololakehouse.features.asof import AsOf
-from sololakehouse.features.batches import each_batch
 from sololakehouse.features.latest import ROW, SortedLabels
-from sololakehouse.features.spill import Spill, by_range
+from sololakehouse.lake.batches import each_batch
+from sololakehouse.lake.spill import Spill, by_range
 
 if TYPE_CHECKING:
     import polars as pl

@@ -21,7 +21,6 @@ from sololakehouse.features.explanation import (
 )
 from sololakehouse.features.extension import LOOKUPS, Extension
 from sololakehouse.features.join import LookupReport, PlannedLookup
-from sololakehouse.features.memory import Memory
 from sololakehouse.features.plan import plan_recipe
 from sololakehouse.features.recipe import Recipe, TrainingSetSpec, training_table
 from sololakehouse.features.restatement import RestatementReport, restatements
@@ -35,6 +34,7 @@ from sololakehouse.features.udf import Functions
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.commit import TRAINING_SET
 from sololakehouse.lake.leases import Holder, lease_inputs
+from sololakehouse.lake.memory import Memory
 from sololakehouse.lake.row_groups import write_row_groups
 from sololakehouse.pipelines.ahead import ahead
 from sololakehouse.provenance import Change, Run, TableVersion, fingerprint

@@ -18,7 +18,9 @@ from deltalake.transaction import AddAction, RemoveAction
 from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.lake.commit import TRAINING_SETS, LakeWriter, commit_properties, flush
 from sololakehouse.lake.failures import disk_errors, one_line
+from sololakehouse.lake.key_order import key_order, write_in_order
 from sololakehouse.lake.lock import table_lock
+from sololakehouse.lake.memory import Memory
 from sololakehouse.lake.protocol import refuse_unwritable
 from sololakehouse.lake.statistics import file_statistics
 from sololakehouse.lake.table import Snapshot
@@ -32,6 +34,8 @@ from sololakehouse.provenance import (
 
 OPERATION = "OPTIMIZE"
 ARRANGED = "arranged"
+_TARGET = "delta.targetFileSize"
+_FILE_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,11 @@ def optimize(
 ) -> OptimizeResult:
     """Rewrite the files of a table so that reading is faster; its rows are the same afterwards.
 
-    Without `zorder`, small files are put together and the order of rows is kept. The new files are
-    written beside the table, and committed only if their content manifest is that of the table. A
-    pipeline, a training and a scoring that have read the table stay up to date.
+    Without `zorder`, the rows of a feature table are put into the order of key and time, unless
+    they lie in that of the key already; of other tables small files are put together, and the order
+    of rows is kept. The new files are written beside the table, and committed only if their content
+    manifest is that of the table. A pipeline, a training and a scoring that have read the table
+    stay up to date.
 
     Parameters
     ----------
@@ -90,13 +96,18 @@ def optimize(
         known = _known_manifest(before)
         if _done_before(before, zorder):
             return _unchanged(before, known)
+        order = () if zorder else key_order(before)
         with writer.staging() as folder:
             copy = _linked_copy(before, folder)
-            removed = _rearranged(copy, table, zorder, target_bytes)
+            if order:
+                removed = _sorted(writer, before, copy, order, target_bytes)
+            else:
+                removed = _rearranged(copy, table, zorder, target_bytes)
             if not removed:
                 return _unchanged(before, known)
             _refuse_other_content(before, copy, known)
-            after = _commit(writer, before, copy, removed, zorder, known)
+            details = {"zorder": list(zorder)} | ({"sorted": list(order)} if order else {})
+            after = _commit(writer, before, copy, removed, details, known)
     return OptimizeResult(
         snapshot=after,
         changed=True,
@@ -156,7 +167,7 @@ def _paths(delta: DeltaTable) -> list[str]:
 
 
 def _sizes(properties: dict[str, str]) -> dict[str, str]:
-    return {key: properties[key] for key in ("delta.targetFileSize",) if key in properties}
+    return {key: properties[key] for key in (_TARGET,) if key in properties}
 
 
 def _link(table_folder: Path, copy: Path, path: str) -> AddAction:
@@ -199,6 +210,26 @@ def _rearranged(
     return sorted(before - set(_paths(DeltaTable(copy))))
 
 
+def _sorted(
+    writer: LakeWriter,
+    before: Snapshot,
+    copy: Path,
+    order: tuple[str, ...],
+    target_bytes: int | None,
+) -> list[str]:
+    """Write the rows of the copy into sorted files; return the files that these replace."""
+    file_bytes = target_bytes or int(before.properties.get(_TARGET, _FILE_BYTES))
+    memory = Memory.of(writer.lake.project.settings.memory_limit)
+    delta = DeltaTable(copy)
+    removed = _paths(delta)
+    files = write_in_order(Snapshot(before.name, copy), order, copy, memory, file_bytes)
+    now, sizes = int(time.time() * 1000), _file_sizes(before)
+    actions: list[AddAction | RemoveAction] = [_add(file, data_change=True) for file in files]
+    actions += [RemoveAction(path, True, now, size=sizes[path]) for path in removed]
+    delta.create_write_transaction(actions, mode="append", schema=delta.schema())
+    return removed
+
+
 def _refuse_other_content(before: Snapshot, copy: Path, known: Manifest) -> None:
     table = before.name
     found = content_manifest(Snapshot(table, copy).scan(), known.left_out)
@@ -216,7 +247,7 @@ def _commit(
     before: Snapshot,
     copy: Path,
     removed: Sequence[str],
-    zorder: Sequence[str],
+    details: dict[str, Any],
     manifest: Manifest,
 ) -> Snapshot:
     delta = DeltaTable(before.path)
@@ -227,7 +258,7 @@ def _commit(
     sizes = _file_sizes(before)
     removes = [RemoveAction(path, False, now, size=sizes[path]) for path in removed]
     rows = sum(json.loads(add.stats)["numRecords"] for add in adds)
-    record = arranged_record(writer, before, OPERATION, {"zorder": list(zorder)}, rows, manifest)
+    record = arranged_record(writer, before, OPERATION, details, rows, manifest)
     try:
         delta.create_write_transaction(
             [*adds, *removes],

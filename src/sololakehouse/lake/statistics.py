@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,26 @@ def file_statistics(file: Path) -> dict[str, Any]:
         "maxValues": maxima,
         "nullCount": nulls,
     }
+
+
+def row_group_bounds(files: Iterable[Path], column: str) -> list[tuple[Any, Any]] | None:
+    """Return a column's least and greatest value in each row group; None if one does not say."""
+    import pyarrow.parquet as pq
+
+    bounds = []
+    for file in files:
+        metadata = pq.read_metadata(file)
+        if column not in metadata.schema.names:
+            return None
+        index = metadata.schema.names.index(column)
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        for group in groups:
+            known = group.column(index).statistics
+            if group.num_rows and (known is None or not known.has_min_max):
+                return None
+            if group.num_rows:
+                bounds.append((_bound(known, "min"), _bound(known, "max")))
+    return bounds
 
 
 def _add_bounds(

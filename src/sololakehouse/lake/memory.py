@@ -1,4 +1,4 @@
-"""How much a training set holds at once, so that the whole process keeps to a limit."""
+"""How much is held at once of rows of any number, so that the whole process keeps to a limit."""
 
 from __future__ import annotations
 
