@@ -38,7 +38,9 @@ def shop(tmp_path) -> Shop:
     return shop
 
 
-@pytest.mark.parametrize("memory", [Memory.of(10**9), Memory(labels=1, found=0, rows=5_000, whole=0)])
+@pytest.mark.parametrize(
+    "memory", [Memory.of(10**9), Memory(labels=1, found=0, rows=5_000, whole=0)]
+)
 def test_a_feature_table_is_put_into_the_order_of_key_and_time(shop, monkeypatch, memory):
     monkeypatch.setattr(Memory, "of", lambda _: memory)
     before = shop.lake.read(TABLE)
