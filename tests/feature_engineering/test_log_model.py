@@ -10,6 +10,7 @@ from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.inference.batch import score
 from sololakehouse.lake.leases import active_leases
+from sololakehouse.lineage.graph import TableNode
 from sololakehouse.lineage.trace import trace
 from sololakehouse.models.registry import RUNS, promote, resolve
 from sololakehouse.models.tracking import connected
@@ -38,10 +39,9 @@ def test_the_training_set_is_saved_and_leased_with_what_it_was_made_from(logged)
     assert str(logged.training_set.saved.table_version) == "training.rain_logged@v1"
     held = {one.reference for one in active_leases(logged.project.lake) if one.holder == "rain@2"}
     assert held == {"training.rain_logged@v1", "gold.labels@v1", "features.sky@v1"}
-    below = {
-        node.title for node in trace(logged.project.lake, "training.rain_logged").nodes.values()
-    }
-    assert {"gold.labels@v1", "features.sky@v1"} <= below
+    nodes = trace(logged.project.lake, "rain@2").nodes.values()
+    tables = {f"{node.table}@v{node.version}" for node in nodes if isinstance(node, TableNode)}
+    assert tables == held
 
 
 def test_mlflow_holds_it_in_the_open_run_with_datasets_and_signature(logged):

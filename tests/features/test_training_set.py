@@ -18,7 +18,7 @@ from sololakehouse.errors import (
     TrainingError,
     UsageError,
 )
-from sololakehouse.features import training_set
+from sololakehouse.features import identity
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.saved import build_training_set
 from sololakehouse.lake import Lakehouse
@@ -178,7 +178,7 @@ def test_what_is_up_to_date_is_not_read(project, monkeypatch):
 
 def test_new_rules_build_the_training_set_again(project, monkeypatch):
     build_training_set(project.lake, project.writer(), spec())
-    monkeypatch.setattr(training_set, "RULES_VERSION", training_set.RULES_VERSION + 1)
+    monkeypatch.setattr(identity, "RULES_VERSION", identity.RULES_VERSION + 1)
     assert not build_training_set(project.lake, project.writer(), spec())[1]
 
 

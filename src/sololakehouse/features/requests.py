@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sololakehouse.errors import FeatureLookupError
 from sololakehouse.features.assembly import look_up
 from sololakehouse.features.computed import plan_functions, with_functions
+from sololakehouse.features.identity import functions_of
 from sololakehouse.features.join import plan_lookups
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.features.tables import FeatureTable, open_tables
-from sololakehouse.features.training_set import functions_of
 from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.contract import counted
 from sololakehouse.provenance import TableVersion

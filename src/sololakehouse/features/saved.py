@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import FeatureLookupError, NotFoundError, UsageError
-from sololakehouse.features.labels_query import LabelsQuery
-from sololakehouse.features.recipe import SCHEMA, TrainingSetSpec, training_table
-from sololakehouse.features.spine import Labels, Spine
-from sololakehouse.features.tables import FeatureTable, open_tables, refuse_made_anew
-from sololakehouse.features.training_set import (
-    TrainingSet,
+from sololakehouse.features.identity import (
     functions_of,
     inputs_of,
     recipe_fingerprint,
     saved_before,
 )
+from sololakehouse.features.labels_query import LabelsQuery
+from sololakehouse.features.recipe import SCHEMA, TrainingSetSpec, training_table
+from sololakehouse.features.spine import Labels, Spine
+from sololakehouse.features.tables import FeatureTable, open_tables, refuse_made_anew
+from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.commit import TRAINING_SET
 from sololakehouse.lake.reference import split_reference

@@ -20,6 +20,12 @@ from sololakehouse.features.explanation import (
     explain_lookup,
 )
 from sololakehouse.features.extension import LOOKUPS, Extension
+from sololakehouse.features.identity import (
+    functions_of,
+    inputs_of,
+    recipe_fingerprint,
+    saved_before,
+)
 from sololakehouse.features.join import LookupReport, PlannedLookup
 from sololakehouse.features.plan import plan_recipe
 from sololakehouse.features.recipe import Recipe, TrainingSetSpec, training_table
@@ -30,14 +36,13 @@ from sololakehouse.features.spark_lookup import look_up as look_up_on_engine
 from sololakehouse.features.spine import Labels, Spine, refuse_null_labels
 from sololakehouse.features.suspects import SUSPECTS, Suspect, Suspicions, suspects
 from sololakehouse.features.tables import FeatureTable, open_tables
-from sololakehouse.features.udf import Functions
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.commit import TRAINING_SET
 from sololakehouse.lake.leases import Holder, lease_inputs
 from sololakehouse.lake.memory import Memory
 from sololakehouse.lake.row_groups import write_row_groups
 from sololakehouse.pipelines.ahead import ahead
-from sololakehouse.provenance import Change, Run, TableVersion, fingerprint
+from sololakehouse.provenance import Change, Run, TableVersion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,9 +50,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-# Part of every fingerprint. Raise it when a change of the rules or of their code can change what
-# a training set holds.
-RULES_VERSION = 1
 Reports: TypeAlias = tuple[LookupReport, ...]
 
 
@@ -395,38 +397,3 @@ class TrainingSet:
     def _finished(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the result's rows, of labels with what the lookups found for them."""
         return with_functions(rows, self._plan.functions).select(self.columns)
-
-
-def functions_of(lake: Lakehouse, recipe: Recipe) -> Functions:
-    """Load the functions of a recipe: as its record keeps them, else from the project's folder."""
-    sources = recipe.function_sources if isinstance(recipe, TrainingSetSpec) else None
-    return Functions.load(lake.project, recipe.feature_functions, sources)
-
-
-def inputs_of(
-    labels: tuple[TableVersion, ...], tables: Mapping[str, FeatureTable]
-) -> tuple[TableVersion, ...]:
-    """Return the table versions that a training set reads: those of the labels, then features."""
-    features = [table.snapshot.table_version for table in tables.values()]
-    return tuple(dict.fromkeys([*labels, *features]))
-
-
-def recipe_fingerprint(
-    recipe: Recipe,
-    inputs: tuple[TableVersion, ...],
-    spine_digest: str | None,
-    functions: Functions,
-) -> str:
-    """Return the hash of all that decides what a training set holds."""
-    rules: dict[str, Any] = recipe.model_dump(mode="json", include=set(Recipe.model_fields))
-    tables = [(source.table, *source.content) for source in inputs]
-    code = functions.fingerprints
-    return fingerprint(TRAINING_SET, RULES_VERSION, rules, tables, spine_digest, code)
-
-
-def saved_before(lake: Lakehouse, table: str, fingerprint: str) -> Snapshot | None:
-    """Return the newest version of a training set if it has this fingerprint."""
-    newest = lake.newest(table)
-    if newest is None or newest.record is None or newest.record.fingerprint != fingerprint:
-        return None
-    return newest
