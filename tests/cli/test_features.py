@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
 from sololakehouse.errors import RedefinitionError
 from sololakehouse.feature_engineering import FeatureEngineeringClient
@@ -88,9 +89,12 @@ def test_feature_tables_are_listed_with_their_users(slh, trained):
 
 def test_a_damaged_table_does_not_hide_the_others(slh, rain):
     (rain / "warehouse/gold/labels/_delta_log/00000000000000000001.json").write_text("{")
+    bronze = DeltaTable(rain / "warehouse/bronze/sky")
+    bronze.alter.set_table_properties({"feature.kyes": "place"}, raise_if_not_exists=False)
     said = slh("features", "list", folder=rain)
     assert (said.code, "features.sky" in said.out) == (1, True)
     assert "gold.labels" in said.err
+    assert "bronze.sky: Unknown table property 'feature.kyes'" in said.err
 
 
 def test_without_feature_tables_it_says_how_to_make_one(slh, make_project):

@@ -15,6 +15,7 @@ from sololakehouse.cli.description import print_pairs
 from sololakehouse.cli.render import as_json, print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from sololakehouse.errors import SoloLakehouseError
     from sololakehouse.features.catalog import CatalogEntry, FeatureDiff, FeatureMove
     from sololakehouse.features.tables import FeatureTable
     from sololakehouse.features.users import TableUser
@@ -52,25 +53,39 @@ def list_tables(json_wanted: bool) -> None:
       slh features list --json
     """
     from sololakehouse.errors import RunError
-    from sololakehouse.features.catalog import catalog_entry
-    from sololakehouse.features.tables import FeatureTable
     from sololakehouse.lake import Lakehouse
-    from sololakehouse.lake.catalog import healthy_and_damaged
     from sololakehouse.models.users import table_users
 
     lake = Lakehouse.open()
-    healthy, damaged = healthy_and_damaged(lake, lake.table_names())
+    entries, damaged = _entries(lake)
     users = table_users(lake)
-    tables = [FeatureTable(one, one.contract) for one in healthy if one.contract]
-    rows = [_entry_row(catalog_entry(table), users.get(table.name, ())) for table in tables]
+    rows = [_entry_row(entry, users.get(entry.table, ())) for entry in entries]
     if json_wanted:
         print_json(rows)
     elif rows:
         print_table([_in_short(row) for row in rows], _LISTED)
-    else:
+    elif not damaged:
         print_line("No feature tables yet. The table property 'feature.keys' makes a table one.")
     if damaged:
-        raise RunError("\n       ".join(str(error) for error in damaged.values()))
+        raise RunError("\n       ".join(str(error) for error in damaged))
+
+
+def _entries(lake: Lakehouse) -> tuple[list[CatalogEntry], list[SoloLakehouseError]]:
+    """Return the feature tables, and apart what is wrong with tables that cannot be read."""
+    from sololakehouse.errors import SoloLakehouseError
+    from sololakehouse.features.catalog import catalog_entry
+    from sololakehouse.features.tables import FeatureTable
+    from sololakehouse.lake.catalog import healthy_and_damaged
+
+    healthy, unreadable = healthy_and_damaged(lake, lake.table_names())
+    entries, damaged = [], list[SoloLakehouseError](unreadable.values())
+    for snapshot in healthy:
+        try:
+            if snapshot.contract is not None:
+                entries.append(catalog_entry(FeatureTable(snapshot, snapshot.contract)))
+        except SoloLakehouseError as error:
+            damaged.append(error)
+    return entries, damaged
 
 
 def _entry_row(entry: CatalogEntry, users: Sequence[TableUser]) -> dict[str, Any]:
@@ -303,5 +318,6 @@ def _move_rows(moves: Iterable[FeatureMove]) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for move in moves:
         row = rows.setdefault(move.feature, {"feature": move.feature})
-        row[move.measure] = f"{_value(move.before)}, then {_value(move.after)}"
+        before, after = (_value(value) or "none" for value in (move.before, move.after))
+        row[move.measure] = f"{before}, then {after}"
     return list(rows.values())
