@@ -92,6 +92,7 @@ def test_readers_have_no_way_to_write(project):
     names = {name for name in dir(Lakehouse) if not name.startswith("_")}
     assert names == {
         "archived_commits",
+        "committed",
         "engine",
         "exists",
         "history",
