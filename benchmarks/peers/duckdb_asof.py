@@ -19,15 +19,15 @@ NOT_SUPPORTED = ("known_at",)
 
 
 def join(labels: pl.DataFrame, features: pl.DataFrame, rule: AsOf) -> pa.Table:
-    session = duckdb.connect()
-    session.execute("SET TimeZone = 'UTC'")
-    session.register("labels", labels.with_row_index("place").to_arrow())
-    session.register("features", features.to_arrow())
     equal = " AND ".join(f"l.{key} = f.{key}" for key in rule.keys)
     query = f"SELECT l.*, f.row, f.value FROM labels l LEFT JOIN features f ON {equal}"
     if rule.timestamp:
         query = asof(rule, equal)
-    return session.sql(f"{query} ORDER BY l.place").to_arrow_table()
+    with duckdb.connect() as session:
+        session.execute("SET TimeZone = 'UTC'")
+        session.register("labels", labels.with_row_index("place").to_arrow())
+        session.register("features", features.to_arrow())
+        return session.sql(f"{query} ORDER BY l.place").to_arrow_table()
 
 
 def asof(rule: AsOf, equal: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,8 @@ def conformance(
         return _check_training_set(training_set, rows, seed, json_wanted)
     if engine is not None:
         return _check_join(our_contestant(engine), cases, seed, json_wanted)
+    # Libraries of a store, such as DuckDB, complain about what nobody cleans up at the end.
+    atexit.unregister(gc.freeze)
     return _check_join(nullcontext(load_contestant(join or "")), cases, seed, json_wanted)
 
 
