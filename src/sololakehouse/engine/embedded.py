@@ -29,12 +29,14 @@ class EmbeddedEngine(Engine):
     """A session on the embedded engine."""
 
     is_embedded = True
+    is_open = True
 
     def interrupt(self) -> None:
         """End the queries that other threads wait for; they fail, and no new one can begin."""
         super().interrupt()
         client: Any = self.session.client
         client._channel.close()
+        self.is_open = False
 
 
 @contextmanager
@@ -56,18 +58,20 @@ def embedded_engine() -> Iterator[Engine]:
     session.client.disable_reattachable_execute()
     keep_queries(session.client)
     _keep_ctrl_c()
-    interrupted = False
-    try:
-        with temporary_folder() as scratch:
-            name = f"Sail {pysail.__version__} (embedded)"
-            yield EmbeddedEngine(session, name, scratch, questions)
-    except KeyboardInterrupt:
-        interrupted = True
-        session.client.close()
-        raise
-    finally:
-        if not interrupted:
-            session.stop()
+    with temporary_folder() as scratch:
+        engine = EmbeddedEngine(
+            session, f"Sail {pysail.__version__} (embedded)", scratch, questions
+        )
+        try:
+            yield engine
+        except KeyboardInterrupt:
+            engine.is_open = False
+            session.client.close()
+            raise
+        finally:
+            # gRPC crashes the process if a closed channel with interceptors is asked once more.
+            if engine.is_open:
+                session.stop()
 
 
 def _keep_ctrl_c() -> None:
