@@ -49,8 +49,8 @@ def test_each_row_has_its_probability_and_names_model_and_feature_versions(score
 
 
 def test_batch_predictions_are_those_of_the_training_set(project, scored, trained):
+    from sololakehouse.models.inputs import model_input
     from sololakehouse.models.registry import load_model
-    from sololakehouse.models.trainers import model_input
 
     version = trained[1].runs[1]
     rows = project.lake.read("training.rain").to_polars().tail(17 * 24)

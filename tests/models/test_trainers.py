@@ -6,9 +6,10 @@ import pytest
 
 from sololakehouse.errors import ConfigError, NotFoundError
 from sololakehouse.models.experiment import ModelSettings
+from sololakehouse.models.inputs import model_input
 from sololakehouse.models.metrics import compute_metrics
 from sololakehouse.models.split import split_by_time
-from sololakehouse.models.trainers import fit, importances, model_input
+from sololakehouse.models.trainers import fit, importances
 from tests.rain import labels
 
 COLUMNS = ("humid", "wind", "cloud", "place")

@@ -11,10 +11,11 @@ import pytest
 
 from sololakehouse.errors import ConfigError, NotFoundError, RunError, UsageError
 from sololakehouse.models import training
+from sololakehouse.models.inputs import model_input
 from sololakehouse.models.registry import load_model, model_versions, move, promote, resolve
 from sololakehouse.models.split import split_by_time
 from sololakehouse.models.tracking import connected
-from sololakehouse.models.trainers import fit, model_input
+from sololakehouse.models.trainers import fit
 from tests.rain import ModelProject, make_project
 
 

@@ -11,8 +11,8 @@ from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.requests import lookup_features
 from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse
+from sololakehouse.models.inputs import model_input
 from sololakehouse.models.registry import ModelVersion, load_model
-from sololakehouse.models.trainers import model_input
 from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ from sololakehouse.errors import NotFoundError, UsageError, suggestion
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.models.inputs import model_input
 from sololakehouse.models.model_file import Flavor, untrusted_types
 from sololakehouse.models.registry import LOGGED, ModelVersion, lease_model, register, resolve
+from sololakehouse.models.report import carried, tables_of
 from sololakehouse.models.tracking import LoggedModel, RunReport, active_run, connected, log_run
-from sololakehouse.models.trainers import model_input
-from sololakehouse.models.training import carried, record_runs, run_row, tables_of
+from sololakehouse.models.training_runs import record_runs, run_row
 from sololakehouse.provenance import Run, fingerprint
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sololakehouse.errors import TrainingError, shortened
 from sololakehouse.lake.contract import counted
 from sololakehouse.models.experiment import PARTS, Experiment, Period
-from sololakehouse.models.trainers import model_input
+from sololakehouse.models.inputs import model_input
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,16 +7,14 @@ stop. Thread counts are fixed, because sums of floats depend on them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.errors import ConfigError, NotFoundError, RunError, suggestion
-from sololakehouse.lake.contract import counted
+from sololakehouse.errors import ConfigError, NotFoundError, suggestion
 from sololakehouse.models.experiment import ModelSettings
 
 if TYPE_CHECKING:
     import pandas as pd
-    import polars as pl
     from sklearn.pipeline import Pipeline
 
     from sololakehouse.models.split import Part
@@ -38,51 +36,6 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "random_forest": {"n_jobs": THREADS},
     "xgboost": {"tree_method": "hist", "n_jobs": THREADS},
 }
-
-
-def model_input(frame: pl.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Convert rows to what a model takes, in training and in inference alike.
-
-    Numbers and booleans become doubles with NaN for NULL, text stays text with None for NULL. The
-    result's types depend on the columns' types alone, never on the values.
-
-    Raises
-    ------
-    NotFoundError
-        A column is missing.
-    ConfigError
-        A column is neither a number, a boolean nor text.
-    RunError
-        A number is infinite.
-    """
-    import polars as pl
-
-    for column in columns:
-        if column not in frame.columns:
-            raise NotFoundError.of("column", column, frame.columns, where="the model's input")
-    converted = frame.select(_as_input(name, frame.schema[name]) for name in columns)
-    numbers = [name for name in columns if converted.schema[name] == pl.Float64]
-    infinite = converted.select(pl.col(numbers).is_infinite().sum())
-    for column, rows in zip(infinite.columns, infinite.row(0) if numbers else (), strict=True):
-        if rows:
-            raise RunError(
-                f"The feature {column!r} must be finite or NULL, but {counted(rows)} an infinite "
-                "number there."
-            )
-    return converted.to_pandas()
-
-
-def _as_input(name: str, kind: pl.DataType) -> pl.Expr:
-    import polars as pl
-
-    if kind.is_numeric() or kind == pl.Boolean:
-        return pl.col(name).cast(pl.Float64)
-    if kind in (pl.String, pl.Categorical, pl.Enum):
-        return pl.col(name).cast(pl.String)
-    raise ConfigError(
-        f"The feature {name!r} is of type {kind}. Models take numbers, booleans and text: make one "
-        "of it, or list it in 'exclude_columns'."
-    )
 
 
 def check_settings(settings: ModelSettings) -> None:

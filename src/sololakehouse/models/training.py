@@ -7,48 +7,38 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version as library_version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sololakehouse.errors import NotFoundError
 from sololakehouse.features.saved import build_training_set
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
-from sololakehouse.models import plots
-from sololakehouse.models.experiment import PARTS, Experiment, ModelSettings
-from sololakehouse.models.metrics import compute_metrics
+from sololakehouse.models.experiment import Experiment
+from sololakehouse.models.fitting import Trained, fit_and_measure
 from sololakehouse.models.registry import (
     BASELINE,
-    RUNS,
     ModelVersion,
     lease_model,
     model_versions,
     move,
     register,
 )
-from sololakehouse.models.split import LEARNED_FROM, Part, split_by_time
+from sololakehouse.models.report import run_report
+from sololakehouse.models.split import Part, split_by_time
 from sololakehouse.models.tracking import (
     LoggedModel,
-    RunReport,
     check_store,
     connected,
     log_run,
     store_exists,
 )
-from sololakehouse.models.trainers import check_settings, fit, importances
-from sololakehouse.provenance import Change, fingerprint
-
-if TYPE_CHECKING:
-    import polars as pl
-    from sklearn.pipeline import Pipeline
+from sololakehouse.models.trainers import check_settings
+from sololakehouse.models.training_runs import record_runs, run_row
+from sololakehouse.provenance import fingerprint
 
 OPERATION = "TRAINING"
 MODEL = "model"
 # Part of every fingerprint. Raise it when a change of this code can change a model.
 TRAINERS_VERSION = 1
-RUN_COLUMNS = (
-    *("run_id", "experiment", "role", "fingerprint", "mlflow_run_id", "model_uri", "model_name"),
-    *("model_version", "training_set", "training_set_version", "primary_metric", "metrics"),
-    *("recipe", "feature_columns", "started_at"),
-)
 _LIBRARIES = ("scikit-learn", "xgboost-cpu", "numpy")
 
 
@@ -69,14 +59,6 @@ class TrainingOutcome:
     def staged(self) -> ModelVersion | None:
         """The one of them that is in staging; None if both have left it."""
         return next((run for run in self.runs if run.stage == "staging"), None)
-
-
-@dataclass(frozen=True)
-class _Trained:
-    role: str
-    settings: ModelSettings
-    model: Pipeline
-    metrics: Mapping[str, float]
 
 
 def train(
@@ -130,13 +112,13 @@ def train(
         store = beside.submit(check_store, lake.project, experiment.name)
         for role, settings in ((BASELINE, experiment.baseline), (MODEL, experiment.model)):
             begin(f"fitting the {role}")
-            trained.append(_fitted(role, settings, parts, experiment))
+            trained.append(fit_and_measure(role, settings, parts, experiment))
             store.result()
     logged = []
     with connected(lake.project) as client:
         for one in trained:
             begin(f"logging the {one.role}")
-            report = _report(lake, writer, experiment, training_set, mark, one, parts)
+            report = run_report(lake, writer, experiment, training_set, mark, one, parts)
             logged.append(log_run(client, lake.project, report))
         begin("registering")
         numbers = [register(client, experiment.register_as, entry) for entry in logged]
@@ -200,100 +182,12 @@ def _feature_columns(training_set: Snapshot) -> tuple[str, ...]:
     return tuple(record.details["feature_columns"])
 
 
-def _fitted(
-    role: str, settings: ModelSettings, parts: Mapping[str, Part], experiment: Experiment
-) -> _Trained:
-    model = fit(settings, parts["train"], parts["validation"], experiment.seed)
-    metrics: dict[str, float] = {}
-    for name in PARTS:
-        part = parts[name]
-        probability = model.predict_proba(part.inputs)[:, 1]
-        found = compute_metrics(experiment.metrics, part.labels, probability)
-        metrics |= {f"{name}_{metric}": value for metric, value in found.items()}
-    return _Trained(role, settings, model, metrics)
-
-
-def _report(
-    lake: Lakehouse,
-    writer: LakeWriter,
-    experiment: Experiment,
-    training_set: Snapshot,
-    mark: str,
-    trained: _Trained,
-    parts: Mapping[str, Part],
-) -> RunReport:
-    test = parts["test"]
-    probability = trained.model.predict_proba(test.inputs)[:, 1]
-    figures = {
-        "roc": plots.roc(test.labels, probability),
-        "precision_recall": plots.precision_recall(test.labels, probability),
-        "calibration": plots.calibration(test.labels, probability),
-    }
-    weights = importances(trained.model)
-    if weights:
-        figures["importance"] = plots.importance(weights)
-    rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
-    if experiment.training_set.label_known_at:
-        rows |= {f"{name}_unknown_rows": parts[name].unknown for name in LEARNED_FROM}
-    rows["outside_rows"] = training_set.rows - sum(rows.values())
-    return RunReport(
-        experiment=experiment.name,
-        config=experiment.model_dump(mode="json", by_alias=True),
-        name=trained.role,
-        params=_params(experiment, trained) | rows,
-        metrics=trained.metrics,
-        tags={
-            "role": trained.role,
-            "fingerprint": mark,
-            "run_id": writer.run.run_id,
-            "code_revision": writer.run.code_revision or "none",
-            "training_set": str(training_set.table_version),
-        },
-        figures=figures,
-        datasets=tables_of(lake, training_set),
-        metadata=carried(training_set),
-        model=trained.model,
-        inputs=parts["train"].inputs,
-    )
-
-
-def _params(experiment: Experiment, trained: _Trained) -> dict[str, Any]:
-    settings = trained.settings.model_dump(exclude={"params"}, exclude_none=True)
-    estimator = trained.model.named_steps["estimator"].get_params()
-    used = {name: value for name, value in estimator.items() if value is not None}
-    split = {name: getattr(experiment.split, name).until.isoformat() for name in PARTS}
-    return (
-        settings
-        | {f"params.{name}": value for name, value in used.items()}
-        | {f"split.{name}.until": until for name, until in split.items()}
-        | {"seed": experiment.seed}
-    )
-
-
-def tables_of(lake: Lakehouse, training_set: Snapshot) -> list[tuple[Snapshot, str]]:
-    """Return a training set and the tables that it was made from, each with its role."""
-    inputs = training_set.record.inputs if training_set.record else ()
-    sources = [(lake.read(source.table, source.version), "input") for source in inputs]
-    return [(training_set, "training"), *sources]
-
-
-def carried(training_set: Snapshot) -> dict[str, Any]:
-    """Return what the model in MLflow says of its training set."""
-    record = training_set.record
-    said = {
-        "training_set": str(training_set.table_version),
-        "recipe": record.details["recipe"] if record else None,
-        "inputs": [str(source) for source in record.inputs] if record else [],
-    }
-    return {"sololakehouse": said}
-
-
 def _row(
     writer: LakeWriter,
     experiment: Experiment,
     training_set: Snapshot,
     mark: str,
-    trained: _Trained,
+    trained: Trained,
     logged: LoggedModel,
     number: int,
 ) -> dict[str, Any]:
@@ -308,49 +202,6 @@ def _row(
         "feature_columns": json.dumps(list(_feature_columns(training_set))),
     }
     return run_row(writer, training_set, logged, about)
-
-
-def run_row(
-    writer: LakeWriter, training_set: Snapshot, logged: LoggedModel, about: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the row of `system.training_runs` of a registered model."""
-    record = training_set.record
-    recipe = record.details["recipe"] if record else {}
-    row = {
-        "run_id": writer.run.run_id,
-        "mlflow_run_id": logged.run_id,
-        "model_uri": logged.model_uri,
-        "training_set": training_set.name,
-        "training_set_version": training_set.version,
-        "recipe": json.dumps(recipe, sort_keys=True),
-        "started_at": writer.run.started_at,
-        **about,
-    }
-    return {name: row[name] for name in RUN_COLUMNS}
-
-
-def record_runs(
-    writer: LakeWriter,
-    rows: list[dict[str, Any]],
-    training_set: Snapshot,
-    operation: str,
-    mark: str,
-) -> None:
-    """Append rows of registered models to `system.training_runs`."""
-    change = Change(
-        operation=operation,
-        fingerprint=fingerprint(operation, mark, writer.run.run_id),
-        inputs=[training_set.table_version],
-        left_out=("run_id", "fingerprint", "mlflow_run_id", "model_uri", "started_at"),
-    )
-    writer.write_frame(RUNS, _runs_frame(rows), change, mode="append")
-
-
-def _runs_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    import polars as pl
-
-    frame = pl.DataFrame(rows)
-    return frame.with_columns(pl.col("started_at").cast(pl.Datetime("us", "UTC")))
 
 
 def _stage_the_better(

@@ -1,0 +1,90 @@
+"""What is logged of a trained model: parameters, metrics, plots, datasets, tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.models import plots
+from sololakehouse.models.experiment import PARTS, Experiment
+from sololakehouse.models.fitting import Trained
+from sololakehouse.models.split import LEARNED_FROM, Part
+from sololakehouse.models.tracking import RunReport
+from sololakehouse.models.trainers import importances
+
+
+def run_report(
+    lake: Lakehouse,
+    writer: LakeWriter,
+    experiment: Experiment,
+    training_set: Snapshot,
+    mark: str,
+    trained: Trained,
+    parts: Mapping[str, Part],
+) -> RunReport:
+    """Return the report of one trained model; `mark` is the fingerprint of its training."""
+    test = parts["test"]
+    probability = trained.model.predict_proba(test.inputs)[:, 1]
+    figures = {
+        "roc": plots.roc(test.labels, probability),
+        "precision_recall": plots.precision_recall(test.labels, probability),
+        "calibration": plots.calibration(test.labels, probability),
+    }
+    weights = importances(trained.model)
+    if weights:
+        figures["importance"] = plots.importance(weights)
+    rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
+    if experiment.training_set.label_known_at:
+        rows |= {f"{name}_unknown_rows": parts[name].unknown for name in LEARNED_FROM}
+    rows["outside_rows"] = training_set.rows - sum(rows.values())
+    return RunReport(
+        experiment=experiment.name,
+        config=experiment.model_dump(mode="json", by_alias=True),
+        name=trained.role,
+        params=_params(experiment, trained) | rows,
+        metrics=trained.metrics,
+        tags={
+            "role": trained.role,
+            "fingerprint": mark,
+            "run_id": writer.run.run_id,
+            "code_revision": writer.run.code_revision or "none",
+            "training_set": str(training_set.table_version),
+        },
+        figures=figures,
+        datasets=tables_of(lake, training_set),
+        metadata=carried(training_set),
+        model=trained.model,
+        inputs=parts["train"].inputs,
+    )
+
+
+def _params(experiment: Experiment, trained: Trained) -> dict[str, Any]:
+    settings = trained.settings.model_dump(exclude={"params"}, exclude_none=True)
+    estimator = trained.model.named_steps["estimator"].get_params()
+    used = {name: value for name, value in estimator.items() if value is not None}
+    split = {name: getattr(experiment.split, name).until.isoformat() for name in PARTS}
+    return (
+        settings
+        | {f"params.{name}": value for name, value in used.items()}
+        | {f"split.{name}.until": until for name, until in split.items()}
+        | {"seed": experiment.seed}
+    )
+
+
+def tables_of(lake: Lakehouse, training_set: Snapshot) -> list[tuple[Snapshot, str]]:
+    """Return a training set and the tables that it was made from, each with its role."""
+    inputs = training_set.record.inputs if training_set.record else ()
+    sources = [(lake.read(source.table, source.version), "input") for source in inputs]
+    return [(training_set, "training"), *sources]
+
+
+def carried(training_set: Snapshot) -> dict[str, Any]:
+    """Return what the model in MLflow says of its training set."""
+    record = training_set.record
+    said = {
+        "training_set": str(training_set.table_version),
+        "recipe": record.details["recipe"] if record else None,
+        "inputs": [str(source) for source in record.inputs] if record else [],
+    }
+    return {"sololakehouse": said}
