@@ -106,6 +106,7 @@ class LakeWriter:
         *,
         mode: Literal["append", "overwrite"] = "overwrite",
         properties: Mapping[str, str] | None = None,
+        evolve: bool = False,
     ) -> Snapshot:
         """Write a frame as one Parquet file, in the order of its rows, and commit it."""
         features = FeatureRows.of(table, self.lake.newest(table), properties, frame)
@@ -121,6 +122,7 @@ class LakeWriter:
                 change,
                 mode=mode,
                 properties=properties,
+                evolve=evolve,
                 manifest=manifest.result(),
                 features=described.result() if described else features,
             )

@@ -194,4 +194,4 @@ def _record(
         "metrics": json.dumps(metrics),
         "feature_columns": json.dumps(list(columns)),
     }
-    record_runs(writer, [run_row(writer, saved, logged, about)], saved, OPERATION, mark)
+    record_runs(writer, [run_row(writer, saved, logged, about, {})], saved, OPERATION, mark)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,6 +55,9 @@ class ModelVersion:
         The training set's recipe, with the feature lookups.
     fingerprint
         Hash of everything that decided the model.
+    record
+        What training it again needs, such as the resolved `config`; empty for models of versions
+        of this package that kept none.
     """
 
     name: str
@@ -72,6 +75,7 @@ class ModelVersion:
     training_set: str
     training_set_version: int
     trained_at: datetime
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
@@ -357,6 +361,7 @@ def _model_version(row: Mapping[str, Any], stages: Mapping[tuple[str, int], Stag
         training_set=row["training_set"],
         training_set_version=row["training_set_version"],
         trained_at=row["started_at"].astimezone(UTC),
+        record=json.loads(row.get("record") or "{}"),
     )
 
 

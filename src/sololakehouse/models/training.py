@@ -201,7 +201,8 @@ def _row(
         "metrics": json.dumps(trained.metrics),
         "feature_columns": json.dumps(list(_feature_columns(training_set))),
     }
-    return run_row(writer, training_set, logged, about)
+    record = {"config": experiment.model_dump(mode="json", by_alias=True)}
+    return run_row(writer, training_set, logged, about, record)
 
 
 def _stage_the_better(

@@ -17,16 +17,23 @@ if TYPE_CHECKING:
 RUN_COLUMNS = (
     *("run_id", "experiment", "role", "fingerprint", "mlflow_run_id", "model_uri", "model_name"),
     *("model_version", "training_set", "training_set_version", "primary_metric", "metrics"),
-    *("recipe", "feature_columns", "started_at"),
+    *("recipe", "feature_columns", "record", "started_at"),
 )
 
 
 def run_row(
-    writer: LakeWriter, training_set: Snapshot, logged: LoggedModel, about: Mapping[str, Any]
+    writer: LakeWriter,
+    training_set: Snapshot,
+    logged: LoggedModel,
+    about: Mapping[str, Any],
+    record: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the row of `system.training_runs` of a registered model."""
-    record = training_set.record
-    recipe = record.details["recipe"] if record else {}
+    """Return the row of `system.training_runs` of a registered model.
+
+    `record` is what training it again needs, such as the resolved `config`.
+    """
+    commit = training_set.record
+    recipe = commit.details["recipe"] if commit else {}
     row = {
         "run_id": writer.run.run_id,
         "mlflow_run_id": logged.run_id,
@@ -34,6 +41,7 @@ def run_row(
         "training_set": training_set.name,
         "training_set_version": training_set.version,
         "recipe": json.dumps(recipe, sort_keys=True),
+        "record": json.dumps(record, sort_keys=True),
         "started_at": writer.run.started_at,
         **about,
     }
@@ -54,7 +62,7 @@ def record_runs(
         inputs=[training_set.table_version],
         left_out=("run_id", "fingerprint", "mlflow_run_id", "model_uri", "started_at"),
     )
-    writer.write_frame(RUNS, _runs_frame(rows), change, mode="append")
+    writer.write_frame(RUNS, _runs_frame(rows), change, mode="append", evolve=True)
 
 
 def _runs_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
