@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -19,18 +20,19 @@ def join(labels, features, rule):
 """
 
 
-EXAMPLE = """
+# Which key and value a seed draws depends on the release of Hypothesis.
+EXAMPLE = r"""
 exact match refused: with allow_exact_match=False it is not
 The smallest case that differs, with allow_exact_match = false, labels' time zone = UTC
 feature rows:
 row  key_1  feature_ts                   value
-0    'b'    2026-03-01T12:00:00.000002Z  1.0
+0    '(?P<key>.+)'    (?P<moment>\S+Z)  (?P<value>\S+)
 expected:
 key_1  event_ts                     row   value
-'b'    2026-03-01T12:00:00.000002Z  NULL  NULL
+'(?P=key)'    (?P=moment)  NULL  NULL
 got:
 key_1  event_ts                     row  value
-'b'    2026-03-01T12:00:00.000002Z  0    1.0
+'(?P=key)'    (?P=moment)  0    (?P=value)
 """
 TRAINING_SET = """\
 lookup                rows  passed  failed
@@ -74,7 +76,7 @@ def test_differences_are_shown_by_trap_with_a_small_case(slh, folder):
         "all at once",
     ]
     assert sum("  not supported  " in line for line in lines) == 5
-    assert EXAMPLE in unpadded(said.out)
+    assert re.search(EXAMPLE, unpadded(said.out))
     assert lines[-1].endswith(" of 221 cases differ (seed 7).")
 
 

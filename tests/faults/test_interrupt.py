@@ -41,6 +41,15 @@ def test_an_interrupted_query_is_not_computed_any_further(tmp_path):
         assert time.process_time() - before < 0.2
 
 
+def test_after_an_interruption_pyspark_takes_the_next_session():
+    from pyspark.sql.types import StructType
+
+    with Engine.start() as engine:
+        engine.interrupt()
+    with Engine.start():
+        assert StructType.fromDDL("id BIGINT").names == ["id"]
+
+
 def _send_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(5)

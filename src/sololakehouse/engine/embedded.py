@@ -29,14 +29,11 @@ class EmbeddedEngine(Engine):
     """A session on the embedded engine."""
 
     is_embedded = True
-    is_open = True
 
     def interrupt(self) -> None:
         """End the queries that other threads wait for; they fail, and no new one can begin."""
         super().interrupt()
-        client: Any = self.session.client
-        client._channel.close()
-        self.is_open = False
+        _close(self.session)
 
 
 @contextmanager
@@ -65,13 +62,19 @@ def embedded_engine() -> Iterator[Engine]:
         try:
             yield engine
         except KeyboardInterrupt:
-            engine.is_open = False
-            session.client.close()
+            _close(session)
             raise
         finally:
-            # gRPC crashes the process if a closed channel with interceptors is asked once more.
-            if engine.is_open:
-                session.stop()
+            session.stop()
+
+
+def _close(session: Any) -> None:
+    """Close a session at once, so that nothing is asked any more, not even to release it.
+
+    gRPC crashes the process if a closed channel with interceptors is asked; the client refuses to,
+    but only if it knows that it is closed. Stopping the session later makes PySpark forget it.
+    """
+    session.client.close()
 
 
 def _keep_ctrl_c() -> None:
