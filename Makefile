@@ -23,7 +23,7 @@ demo: $(INSTALLED) ## Run the reference project from raw flights to predictions
 	$(BIN)/slh demo examples/nyc_flights
 
 test: $(TOOLS) $(SPARK) ## Run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of tests/faults
 	$(BIN)/pytest tests/faults tests/lake/test_interoperability.py --faults-kills 100 --faults-appends 50

@@ -6,7 +6,7 @@ by default without the contestants that need many GB. 100,000 keys, one year, se
 contestant is a process of its own: it starts, reads the labels and tables, joins, and writes
 Parquet. All but one read the same files. The answers are compared first; then seconds on the clock
 (medians), of CPU, microseconds of both for each row of input, and the highest memory (PSS) are
-printed, and how much longer than ours each takes.
+printed, and how much longer than ours each takes. Memory is that of a round before the others.
 
 - `ours`: `create_training_set(...).save(...)`: labels from a table, which are sorted, tables as
   `FeatureEngineeringClient.create_table` writes them, and a commit with its content manifest.
@@ -199,28 +199,34 @@ def digest(out: Path) -> str:
 
 
 def compare(folder: Path, names: list[str], rounds: int, rows: int) -> None:
-    figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name in names}
+    figures: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    peaks: dict[str, float] = {}
     answers: dict[str, str] = {}
-    for number in range(rounds):
+    for number in range(rounds + 1):
         for name in names:
             out = folder / f"{name.replace(' ', '_').replace(',', '')}_{number}.parquet"
-            one = measured([sys.executable, __file__, "--one", name, str(folder), str(out)], folder)
-            figures[name].append((one.seconds, one.cpu_seconds, one.peak))
+            os.sync()  # what others wrote is not on this one's time
+            command = [sys.executable, __file__, "--one", name, str(folder), str(out)]
+            one = measured(command, folder, memory=number == 0)
+            if number == 0:
+                peaks[name] = one.peak
+            else:
+                figures[name].append((one.seconds, one.cpu_seconds))
             if name != "scan and write":
                 answers[name] = digest(out)
                 if answers[name] != answers[names[0]]:
                     sys.exit(f"{name} gives other rows than {names[0]}.")
             forget(folder, out)
     medians = {
-        name: [statistics.median(one[place] for one in found) for place in range(3)]
+        name: [statistics.median(one[place] for one in found) for place in range(2)]
         for name, found in figures.items()
     }
     micro = 1_000_000 / rows
     print(f"{'':18}{'s':>8}{'s CPU':>8}{'us/row':>8}{'us CPU':>8}{'MB':>8}{'of ours':>9}")
-    for name, (seconds, processor, peak) in medians.items():
+    for name, (seconds, processor) in medians.items():
         ratio = seconds / medians[names[0]][0]
         costs = f"{seconds * micro:8.3f}{processor * micro:8.3f}"
-        print(f"{name:18}{seconds:8.1f}{processor:8.1f}{costs}{peak:8,.0f}{ratio:8.1f}x")
+        print(f"{name:18}{seconds:8.1f}{processor:8.1f}{costs}{peaks[name]:8,.0f}{ratio:8.1f}x")
 
 
 def forget(folder: Path, out: Path) -> None:

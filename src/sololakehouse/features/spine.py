@@ -83,7 +83,7 @@ class Spine:
     def scan(self, timestamp: str | None, folder: Path, memory: Memory) -> pl.LazyFrame:
         """Scan the labels in their order; those of a table may then be in files in the folder."""
         table = self.table
-        if table is None or table.rows <= memory.rows_of(len(self.schema)):
+        if table is None or memory.holds_labels(table.rows, len(self.schema)):
             return self.ordered(timestamp).lazy()
         order = [*([timestamp] if timestamp else []), *(n for n in self.schema if n != timestamp)]
         return sorted_scan(table.scan(), order, folder, memory)

@@ -20,6 +20,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from sololakehouse.errors import RunError, UsageError
 from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.compression import compression_of
 from sololakehouse.lake.contract import taken_back
 from sololakehouse.lake.damage import LOG, log_versions, newest_version
 from sololakehouse.lake.failures import disk_error, disk_errors, one_line
@@ -115,7 +116,8 @@ class LakeWriter:
                 manifest = beside.submit(content_manifest, frame, change.left_out)
                 whole = features if mode == "overwrite" else None
                 described = beside.submit(whole.described) if whole else None
-                frame.write_parquet(folder / "part-0.parquet", compression="zstd")
+                compression = compression_of(frame) if features else "zstd"
+                frame.write_parquet(folder / "part-0.parquet", compression=compression)
             return self.commit(
                 table,
                 folder,

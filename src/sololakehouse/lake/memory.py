@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_PROCESS = 250_000_000
+_PROCESS = 275_000_000
 _BYTES_OF_A_LABEL = 64
 _BYTES_OF_A_VALUE = 12
 
@@ -34,11 +34,15 @@ class Memory:
     def of(cls, limit: int) -> Memory:
         """Share out a limit in bytes."""
         spare = limit - _PROCESS
-        return cls(spare * 2 // 5 // _BYTES_OF_A_LABEL, spare // 5, spare // 25, spare // 3)
+        return cls(spare * 2 // 5 // _BYTES_OF_A_LABEL, spare // 6, spare // 25, spare // 3)
 
     def rows_of(self, columns: int) -> int:
         """Return how many rows with so many columns are put together at once."""
         return max(1, self.rows // (columns * _BYTES_OF_A_VALUE))
+
+    def holds_labels(self, rows: int, columns: int) -> bool:
+        """Whether so many labels with so many columns may be sorted and held beside the rest."""
+        return rows * columns * _BYTES_OF_A_VALUE <= self.found // 2
 
     def holds(self, rows: int, columns: int) -> bool:
         """Whether so many rows with so many columns may be held as a whole."""

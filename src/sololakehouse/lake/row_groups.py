@@ -10,6 +10,7 @@ from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sololakehouse.lake.compression import compression_of
 from sololakehouse.provenance import Manifest, content_manifest
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def write_row_groups(path: Path, frames: Iterable[pl.DataFrame]) -> Manifest:
                 pq.ParquetWriter(
                     path,
                     rows.schema,
-                    compression="zstd",
+                    compression=compression_of(frame),
                     use_dictionary=_texts(rows.schema),
                     store_schema=False,
                 )
