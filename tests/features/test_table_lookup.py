@@ -37,7 +37,8 @@ def found(
     parts = [part.lazy() for part in numbered.iter_slices(batch)] or [numbered.lazy()]
     lookup = TableLookup("t", pl.concat(parts), ["v"], rule, at_once, spill or Spill())
     for first in range(0, labels.height, searched):
-        asked = asked_of(labels.slice(first, searched), rule.keys, rule.timestamp, first)
+        some = labels.with_row_index("place").slice(first, searched)
+        asked = asked_of(some, rule.keys, rule.timestamp, some["place"])
         if asked.height:
             lookup.search(SortedLabels(asked))
     lookup.take_values()

@@ -123,9 +123,14 @@ def chosen_rows(labels: pl.DataFrame, features: pl.DataFrame, rule: AsOf) -> pl.
 
 
 def asked_of(
-    labels: pl.DataFrame, keys: Sequence[str], timestamp: str | None, first: int = 0
+    labels: pl.DataFrame,
+    keys: Sequence[str],
+    timestamp: str | None,
+    numbers: pl.Series | None = None,
 ) -> pl.DataFrame:
-    """Return the labels that can have a match, numbered from `first`, for `SortedLabels`.
+    """Return the labels that can have a match, with their `numbers`, for `SortedLabels`.
+
+    Without numbers they are numbered from 0.
 
     Raises
     ------
@@ -138,8 +143,8 @@ def asked_of(
     if timestamp:
         event = instants(labels[timestamp], "the labels").to_physical()
     columns = (pl.col(key).alias(f"key {number}") for number, key in enumerate(keys))
-    asked = labels.select(*columns, event.alias("event")).with_row_index("label", first)
-    return asked.drop_nulls()
+    number = pl.int_range(pl.len(), dtype=pl.UInt32) if numbers is None else numbers
+    return labels.select(number.alias("label"), *columns, event.alias("event")).drop_nulls()
 
 
 def instants(column: pl.Series, where: str) -> pl.Series:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sololakehouse.features.asof import asked_of
 from sololakehouse.features.join import LookupReport, PlannedLookup, with_defaults
 from sololakehouse.features.latest import SortedLabels
+from sololakehouse.features.portions import portions
 from sololakehouse.features.table_lookup import TableLookup
 from sololakehouse.lake.memory import DEFAULT, Memory
 from sololakehouse.lake.spill import Spill
@@ -70,8 +71,11 @@ def find(
         )
         for number, plan in enumerate(plans)
     ]
-    for first in range(0, rows, memory.labels):
-        _search(labels.slice(first, memory.labels), first, lookups)
+    for (keys, timestamp), sharing in _by_columns(lookups).items():
+        for asked in portions(labels, keys, timestamp, rows, memory.labels):
+            known = SortedLabels(asked)
+            for lookup in sharing:
+                lookup.search(known)
     for lookup in lookups:
         lookup.take_values()
     found = tuple(zip(plans, lookups, strict=True))
@@ -112,18 +116,14 @@ class FoundFeatures:
             yield pl.concat([labels, *features], how="horizontal")
 
 
-def _search(labels: pl.LazyFrame, first: int, lookups: Sequence[TableLookup]) -> None:
-    """Find the rows of some labels; lookups by the same columns share the sorted labels."""
-    of_columns: dict[tuple[tuple[str, ...], str | None], SortedLabels | None] = {}
+def _by_columns(
+    lookups: Sequence[TableLookup],
+) -> dict[tuple[tuple[str, ...], str | None], list[TableLookup]]:
+    """Put lookups by the same columns of the labels together: they share the sorted labels."""
+    sharing: dict[tuple[tuple[str, ...], str | None], list[TableLookup]] = defaultdict(list)
     for lookup in lookups:
-        by = (tuple(lookup.rule.keys), lookup.rule.timestamp)
-        if by not in of_columns:
-            columns = {name for name in (*by[0], by[1]) if name}
-            asked = asked_of(labels.select(columns).collect(), *by, first)
-            of_columns[by] = None if asked.is_empty() else SortedLabels(asked)
-        known = of_columns[by]
-        if known is not None:
-            lookup.search(known)
+        sharing[tuple(lookup.rule.keys), lookup.rule.timestamp].append(lookup)
+    return sharing
 
 
 def _as_features(plan: PlannedLookup, values: pl.DataFrame) -> pl.DataFrame:

@@ -52,7 +52,20 @@ class ListedKeys:
 
     def numbered(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Return the rows that have the key of a label, with its `number`."""
+        import polars as pl
+
+        first = self.keys[0]
+        if has_bounds(self.listed.schema[first]):
+            least, greatest = map(pl.lit, self.listed[first].gather([0, -1]))
+            rows = rows.filter(pl.col(first).is_between(least, greatest))
         return rows.join(self.listed.lazy(), on=self.keys, how="inner")
+
+
+def has_bounds(kind: pl.DataType) -> bool:
+    """Whether files keep the least and the greatest value of columns of a type."""
+    import polars as pl
+
+    return kind.is_integer() or kind in (pl.String, pl.Date, pl.Datetime)
 
 
 def key_numbers(labels: pl.DataFrame, keys: Sequence[str]) -> WholeKeys | ListedKeys:
