@@ -21,6 +21,7 @@ from sololakehouse.cli import (
     models,
     pipelines,
     project,
+    stages,
 )
 from sololakehouse.errors import SoloLakehouseError
 
@@ -53,7 +54,8 @@ for _command in (
     pipelines.ingest,
     pipelines.run,
     models.train,
-    models.promote,
+    stages.promote,
+    stages.rollback,
     models.score,
     lake.tables,
     lake.describe,
@@ -67,7 +69,7 @@ for _command in (
     lineage.trace,
     lineage.impact,
     lake.restore,
-    models.models,
+    stages.models,
     keep.lease,
     keep.vacuum,
     keep.optimize,
