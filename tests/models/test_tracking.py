@@ -9,7 +9,7 @@ from sololakehouse.config import MlflowSettings, Project, ProjectSettings
 from sololakehouse.errors import RunError, UnreachableError
 from sololakehouse.models.model_file import TRUSTED_TYPES
 from sololakehouse.models.split import split_by_time
-from sololakehouse.models.tracking import check_store, connected
+from sololakehouse.models.tracking import artifact_location, check_store, connected
 from sololakehouse.models.trainers import fit
 from tests.rain import ModelProject, labels
 
@@ -98,3 +98,19 @@ def test_the_resolved_experiment_and_the_requirements_are_logged(trained):
     }
     assert "scikit-learn==" in requirements
     assert "xgboost-cpu==" in requirements
+
+
+@pytest.mark.parametrize(
+    ("settings", "location"),
+    [
+        ({}, "{folder}/mlartifacts"),
+        ({"artifacts": "s3://models/rain"}, "s3://models/rain"),
+        ({"tracking_uri": "postgresql://me@host/x"}, "{folder}/mlartifacts"),
+        ({"tracking_uri": "https://host"}, None),
+        ({"tracking_uri": "https://host", "artifacts": "s3://models"}, "s3://models"),
+    ],
+)
+def test_files_are_kept_where_the_settings_or_the_server_say(tmp_path, settings, location):
+    chosen = ProjectSettings(name="x", mlflow=MlflowSettings(**settings))
+    found = artifact_location(Project(folder=tmp_path, settings=chosen))
+    assert found == (location and location.format(folder=tmp_path.as_uri()))

@@ -21,6 +21,7 @@ from sololakehouse.cli import (
     models,
     pipelines,
     project,
+    runs,
     stages,
 )
 from sololakehouse.errors import SoloLakehouseError
@@ -70,6 +71,9 @@ for _command in (
     lineage.impact,
     lake.restore,
     stages.models,
+    runs.runs,
+    runs.compare,
+    runs.mlflow,
     keep.lease,
     keep.vacuum,
     keep.optimize,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sololakehouse.lake.run_log import RunLog
     from sololakehouse.models.training import TrainingOutcome
 
-_STEPS_OF_TRAINING = 6
+_STEPS_OF_TRAINING = 5
 
 
 @click.command()

@@ -42,6 +42,7 @@ def register(client: MlflowClient, name: str, logged: LoggedModel, *, again: boo
         name,
         logged.model_uri,
         run_id=logged.run_id,
+        model_id=logged.model_uri.removeprefix("models:/"),
         tags={"artifacts": json.dumps(dict(logged.hashes), sort_keys=True)},
     )
     return int(created.version)

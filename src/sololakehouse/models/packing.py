@@ -127,6 +127,7 @@ def _save_model(report: RunReport, place: Path) -> None:
     import importlib
 
     quiet_mlflow()
+    from mlflow.exceptions import MlflowException
     from mlflow.models import infer_signature
 
     example = report.inputs.head(_EXAMPLE_ROWS)
@@ -136,15 +137,20 @@ def _save_model(report: RunReport, place: Path) -> None:
         trusted = list(TRUSTED_TYPES)
         kept = {"serialization_format": "skops", "skops_trusted_types": trusted}
         kept["pyfunc_predict_fn"] = predict
-    importlib.import_module(f"mlflow.{report.flavor}").save_model(
-        report.model,
-        place,
-        signature=infer_signature(example, getattr(report.model, predict)(example)),
-        input_example=example if report.with_example else None,
-        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-        metadata=dict(report.metadata),
-        **kept,
-    )
+    try:
+        importlib.import_module(f"mlflow.{report.flavor}").save_model(
+            report.model,
+            place,
+            signature=infer_signature(example, getattr(report.model, predict)(example)),
+            input_example=example if report.with_example else None,
+            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+            metadata=dict(report.metadata),
+            **kept,
+        )
+    except MlflowException as error:
+        if isinstance(error.__cause__, OSError):  # MLflow takes a full disk for a wrong type
+            raise error.__cause__ from error
+        raise
 
 
 def _dataset(table: Snapshot, role: str) -> dict[str, Any]:

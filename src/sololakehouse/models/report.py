@@ -76,7 +76,7 @@ def run_report(
     )
 
 
-def test_intervals(experiment: Experiment, trained: Trained, test: Part) -> dict[str, Interval]:
+def intervals_on_test(experiment: Experiment, trained: Trained, test: Part) -> dict[str, Interval]:
     """Return the 95 % intervals of the metrics on the test part, by names such as `test_roc_auc`.
 
     Only of the test part: nothing was fitted to it and nothing chosen by it.

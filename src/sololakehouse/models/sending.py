@@ -50,12 +50,11 @@ def send(
             client.log_artifacts(run_id, str(packed.files))
             client.log_inputs(run_id, datasets=_datasets(about["datasets"]))
         model = _known_model(client, experiment, packed) if again else None
+        model_id = model.model_id if model else _new_model(client, run_id, experiment, packed)
         if model is None or model.status != "READY":
-            model_id = model.model_id if model else _new_model(client, run_id, experiment, packed)
+            _link(client, run_id, model_id)
             client.log_model_artifacts(model_id, str(packed.model))
             client.finalize_logged_model(model_id, "READY")
-        else:
-            model_id = model.model_id
     return LoggedModel(run_id, f"models:/{model_id}", packed.hashes)
 
 
@@ -104,13 +103,20 @@ def _log_values(client: MlflowClient, run_id: str, about: Mapping[str, Any]) -> 
 
 
 def _new_model(client: MlflowClient, run_id: str, experiment: str, packed: PackedRun) -> str:
-    from mlflow.entities import LoggedModelOutput
-
     model = client.create_logged_model(
         experiment, name=packed.about["artifact"], source_run_id=run_id, tags={KEY: packed.key}
     )
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
     return str(model.model_id)
+
+
+def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
+    """Note the model as what the run gave, once."""
+    from mlflow.entities import LoggedModelOutput
+
+    outputs = client.get_run(run_id).outputs
+    known = outputs.model_outputs if outputs else []
+    if model_id not in {one.model_id for one in known}:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
 
 
 def _known_model(client: MlflowClient, experiment: str, packed: PackedRun) -> Any:

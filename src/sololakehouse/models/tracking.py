@@ -24,6 +24,7 @@ _LONGEST = 300
 _QUIET = ("mlflow", "alembic", "sqlalchemy")
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432}
 _PATIENCE = 5
+_EXTRAS = {"psycopg": "postgres", "boto3": "s3"}
 # What a proxy says for a server that is down.
 _AWAY = re.compile(r"error code 50[234]\b|too many 50[234] error responses")
 
@@ -88,8 +89,8 @@ def connected(project: Project) -> Iterator[MlflowClient]:
         if full is not None:
             raise full from error
         said = str(error).strip().splitlines()[0]
-        if isinstance(error, ImportError) and urlparse(uri).scheme.startswith("postgresql"):
-            said = f"{said}: pip install 'sololakehouse[postgres]'"
+        if isinstance(error, ImportError) and error.name in _EXTRAS:
+            said = f"{said}: pip install 'sololakehouse[{_EXTRAS[error.name]}]'"
         if not isinstance(error, ImportError):
             _refuse_silence(project)
         if _AWAY.search(said):
@@ -106,6 +107,7 @@ def quiet_mlflow() -> None:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow  # noqa: F401
 
     for name in _QUIET:

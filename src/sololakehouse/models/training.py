@@ -25,7 +25,7 @@ from sololakehouse.models.pending import (
     stage_the_better,
 )
 from sololakehouse.models.registry import BASELINE, ModelVersion, lease_model, model_versions
-from sololakehouse.models.report import run_report, test_intervals
+from sololakehouse.models.report import intervals_on_test, run_report
 from sololakehouse.models.split import Part, split_by_time
 from sololakehouse.models.tracking import check_store, store_exists
 from sololakehouse.models.trainers import check_settings
@@ -96,6 +96,11 @@ def train(
     begin("training set")
     training_set, _ = build_training_set(lake, writer, experiment.training_set)
     mark = _fingerprint(experiment, training_set)
+    waiting = None if force else _waiting(lake, mark)
+    if waiting is not None:
+        begin("registering what was trained before")
+        registered = finish(lake, LakeWriter(lake, waiting.run), waiting, again=True)
+        return TrainingOutcome(tuple(registered), training_set, up_to_date=False)
     known = [] if force or not store_exists(lake.project) else _registered(lake, experiment, mark)
     if known:
         if not any(version.stage for version in known):  # a run ended before this step
@@ -103,11 +108,6 @@ def train(
             known = _registered(lake, experiment, mark)
         _lease(writer, known, training_set)
         return TrainingOutcome(tuple(known), training_set, up_to_date=True)
-    waiting = None if force else _waiting(lake, mark)
-    if waiting is not None:
-        begin("registering what was trained before")
-        registered = finish(lake, LakeWriter(lake, waiting.run), waiting, again=True)
-        return TrainingOutcome(tuple(registered), training_set, up_to_date=False)
     parts = _parts(training_set, experiment)
     trained = []
     # Importing MLflow and making its store takes as long as fitting the baseline.
@@ -137,7 +137,7 @@ def _packed(
 ) -> PendingRuns:
     models = []
     for one in trained:
-        intervals = test_intervals(experiment, one, parts["test"])
+        intervals = intervals_on_test(experiment, one, parts["test"])
         report = run_report(lake, writer, experiment, training_set, mark, one, parts, intervals)
         models.append(_pending(experiment, training_set, mark, one, report, intervals))
     return pack_runs(
