@@ -26,7 +26,7 @@ test: $(TOOLS) $(SPARK) postgres ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of tests/faults
-	$(BIN)/pytest tests/faults tests/lake/test_interoperability.py --faults-kills 100 --faults-appends 50
+	$(BIN)/pytest tests/faults tests/lake/test_interoperability.py tests/models/test_pending.py --faults-kills 100 --faults-appends 50
 
 test-conformance: $(TOOLS) $(SPARK) ## Hold every engine to the point-in-time rules, in 20,000 cases each
 	$(BIN)/pytest tests/conformance tests/spark/test_conformance.py --conformance-cases 20000

@@ -223,6 +223,7 @@ def test_the_commands_tell_of_it_and_send_it(kept, tmp_path, slh, mlflow_server)
     assert slh("runs", "sync", folder=folder).out == "Nothing is pending.\n"
 
 
+@pytest.mark.faults
 def test_a_server_that_goes_away_in_the_middle_is_no_loss(waiting, monkeypatch, mlflow_server):
     """The server is killed when the first run is there; what it lost is nothing."""
     (waiting.folder / "lakehouse.yml").write_text(

@@ -38,7 +38,10 @@ def check_everything_is_there(project: ModelProject) -> None:
     with connected(project.lake.project) as client:
         run = client.get_run(version.mlflow_run_id)
         assert run.info.status == "FINISHED"
-        assert client.get_registered_model("rain").aliases == {"production": version.version}
+        aliases = client.get_registered_model("rain").aliases
+        assert {name: int(number) for name, number in aliases.items()} == {
+            "production": version.version
+        }
         plots = {file.path for file in client.list_artifacts(version.mlflow_run_id, "plots")}
         digests = {given.dataset.name: given.dataset.digest for given in run.inputs.dataset_inputs}
         (model,) = client.search_logged_models([run.info.experiment_id],
