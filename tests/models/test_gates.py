@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +14,13 @@ from sklearn.metrics import roc_auc_score
 
 from sololakehouse.errors import ConfigError
 from sololakehouse.models.comparison import compared_gates
-from sololakehouse.models.gates import GateSettings, expectations_gate, gate_settings, rebuild_gate
+from sololakehouse.models.gates import (
+    GateSettings,
+    expectations_gate,
+    gate_settings,
+    rebuild_gate,
+    replay_gate,
+)
 from sololakehouse.models.inputs import model_input
 from sololakehouse.models.registry import evaluate_gates, load_model, move, promote, resolve
 from sololakehouse.provenance import Change, ExpectationResult
@@ -202,6 +208,39 @@ def test_the_newest_rebuild_counts_and_a_missing_one_only_where_it_is_required(j
         gate = rebuild_gate(copy.lake, version, required=True)
         assert gate.verdict == expected
         assert gate.evidence["verdict"] == verdict
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A certificate by its verdict."""
+
+    verdict: str
+    leaking: tuple[str, ...] = ()
+    uncovered: str | None = None
+    replayed_at: datetime = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "verdict", "said"),
+    [
+        (None, "not available", "The training set has no replay certificate."),
+        (Replayed("clean"), "passed", "Replayed on 2026-05-01: clean."),
+        (
+            Replayed("leaks", ("gold.x.late",)),
+            "failed",
+            "Replayed on 2026-05-01: leaks (gold.x.late).",
+        ),
+        (Replayed("not deterministic"), "failed", "Replayed on 2026-05-01: not deterministic."),
+        (
+            Replayed("not covered", uncovered="bronze.x says no moment."),
+            "not available",
+            "Replayed on 2026-05-01: not covered. bronze.x says no moment.",
+        ),
+    ],
+)
+def test_a_replay_that_is_not_clean_speaks_against(certificate, verdict, said):
+    gate = replay_gate(certificate)
+    assert (gate.verdict, gate.said) == (verdict, said)
 
 
 def test_a_champion_whose_files_are_gone_is_no_free_pass(judged, tmp_path):

@@ -96,29 +96,27 @@ def compared_gates(
     try:
         model = load_model(lake.project, version)
     except SoloLakehouseError as error:
-        names = ["artifacts", "champion", *(["slices"] if settings.slices else [])]
-        others = [
-            GateResult(name, "not available", "The model cannot be loaded.") for name in names[1:]
-        ]
+        unknown = ["champion", *(["slices"] if settings.slices else [])]
+        said = "The model cannot be loaded."
+        others = [GateResult(name, "not available", said) for name in unknown]
         return [GateResult("artifacts", "failed", str(error)), *others]
-    known = version.record.get("artifacts")
-    intact = (
-        GateResult(
-            "artifacts",
-            "passed",
-            f"{len(known)} files have the SHA-256 of their registration.",
-            {"files": known},
-        )
-        if known
-        else GateResult("artifacts", "not available", "Its files were not hashed at registration.")
-    )
     pair: _Pair | SoloLakehouseError | None = None
-    if champion is not None or (rival is not None and settings.slices):
-        pair = _predicted(lake, version, model, rival or _Rival(version, "itself"), settings)
-    results = [intact, _champion_gate(champion, pair, settings)]
+    if rival is not None and (champion is not None or settings.slices):
+        pair = _predicted(lake, version, model, rival, settings)
+    results = [_intact_gate(version), _champion_gate(champion, pair, settings)]
     if settings.slices:
         results.append(_slices_gate(rival, pair, settings))
     return results
+
+
+def _intact_gate(version: ModelVersion) -> GateResult:
+    """Say of a version that was loaded whether its files were held to their hashes."""
+    known = version.record.get("artifacts")
+    if not known:
+        said = "Its files were not hashed at registration."
+        return GateResult("artifacts", "not available", said)
+    said = f"{len(known)} files have the SHA-256 of their registration."
+    return GateResult("artifacts", "passed", said, {"files": known})
 
 
 def _rival(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
 from sololakehouse.config import Settings
-from sololakehouse.errors import GateError, SoloLakehouseError
+from sololakehouse.errors import GateError, SoloLakehouseError, shortened
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.models.metrics import metric
 from sololakehouse.models.versions import BASELINE, LOGGED, ModelVersion
@@ -175,6 +176,44 @@ def rebuild_gate(lake: Lakehouse, version: ModelVersion, *, required: bool) -> G
     return GateResult("rebuilt", "passed", said, evidence)
 
 
-def replay_gate() -> GateResult:
-    """Say whether the training set was replayed: nothing in the lakehouse certifies that yet."""
-    return GateResult("replay", "not available", "The training set has no replay certificate.")
+class Certificate(Protocol):
+    """What a replay found of a training set; `uncovered` is why it is vouched for only in part."""
+
+    @property
+    def verdict(self) -> str:
+        """`clean`, `leaks`, `not covered` or `not deterministic`."""
+        ...
+
+    @property
+    def replayed_at(self) -> datetime:
+        """When, in UTC."""
+        ...
+
+    @property
+    def leaking(self) -> Sequence[str]:
+        """Columns that leak."""
+        ...
+
+    @property
+    def uncovered(self) -> str | None:
+        """Why it is vouched for only in part; None if all was covered."""
+        ...
+
+
+def replay_gate(certificate: Certificate | None) -> GateResult:
+    """Ask whether the replay of a training set was clean; None if it was not replayed."""
+    if certificate is None:
+        return GateResult("replay", "not available", "The training set has no replay certificate.")
+    evidence = {"verdict": certificate.verdict, "at": certificate.replayed_at.isoformat()}
+    said = f"Replayed on {certificate.replayed_at:%Y-%m-%d}: {certificate.verdict}"
+    if certificate.verdict == "clean":
+        return GateResult("replay", "passed", f"{said}.", evidence)
+    if certificate.verdict == "not covered":
+        return GateResult("replay", "not available", f"{said}. {certificate.uncovered}", evidence)
+    leaking = f" ({shortened(certificate.leaking)})" if certificate.leaking else ""
+    return GateResult("replay", "failed", f"{said}{leaking}.", evidence)
+
+
+def replay_certificate(lake: Lakehouse, version: ModelVersion) -> Certificate | None:  # noqa: ARG001
+    """Return the certificate of a version's training set: nothing gives one yet."""
+    return None

@@ -23,6 +23,7 @@ from sololakehouse.models.gates import (
     gate_error,
     gate_settings,
     rebuild_gate,
+    replay_certificate,
     replay_gate,
 )
 from sololakehouse.models.model_store import load_model, register
@@ -93,7 +94,7 @@ def evaluate_gates(lake: Lakehouse, version: ModelVersion) -> list[GateResult]:
         *compared_gates(lake, version, settings),
         expectations_gate(lake, version),
         rebuild_gate(lake, version, required=settings.require_rebuild),
-        replay_gate(),
+        replay_gate(replay_certificate(lake, version)),
     ]
 
 
