@@ -22,11 +22,11 @@ setup: $(TOOLS) ## Create .venv with the pinned dependencies and the tools for d
 demo: $(INSTALLED) ## Run the reference project from raw flights to predictions
 	$(BIN)/slh demo examples/nyc_flights
 
-test: $(TOOLS) $(SPARK) ## Run the tests
+test: $(TOOLS) $(SPARK) postgres ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of tests/faults
-	$(BIN)/pytest tests/faults tests/lake/test_interoperability.py --faults-kills 100 --faults-appends 50
+	$(BIN)/pytest tests/faults tests/lake/test_interoperability.py tests/models/test_pending.py --faults-kills 100 --faults-appends 50
 
 test-conformance: $(TOOLS) $(SPARK) ## Hold every engine to the point-in-time rules, in 20,000 cases each
 	$(BIN)/pytest tests/conformance tests/spark/test_conformance.py --conformance-cases 20000
@@ -57,9 +57,15 @@ bench: $(TOOLS) $(SPARK) $(FEAST) ## Run the benchmarks
 	$(BIN)/python benchmarks/load_df.py
 	$(BIN)/python benchmarks/training_sets.py
 	$(BIN)/python benchmarks/trace.py
+	$(BIN)/python benchmarks/tracking.py
 
 clean: ## Remove what the demo wrote
-	rm -rf examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts
+	rm -rf examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts examples/nyc_flights/.slh
+
+# The tests start a PostgreSQL of their own. Who may not install it sees them skipped, and why.
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
+		|| test "$$(id -u)" != 0 || (apt-get update -qq && apt-get install -y -qq postgresql)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -82,4 +88,4 @@ $(FEAST): constraints-feast.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-feast/bin/python --constraint constraints-feast.txt 'feast[duckdb]'
 	@touch $@
 
-.PHONY: help setup demo test test-faults test-conformance test-spark check format feast bench clean
+.PHONY: help setup demo test postgres test-faults test-conformance test-spark check format feast bench clean

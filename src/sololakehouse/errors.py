@@ -18,6 +18,8 @@ SoloLakehouseError
     ├── ExpectationError       rows that violate an `expect_or_fail`
     ├── FeatureTableError      a feature table whose keys are not unique or not set
     ├── FunctionFailedError    a feature function that failed on a row
+    ├── GateError              a model version that gates keep out of production
+    ├── UnreachableError       an MLflow server that does not answer
     ├── RunFailedError         several steps of one run failed, each with an error of its own
     └── TrainingError          labels or a split that nothing can be learned from
 
@@ -29,7 +31,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class SoloLakehouseError(Exception):
@@ -183,6 +185,16 @@ class FeatureTableError(RunError):
 
 class FunctionFailedError(RunError):
     """A feature function that failed on a row, or gave what it does not declare."""
+
+
+class GateError(RunError):
+    """A model version that gates keep out of production; `gates` is what each of them said."""
+
+    gates: Sequence[Any] = ()
+
+
+class UnreachableError(RunError):
+    """An MLflow server that does not answer; what was to be logged is kept."""
 
 
 class RunFailedError(RunError):

@@ -11,8 +11,12 @@ import polars as pl
 import pytest
 
 from sololakehouse.errors import RunError
+from sololakehouse.features.saved import build_training_set
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.lake.staging import dead_folders, staging_folder
+from sololakehouse.models.pending import pending_runs
+from sololakehouse.models.tracking import check_store, connected
+from sololakehouse.models.versions import model_versions
 from sololakehouse.provenance import Change, Run
 from tests.conftest import ProjectFolder
 from tests.faults.shop import Shop, check_every_table, orphans
@@ -199,3 +203,39 @@ def test_the_staging_folder_of_a_killed_process_is_removed_by_the_next_writer(tm
     assert (dead / "part-0.parquet").exists()
     with staging_folder(tmp_path):
         assert not dead.exists()
+
+
+def test_a_full_disk_while_a_run_is_packed_or_sent_registers_nothing_by_half(small_disk, figure):
+    """Leaving more each time, the disk is full for packing, for files, for the store, for rows."""
+    project = make_rain_project(small_disk)
+    lake, writer = project.lake, project.writer()
+    experiment = project.experiment()
+    build_training_set(lake, writer, experiment.training_set)
+    check_store(lake.project, experiment.name)
+    stopped = []
+    for pages in (0, 8, 40, 80, 120, 160, 200, 240):
+        fill(small_disk, pages * PAGE)
+        said = ""
+        try:
+            project.train()
+        except RunError as error:
+            said = str(error)
+            stopped.append(pages)
+        empty(small_disk)
+        assert said == "" or "the disk is full. Free some space and run again." in said
+        with connected(lake.project) as client:
+            registered = len(client.search_model_versions("name = 'rain'"))
+        assert registered == len(model_versions(project.lake)) in (0, 2)
+        if registered:
+            break
+        check_every_table(project.lake)
+    assert stopped[0] == 0
+    outcome = project.train()
+    assert [version.version for version in outcome.runs] == [1, 2]
+    assert pending_runs(lake.project) == []
+    with connected(lake.project) as client:
+        ended = client.search_runs(
+            [client.get_experiment_by_name("rain").experiment_id], "status = 'FINISHED'"
+        )
+    assert len(ended) == 2
+    figure(f"full disk while logging: {len(stopped)} sizes stopped it, none registered by half")

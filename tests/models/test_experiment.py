@@ -63,7 +63,10 @@ def test_a_mistake_names_its_place(project, mistake):
         ("seed", "write KEY=VALUE"),
         ("modle.params.x=1", "there is no section 'modle'"),
         ("model.kindd=1", "unknown key 'model.kindd'"),
-        ("modle.kind=1", "Did you mean 'model'? Sections: baseline, model, split, training_set."),
+        (
+            "modle.kind=1",
+            "Did you mean 'model'? Sections: baseline, gates, model, split, training_set.",
+        ),
         ("model.params={", "'{' is not valid YAML"),
         ("metrics=[acuracy]", "No metric 'acuracy'. Did you mean 'accuracy'?"),
     ],

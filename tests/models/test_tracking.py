@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from sololakehouse.config import MlflowSettings, Project, ProjectSettings
-from sololakehouse.errors import RunError
+from sololakehouse.errors import RunError, UnreachableError
+from sololakehouse.models.model_file import TRUSTED_TYPES
 from sololakehouse.models.split import split_by_time
-from sololakehouse.models.tracking import TRUSTED_TYPES, check_store, connected
+from sololakehouse.models.tracking import artifact_location, check_store, connected
 from sololakehouse.models.trainers import fit
 from tests.rain import ModelProject, labels
 
@@ -26,15 +27,23 @@ def project_with(folder, uri: str) -> Project:
     [
         ("foo://bar", "MLflow at foo://bar failed: Model registry functionality is unavailable"),
         ("sqlite:////proc/none/mlflow.db", "failed: [Errno 2] No such file or directory"),
-        ("postgresql://me:secret@127.0.0.1:9/x", "MLflow at postgresql://me:***@127.0.0.1:9/x f"),
     ],
 )
-def test_a_store_that_cannot_be_used_is_one_sentence_without_passwords(tmp_path, uri, message):
+def test_a_store_that_cannot_be_used_is_one_sentence(tmp_path, uri, message):
     with pytest.raises(RunError) as raised:
         check_store(project_with(tmp_path, uri), "e")
     assert message in str(raised.value)
     assert str(raised.value).endswith(". Check 'mlflow' in lakehouse.yml.")
-    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://me:secret@127.0.0.1:9", "postgresql://me:secret@127.0.0.1:9/x"]
+)
+def test_a_server_that_does_not_answer_is_said_at_once_and_without_its_password(tmp_path, uri):
+    shown = uri.replace("secret", "***")
+    with pytest.raises(UnreachableError) as raised:
+        check_store(project_with(tmp_path, uri), "e")
+    assert str(raised.value) == f"MLflow at {shown} cannot be reached: Connection refused."
 
 
 def test_a_damaged_store_is_one_sentence(tmp_path):
@@ -89,3 +98,19 @@ def test_the_resolved_experiment_and_the_requirements_are_logged(trained):
     }
     assert "scikit-learn==" in requirements
     assert "xgboost-cpu==" in requirements
+
+
+@pytest.mark.parametrize(
+    ("settings", "location"),
+    [
+        ({}, "{folder}/mlartifacts"),
+        ({"artifacts": "s3://models/rain"}, "s3://models/rain"),
+        ({"tracking_uri": "postgresql://me@host/x"}, "{folder}/mlartifacts"),
+        ({"tracking_uri": "https://host"}, None),
+        ({"tracking_uri": "https://host", "artifacts": "s3://models"}, "s3://models"),
+    ],
+)
+def test_files_are_kept_where_the_settings_or_the_server_say(tmp_path, settings, location):
+    chosen = ProjectSettings(name="x", mlflow=MlflowSettings(**settings))
+    found = artifact_location(Project(folder=tmp_path, settings=chosen))
+    assert found == (location and location.format(folder=tmp_path.as_uri()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sololakehouse.errors import ConfigError, NotFoundError, RunError, UsageError
+from sololakehouse.errors import ConfigError, GateError, NotFoundError, RunError, UsageError
 from sololakehouse.models import training
 from sololakehouse.models.inputs import model_input
 from sololakehouse.models.registry import load_model, model_versions, move, promote, resolve
@@ -90,10 +90,17 @@ def test_mlflow_holds_params_metrics_plots_signature_and_datasets(trained):
         version = client.get_model_version_by_alias("rain", "staging")
     assert run.data.params["params.max_depth"] == "3"
     assert run.data.params["train_rows"] == str(59 * 24)
-    assert run.data.metrics == pytest.approx(dict(model.metrics))
-    assert plots == {
-        f"plots/{name}.png" for name in ("roc", "precision_recall", "calibration", "importance")
+    bounds = {
+        f"{name}_{end}": value
+        for name, both in model.record["intervals"].items()
+        for end, value in zip(("low", "high"), both, strict=True)
     }
+    assert set(model.record["intervals"]) == {"test_roc_auc", "test_log_loss", "test_f1"}
+    assert run.data.metrics == pytest.approx({**model.metrics, **bounds})
+    for name, (low, high) in model.record["intervals"].items():
+        assert low < model.metrics[name] < high
+    drawn = ("roc", "precision_recall", "calibration", "confusion", "importance")
+    assert plots == {f"plots/{name}.png" for name in drawn}
     assert int(version.version) == model.version
     datasets = {given.dataset.name: given for given in run.inputs.dataset_inputs}
     assert set(datasets) == {"training.rain", "gold.labels", "features.sky"}
@@ -185,8 +192,11 @@ def test_the_gate_refuses_baselines_and_models_that_lose_against_theirs(promoted
         promote(promoted.lake, promoted.writer(), "rain", 1, "production")
     worse = promoted.train("model={kind: sklearn, estimator: logistic_regression}")
     assert worse.runs[1].version == 4
-    with pytest.raises(RunError, match=r"rain version 4 stays out of production: .* is not better"):
+    with pytest.raises(GateError) as said:
         promote(promoted.lake, promoted.writer(), "rain", 4, "production")
+    verdicts = {gate.gate: gate.verdict for gate in said.value.gates}
+    assert verdicts["baseline"] == verdicts["champion"] == "failed"
+    assert verdicts["artifacts"] == "passed"
     assert resolve(promoted.lake, "rain@production").version == 2
 
 
@@ -219,6 +229,6 @@ def test_an_unreachable_store_is_one_sentence(project):
     (project.folder / "lakehouse.yml").write_text(
         "name: rain\nmlflow: {tracking_uri: 'http://127.0.0.1:9'}\n"
     )
-    with pytest.raises(RunError, match=r"MLflow at http://127\.0\.0\.1:9 failed"):
+    with pytest.raises(RunError, match=r"MLflow at http://127\.0\.0\.1:9 cannot be reached"):
         project.train()
     assert "system.training_runs" not in project.lake.table_names()

@@ -21,6 +21,8 @@ from sololakehouse.cli import (
     models,
     pipelines,
     project,
+    runs,
+    stages,
 )
 from sololakehouse.errors import SoloLakehouseError
 
@@ -53,7 +55,8 @@ for _command in (
     pipelines.ingest,
     pipelines.run,
     models.train,
-    models.promote,
+    stages.promote,
+    stages.rollback,
     models.score,
     lake.tables,
     lake.describe,
@@ -67,7 +70,10 @@ for _command in (
     lineage.trace,
     lineage.impact,
     lake.restore,
-    models.models,
+    stages.models,
+    runs.runs,
+    runs.compare,
+    runs.mlflow,
     keep.lease,
     keep.vacuum,
     keep.optimize,

@@ -211,7 +211,7 @@ def _print_commands(summary: dict[str, Any]) -> None:
     print_line("  slh console")
     if summary["models"]:
         print_line("  slh models")
-        print_line(f"  mlflow ui --backend-store-uri {summary['mlflow']}")
+        print_line("  slh mlflow")
 
 
 def _rank(schema: str) -> int:

@@ -1,4 +1,4 @@
-"""Commands about models: `slh train`, `slh promote`, `slh score`, `slh models`."""
+"""Commands that train and use models: `slh train`, `slh score`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sololakehouse.lake.run_log import RunLog
     from sololakehouse.models.training import TrainingOutcome
 
-_STEPS_OF_TRAINING = 6
+_STEPS_OF_TRAINING = 5
 
 
 @click.command()
@@ -108,39 +108,6 @@ def outcome_rows(outcome: TrainingOutcome) -> list[dict[str, Any]]:
 
 
 @click.command()
-@click.argument("model")
-@click.option("--version", type=click.IntRange(min=1), help="Default: the version in staging.")
-@click.option(
-    "--to",
-    "stage",
-    type=click.Choice(["staging", "production"]),
-    required=True,
-    help="The stage; production has a gate.",
-)
-@as_json
-def promote(model: str, version: int | None, stage: str, json_wanted: bool) -> None:
-    """Move a version of MODEL to a stage; production asks that it beats its baseline.
-
-    \b
-    Examples:
-      slh promote flight_delay --to production
-      slh promote flight_delay --version 2 --to staging
-    """
-    from sololakehouse.lake import Lakehouse
-    from sololakehouse.models.registry import promote as promote_version
-
-    lake = Lakehouse.open()
-    with recorded(lake, "promote", model, stage) as log:
-        log.begin(f"{model} to {stage}")
-        done = promote_version(lake, log.writer, model, version, stage)
-        log.end()
-    if json_wanted:
-        print_json({"model": model, "version": done.version, "to": stage, "reason": done.reason})
-    else:
-        print_line(f"{model} version {done.version}: {stage}. {done.reason}")
-
-
-@click.command()
 @click.argument("job")
 @click.option("--input", "source", help="A table or a SELECT, if JOB is a model.")
 @click.option("--output", help="The table that takes the predictions, if JOB is a model.")
@@ -203,34 +170,3 @@ def score_row(result: ScoreResult) -> dict[str, Any]:
         "model version": result.model.version,
         "state": "up to date" if result.up_to_date else "scored",
     }
-
-
-@click.command()
-@as_json
-def models(json_wanted: bool) -> None:
-    """List the registered models with their stages and metrics.
-
-    \b
-    Examples:
-      slh models
-      slh models --json
-    """
-    from sololakehouse.lake import Lakehouse
-    from sololakehouse.models.registry import model_versions
-
-    rows = [
-        {
-            "model": version.name,
-            "version": version.version,
-            "stage": version.stage,
-            "role": version.role,
-            **version.metrics,
-        }
-        for version in model_versions(Lakehouse.open())
-    ]
-    if json_wanted:
-        print_json(rows)
-    elif rows:
-        print_models(rows)
-    else:
-        print_line("No models yet. 'slh train FILE' makes the first ones.")

@@ -79,11 +79,18 @@ def model_node(name: str, version: int, known: Trained | None) -> ModelNode:
         title=f"{node_id} ({stage})" if stage else node_id,
         what="model",
         at=known.at if known else None,
-        notes=() if known else (f"{RUNS} does not know it",),
+        notes=tuple(_model_notes(known)),
         name=name,
         version=version,
         stage=stage,
     )
+
+
+def _model_notes(known: Trained | None) -> Iterator[str]:
+    if known is None:
+        yield f"{RUNS} does not know it"
+    elif known.model.forced:
+        yield f"forced past its gates: {known.model.forced}"
 
 
 def run_node(known: Trained) -> RunNode:

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, mod
 from sololakehouse.config import Project, Settings, load, validate
 from sololakehouse.errors import ConfigError, suggestion
 from sololakehouse.features.recipe import TrainingSetSpec
+from sololakehouse.models.gates import GateSettings
 from sololakehouse.models.metrics import Metric, metric
 
 PARTS = ("train", "validation", "test")
@@ -105,6 +106,7 @@ class Experiment(Settings):
     baseline: ModelSettings
     model: ModelSettings
     register_as: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
+    gates: GateSettings = GateSettings()
 
     @field_validator("training_set")
     @classmethod

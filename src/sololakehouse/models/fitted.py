@@ -12,10 +12,11 @@ from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.inputs import model_input
 from sololakehouse.models.model_file import Flavor, untrusted_types
-from sololakehouse.models.registry import LOGGED, ModelVersion, lease_model, register, resolve
-from sololakehouse.models.report import carried, tables_of
-from sololakehouse.models.tracking import LoggedModel, RunReport, active_run, connected, log_run
-from sololakehouse.models.training_runs import record_runs, run_row
+from sololakehouse.models.packing import RunReport
+from sololakehouse.models.pending import PendingRuns, TrainedModel, finish, pack_runs
+from sololakehouse.models.report import carried, environment, tables_of
+from sololakehouse.models.tracking import active_run
+from sololakehouse.models.versions import LOGGED, ModelVersion
 from sololakehouse.provenance import Run, fingerprint
 
 if TYPE_CHECKING:
@@ -83,21 +84,16 @@ def log_fitted_model(
         metadata=carried(saved),
         model=model,
         inputs=inputs,
+        documents={"environment": environment()},
         flavor=kind,
         artifact=artifact,
         with_example=with_example,
         active_run=opened[0] if opened else None,
     )
-    with connected(lake.project) as client:
-        logged = log_run(client, lake.project, report)
-        if register_as is None:
-            return None
-        number = register(client, register_as, logged)
     metrics = opened[1] if opened else {}
-    _record(writer, saved, logged, register_as, number, columns, metrics)
-    version = resolve(lake, f"{register_as}@{number}")
-    lease_model(writer, version, saved.table_version)
-    return version
+    pending = _packed(writer, saved, report, register_as, columns, metrics)
+    registered = finish(lake, writer, pending)
+    return registered[0] if registered else None
 
 
 def _flavor(module: Any) -> Flavor:
@@ -173,25 +169,30 @@ def _tags(writer: LakeWriter, saved: Snapshot) -> dict[str, str]:
     }
 
 
-def _record(
+def _packed(
     writer: LakeWriter,
     saved: Snapshot,
-    logged: LoggedModel,
-    name: str,
-    number: int,
+    report: RunReport,
+    register_as: str | None,
     columns: tuple[str, ...],
     metrics: dict[str, float],
-) -> None:
+) -> PendingRuns:
     table = saved.table_version
-    mark = fingerprint(OPERATION, logged.model_uri, (table.table, *table.content), columns)
+    mark = fingerprint(OPERATION, writer.run.run_id, (table.table, *table.content), columns)
     about = {
-        "experiment": name,
+        "experiment": report.experiment,
         "role": LOGGED,
         "fingerprint": mark,
-        "model_name": name,
-        "model_version": number,
         "primary_metric": "",
         "metrics": json.dumps(metrics),
         "feature_columns": json.dumps(list(columns)),
     }
-    record_runs(writer, [run_row(writer, saved, logged, about, {})], saved, OPERATION, mark)
+    model = TrainedModel(report, about, report.documents)
+    return pack_runs(
+        writer,
+        saved,
+        [model],
+        operation=OPERATION,
+        fingerprint=mark,
+        register_as=register_as,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +44,24 @@ def calibration(truth: np.ndarray, probability: np.ndarray) -> Figure:
     figure, axes = _figure("Calibration", "predicted probability", "observed share")
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--")
     axes.plot(mean, share, marker="o")
+    return figure
+
+
+def confusion(counts: Mapping[str, Any]) -> Figure:
+    """Draw how many rows a threshold tells right and wrong, as `report.confusion_at` counts."""
+    cells = [
+        [counts["true_negatives"], counts["false_positives"]],
+        [counts["false_negatives"], counts["true_positives"]],
+    ]
+    title = f"Confusion at {counts['threshold']:.3g}"
+    figure, axes = _figure(title, "predicted", "true")
+    axes.imshow(cells, cmap="Blues", vmin=0)
+    axes.set(xticks=[0, 1], yticks=[0, 1])
+    dark = max(map(max, cells)) / 2
+    for row, numbers in enumerate(cells):
+        for column, count in enumerate(numbers):
+            color = "white" if count > dark else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=color)
     return figure
 
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models import plots
 from sololakehouse.models.experiment import PARTS, Experiment
 from sololakehouse.models.fitting import Trained
+from sololakehouse.models.intervals import Interval, Measure, resampled
+from sololakehouse.models.metrics import THRESHOLD, metric
+from sololakehouse.models.packing import RunReport
 from sololakehouse.models.split import LEARNED_FROM, Part
-from sololakehouse.models.tracking import RunReport
-from sololakehouse.models.trainers import importances
+from sololakehouse.models.trainers import THREADS, importances
+
+_LIBRARIES = (
+    *("sololakehouse", "scikit-learn", "xgboost-cpu", "numpy", "scipy", "pandas", "polars"),
+    *("deltalake", "pysail", "mlflow"),
+)
 
 
 def run_report(
@@ -22,14 +32,18 @@ def run_report(
     mark: str,
     trained: Trained,
     parts: Mapping[str, Part],
+    intervals: Mapping[str, Interval],
 ) -> RunReport:
     """Return the report of one trained model; `mark` is the fingerprint of its training."""
     test = parts["test"]
     probability = trained.model.predict_proba(test.inputs)[:, 1]
+    threshold = chosen_threshold(trained)
+    confusion = confusion_at(threshold, test.labels, probability)
     figures = {
         "roc": plots.roc(test.labels, probability),
         "precision_recall": plots.precision_recall(test.labels, probability),
         "calibration": plots.calibration(test.labels, probability),
+        "confusion": plots.confusion(confusion),
     }
     weights = importances(trained.model)
     if weights:
@@ -38,12 +52,14 @@ def run_report(
     if experiment.training_set.label_known_at:
         rows |= {f"{name}_unknown_rows": parts[name].unknown for name in LEARNED_FROM}
     rows["outside_rows"] = training_set.rows - sum(rows.values())
+    low = {f"{name}_low": found.low for name, found in intervals.items()}
+    high = {f"{name}_high": found.high for name, found in intervals.items()}
     return RunReport(
         experiment=experiment.name,
         config=experiment.model_dump(mode="json", by_alias=True),
         name=trained.role,
         params=_params(experiment, trained) | rows,
-        metrics=trained.metrics,
+        metrics={**trained.metrics, **low, **high},
         tags={
             "role": trained.role,
             "fingerprint": mark,
@@ -56,7 +72,59 @@ def run_report(
         metadata=carried(training_set),
         model=trained.model,
         inputs=parts["train"].inputs,
+        documents={"confusion": confusion, "environment": environment()},
     )
+
+
+def intervals_on_test(experiment: Experiment, trained: Trained, test: Part) -> dict[str, Interval]:
+    """Return the 95 % intervals of the metrics on the test part, by names such as `test_roc_auc`.
+
+    Only of the test part: nothing was fitted to it and nothing chosen by it.
+    """
+    probability = trained.model.predict_proba(test.inputs)[:, 1]
+    threshold = chosen_threshold(trained)
+    measures = [Measure(metric(name), probability, threshold) for name in experiment.metrics]
+    values = resampled(test.labels, measures, experiment.seed)
+    names = (f"test_{name}" for name in experiment.metrics)
+    return {name: Interval.of(row) for name, row in zip(names, values, strict=True)}
+
+
+def chosen_threshold(trained: Trained) -> float:
+    """Return from which probability on a model says 1."""
+    return float(getattr(trained, "threshold", THRESHOLD))
+
+
+def confusion_at(threshold: float, truth: Any, probability: Any) -> dict[str, Any]:
+    """Count the test rows that a threshold tells right and wrong, by class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> confusion_at(0.5, np.array([0, 0, 1]), np.array([0.1, 0.5, 0.9]))
+    {'part': 'test', 'threshold': 0.5, 'true_negatives': 1, 'false_positives': 1, \
+'false_negatives': 0, 'true_positives': 1}
+    """
+    said = probability >= threshold
+    return {
+        "part": "test",
+        "threshold": threshold,
+        "true_negatives": int(((truth == 0) & ~said).sum()),
+        "false_positives": int(((truth == 0) & said).sum()),
+        "false_negatives": int(((truth == 1) & ~said).sum()),
+        "true_positives": int(((truth == 1) & said).sum()),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Return what a model was trained with: Python, machine and versions of the libraries."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": THREADS,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
 
 
 def _params(experiment: Experiment, trained: Trained) -> dict[str, Any]:

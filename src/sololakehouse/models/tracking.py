@@ -1,68 +1,32 @@
-"""MLflow as the record of runs: parameters, metrics, plots, datasets, and the model itself."""
+"""MLflow as the record of runs: where it is, and a connection to it."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import socket
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlparse
 
 from sololakehouse.config import Project
-from sololakehouse.errors import RunError, UsageError
-from sololakehouse.lake import Snapshot
-from sololakehouse.models.model_file import TRUSTED_TYPES, Flavor
+from sololakehouse.errors import RunError, UnreachableError, UsageError
+from sololakehouse.lake.failures import disk_error
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
-    from mlflow.entities import RunInfo
 
 _SQLITE = "sqlite:///"
-_EXAMPLE_ROWS = 5
 _LONGEST = 300
 _QUIET = ("mlflow", "alembic", "sqlalchemy")
-_REQUIREMENTS = ("scikit-learn", "xgboost-cpu", "skops", "pandas", "numpy")
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """Everything that is logged of one trained model.
-
-    `datasets` pairs each table with its role, such as `training` or `input`; `config` is the
-    experiment with all defaults filled in, `flavor` the MLflow module that keeps the model,
-    `active_run` the run that is open already and takes all of it.
-    """
-
-    experiment: str
-    config: Mapping[str, Any]
-    name: str
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-    figures: Mapping[str, Figure]
-    datasets: Sequence[tuple[Snapshot, str]]
-    metadata: Mapping[str, Any]
-    model: Any
-    inputs: pd.DataFrame
-    flavor: Flavor = "sklearn"
-    artifact: str = "model"
-    with_example: bool = True
-    active_run: str | None = None
-
-
-@dataclass(frozen=True)
-class LoggedModel:
-    """Where MLflow keeps a run and its model."""
-
-    run_id: str
-    model_uri: str
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432}
+_PATIENCE = 5
+_EXTRAS = {"psycopg": "postgres", "boto3": "s3"}
+# What a proxy says for a server that is down.
+_AWAY = re.compile(r"error code 50[234]\b|too many 50[234] error responses")
 
 
 def store_exists(project: Project) -> bool:
@@ -95,7 +59,7 @@ def check_store(project: Project, experiment: str) -> None:
         The store cannot be reached, or keeps the experiment's files in another folder.
     """
     with connected(project) as client:
-        _experiment(client, project, experiment)
+        experiment_id(client, project, experiment)
 
 
 @contextmanager
@@ -104,52 +68,66 @@ def connected(project: Project) -> Iterator[MlflowClient]:
 
     Raises
     ------
+    UnreachableError
+        A server does not answer, now or in the middle.
     RunError
-        The store cannot be reached, cannot be read, or refuses a request.
+        The store cannot be read, or refuses a request.
     """
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    _refuse_silence(project)
+    quiet_mlflow()
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    uri = _tracking_uri(project)
+    uri = tracking_uri(project)
     try:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         yield mlflow.MlflowClient()
     except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+        full = disk_error(error, project.folder)
+        if full is not None:
+            raise full from error
         said = str(error).strip().splitlines()[0]
+        if isinstance(error, ImportError) and error.name in _EXTRAS:
+            said = f"{said}: pip install 'sololakehouse[{_EXTRAS[error.name]}]'"
+        if not isinstance(error, ImportError):
+            _refuse_silence(project)
+        if _AWAY.search(said):
+            raise _unreachable(project, said[:_LONGEST]) from error
         raise RunError(
-            f"MLflow at {_without_password(project.settings.mlflow.tracking_uri)} failed: "
+            f"MLflow at {shown_uri(project)} failed: "
             f"{said[:_LONGEST].rstrip('.')}. Check 'mlflow' in lakehouse.yml."
         ) from error
 
 
-def log_run(client: MlflowClient, project: Project, report: RunReport) -> LoggedModel:
-    """Log one trained model as a run, or into the run that is open."""
-    with _run(client, project, report) as run:
-        for name, text in report.tags.items():
-            client.set_tag(run.run_id, name, text)
-        for name, value in report.params.items():
-            client.log_param(run.run_id, name, value)
-        for name, number in report.metrics.items():
-            client.log_metric(run.run_id, name, number)
-        client.log_dict(run.run_id, dict(report.config), "experiment.yml")
-        for name, figure in report.figures.items():
-            client.log_figure(run.run_id, figure, f"plots/{name}.png")
-        client.log_inputs(run.run_id, datasets=_datasets(report.datasets))
-        model = client.create_logged_model(
-            run.experiment_id,
-            name=report.artifact,
-            source_run_id=run.run_id,
-            params={name: str(value) for name, value in report.params.items()},
-        )
-        uri = _log_model(report, model.model_id)
-    return LoggedModel(run.run_id, uri)
+def quiet_mlflow() -> None:
+    """Import MLflow so that it neither reports home nor writes to the terminal."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    import mlflow  # noqa: F401
+
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _refuse_silence(project: Project) -> None:
+    """Refuse a server at whose port nobody listens; MLflow itself would try for minutes."""
+    parsed = urlparse(project.settings.mlflow.tracking_uri)
+    port = _PORTS.get(parsed.scheme.partition("+")[0])
+    if port is None or not parsed.hostname:
+        return
+    try:
+        socket.create_connection((parsed.hostname, parsed.port or port), _PATIENCE).close()
+    except OSError as error:
+        raise _unreachable(project, error.strerror or str(error)) from error
+
+
+def _unreachable(project: Project, said: str) -> UnreachableError:
+    return UnreachableError(f"MLflow at {shown_uri(project)} cannot be reached: {said}.")
 
 
 def active_run(project: Project) -> tuple[str, dict[str, float]] | None:
@@ -166,7 +144,7 @@ def active_run(project: Project) -> tuple[str, dict[str, float]] | None:
     run = mlflow.active_run()
     if run is None:
         return None
-    uri = _tracking_uri(project)
+    uri = tracking_uri(project)
     try:
         found = mlflow.MlflowClient(tracking_uri=uri).get_run(run.info.run_id)
     except MlflowException as error:
@@ -178,58 +156,19 @@ def active_run(project: Project) -> tuple[str, dict[str, float]] | None:
     return run.info.run_id, dict(found.data.metrics)
 
 
-@contextmanager
-def _run(client: MlflowClient, project: Project, report: RunReport) -> Iterator[RunInfo]:
-    """Give the run that is open, or make one and end it.
+def experiment_id(client: MlflowClient, project: Project, name: str) -> str:
+    """Return the identifier of an experiment in MLflow, which is created if need be.
 
-    All is done by the client: the fluent functions look for Databricks tags and import PySpark
-    Connect for it, which ends the process if Python was started with -c. And they refuse a run of
-    another experiment than the one that a person has set.
+    Raises
+    ------
+    RunError
+        Its files are kept in another place than the project's settings say.
     """
-    if report.active_run is not None:
-        yield client.get_run(report.active_run).info
-        return
-    experiment_id = _experiment(client, project, report.experiment)
-    run = client.create_run(experiment_id, run_name=report.name).info
-    try:
-        yield run
-    except BaseException:
-        client.set_terminated(run.run_id, status="FAILED")
-        raise
-    client.set_terminated(run.run_id)
-
-
-def _log_model(report: RunReport, model_id: str) -> str:
-    import importlib
-
-    from mlflow.models import infer_signature
-
-    example = report.inputs.head(_EXAMPLE_ROWS)
-    predict = "predict_proba" if hasattr(report.model, "predict_proba") else "predict"
-    kept: dict[str, Any] = {"model_format": "ubj"}
-    if report.flavor == "sklearn":
-        trusted = list(TRUSTED_TYPES)
-        kept = {"serialization_format": "skops", "skops_trusted_types": trusted}
-        kept["pyfunc_predict_fn"] = predict
-    logged = importlib.import_module(f"mlflow.{report.flavor}").log_model(
-        report.model,
-        model_id=model_id,
-        signature=infer_signature(example, getattr(report.model, predict)(example)),
-        input_example=example if report.with_example else None,
-        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-        metadata=dict(report.metadata),
-        **kept,
-    )
-    return str(logged.model_uri)
-
-
-def _experiment(client: MlflowClient, project: Project, name: str) -> str:
-    artifacts = project.settings.mlflow.artifacts
-    location = artifacts if urlparse(artifacts).scheme else (project.folder / artifacts).as_uri()
+    location = artifact_location(project)
     known = client.get_experiment_by_name(name)
     if known is None:
         return str(client.create_experiment(name, artifact_location=location))
-    if known.artifact_location.rstrip("/") != location.rstrip("/"):
+    if location and known.artifact_location.rstrip("/") != location.rstrip("/"):
         raise RunError(
             f"MLflow keeps the files of experiment {name!r} in {known.artifact_location}, not in "
             f"{location}: the project was moved or copied, or 'mlflow.artifacts' changed. Undo "
@@ -238,31 +177,29 @@ def _experiment(client: MlflowClient, project: Project, name: str) -> str:
     return str(known.experiment_id)
 
 
-def _datasets(tables: Sequence[tuple[Snapshot, str]]) -> list[Any]:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    return [
-        DatasetInput(
-            Dataset(
-                name=table.name,
-                digest=table.record.manifest.digest if table.record else table.table_id[:32],
-                source_type="delta_table",
-                source=json.dumps({"path": str(table.path), "delta_table_version": table.version}),
-                schema=json.dumps(table.columns),
-                profile=json.dumps({"num_rows": table.rows}),
-            ),
-            tags=[InputTag("mlflow.data.context", role)],
-        )
-        for table, role in tables
-    ]
+def artifact_location(project: Project) -> str | None:
+    """Return where the files of runs are kept; None: where the MLflow server says."""
+    settings = project.settings.mlflow
+    if is_server(project) and "artifacts" not in settings.model_fields_set:
+        return None
+    artifacts = settings.artifacts
+    return artifacts if urlparse(artifacts).scheme else (project.folder / artifacts).as_uri()
 
 
-def _tracking_uri(project: Project) -> str:
+def is_server(project: Project) -> bool:
+    """Whether runs go to an MLflow server over HTTP."""
+    return urlparse(project.settings.mlflow.tracking_uri).scheme in ("http", "https")
+
+
+def tracking_uri(project: Project) -> str:
+    """Return the project's tracking URI as MLflow takes it, with its password."""
     uri = project.settings.mlflow.tracking_uri
     return f"{_SQLITE}{quote(str(_database(project)))}" if uri.startswith(_SQLITE) else uri
 
 
-def _without_password(uri: str) -> str:
+def shown_uri(project: Project) -> str:
+    """Return the project's tracking URI as it may be shown."""
+    uri = project.settings.mlflow.tracking_uri
     password = urlparse(uri).password
     return uri.replace(f":{password}@", ":***@") if password else uri
 

@@ -5,34 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version as library_version
-from typing import Any
 
-from sololakehouse.errors import NotFoundError
+from sololakehouse.errors import NotFoundError, UnreachableError
 from sololakehouse.features.saved import build_training_set
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.experiment import Experiment
 from sololakehouse.models.fitting import Trained, fit_and_measure
-from sololakehouse.models.registry import (
-    BASELINE,
-    ModelVersion,
-    lease_model,
-    model_versions,
-    move,
-    register,
+from sololakehouse.models.intervals import Interval
+from sololakehouse.models.packing import RunReport
+from sololakehouse.models.pending import (
+    PendingRuns,
+    TrainedModel,
+    finish,
+    pack_runs,
+    pending_runs,
+    stage_the_better,
 )
-from sololakehouse.models.report import run_report
+from sololakehouse.models.registry import BASELINE, ModelVersion, lease_model, model_versions
+from sololakehouse.models.report import intervals_on_test, run_report
 from sololakehouse.models.split import Part, split_by_time
-from sololakehouse.models.tracking import (
-    LoggedModel,
-    check_store,
-    connected,
-    log_run,
-    store_exists,
-)
+from sololakehouse.models.tracking import check_store, store_exists
 from sololakehouse.models.trainers import check_settings
-from sololakehouse.models.training_runs import record_runs, run_row
 from sololakehouse.provenance import fingerprint
 
 OPERATION = "TRAINING"
@@ -88,8 +84,10 @@ def train(
         Labels or split do not allow training.
     NotFoundError, ConfigError
         An estimator or parameter does not exist, or refuses its value.
+    UnreachableError
+        MLflow cannot be reached: what was trained is kept for 'slh runs sync'.
     RunError
-        MLflow cannot be reached.
+        MLflow refuses what it gets.
     """
     begin = on_step or (lambda _: None)
     if not _trained_before(lake, experiment):
@@ -98,10 +96,15 @@ def train(
     begin("training set")
     training_set, _ = build_training_set(lake, writer, experiment.training_set)
     mark = _fingerprint(experiment, training_set)
+    waiting = None if force else _waiting(lake, mark)
+    if waiting is not None:
+        begin("registering what was trained before")
+        registered = finish(lake, LakeWriter(lake, waiting.run), waiting, again=True)
+        return TrainingOutcome(tuple(registered), training_set, up_to_date=False)
     known = [] if force or not store_exists(lake.project) else _registered(lake, experiment, mark)
     if known:
         if not any(version.stage for version in known):  # a run ended before this step
-            _stage_the_better(lake, writer, experiment, known)
+            stage_the_better(lake, writer, known)
             known = _registered(lake, experiment, mark)
         _lease(writer, known, training_set)
         return TrainingOutcome(tuple(known), training_set, up_to_date=True)
@@ -113,31 +116,50 @@ def train(
         for role, settings in ((BASELINE, experiment.baseline), (MODEL, experiment.model)):
             begin(f"fitting the {role}")
             trained.append(fit_and_measure(role, settings, parts, experiment))
-            store.result()
-    logged = []
-    with connected(lake.project) as client:
-        for one in trained:
-            begin(f"logging the {one.role}")
-            report = run_report(lake, writer, experiment, training_set, mark, one, parts)
-            logged.append(log_run(client, lake.project, report))
-        begin("registering")
-        numbers = [register(client, experiment.register_as, entry) for entry in logged]
-    rows = [
-        _row(writer, experiment, training_set, mark, *entry)
-        for entry in zip(trained, logged, numbers, strict=True)
-    ]
-    record_runs(writer, rows, training_set, OPERATION, mark)
-    registered = _registered(lake, experiment, mark)
-    _lease(writer, registered, training_set)
-    _stage_the_better(lake, writer, experiment, registered)
+            with suppress(UnreachableError):  # what is trained is kept, and said at the end
+                store.result()
+    begin("packing")
+    pending = _packed(lake, writer, experiment, training_set, mark, trained, parts)
+    begin("registering")
+    registered = finish(lake, writer, pending)
     unknown = {name: part.unknown for name, part in parts.items() if part.unknown}
-    trained_now = tuple(_registered(lake, experiment, mark))
-    return TrainingOutcome(trained_now, training_set, up_to_date=False, unknown=unknown)
+    return TrainingOutcome(tuple(registered), training_set, up_to_date=False, unknown=unknown)
+
+
+def _packed(
+    lake: Lakehouse,
+    writer: LakeWriter,
+    experiment: Experiment,
+    training_set: Snapshot,
+    mark: str,
+    trained: Sequence[Trained],
+    parts: Mapping[str, Part],
+) -> PendingRuns:
+    models = []
+    for one in trained:
+        intervals = intervals_on_test(experiment, one, parts["test"])
+        report = run_report(lake, writer, experiment, training_set, mark, one, parts, intervals)
+        models.append(_pending(experiment, training_set, mark, one, report, intervals))
+    return pack_runs(
+        writer,
+        training_set,
+        models,
+        operation=OPERATION,
+        fingerprint=mark,
+        register_as=experiment.register_as,
+        stages=True,
+    )
 
 
 def _lease(writer: LakeWriter, versions: Sequence[ModelVersion], training_set: Snapshot) -> None:
     for version in versions:
         lease_model(writer, version, training_set.table_version)
+
+
+def _waiting(lake: Lakehouse, mark: str) -> PendingRuns | None:
+    """Return what was trained by the same fingerprint and is not registered yet."""
+    found = [one for one in pending_runs(lake.project) if one.about["fingerprint"] == mark]
+    return found[-1] if found else None
 
 
 def _trained_before(lake: Lakehouse, experiment: Experiment) -> bool:
@@ -182,39 +204,26 @@ def _feature_columns(training_set: Snapshot) -> tuple[str, ...]:
     return tuple(record.details["feature_columns"])
 
 
-def _row(
-    writer: LakeWriter,
+def _pending(
     experiment: Experiment,
     training_set: Snapshot,
     mark: str,
     trained: Trained,
-    logged: LoggedModel,
-    number: int,
-) -> dict[str, Any]:
+    report: RunReport,
+    intervals: Mapping[str, Interval],
+) -> TrainedModel:
     about = {
         "experiment": experiment.name,
         "role": trained.role,
         "fingerprint": mark,
-        "model_name": experiment.register_as,
-        "model_version": number,
         "primary_metric": experiment.primary_metric.name,
         "metrics": json.dumps(trained.metrics),
         "feature_columns": json.dumps(list(_feature_columns(training_set))),
     }
-    record = {"config": experiment.model_dump(mode="json", by_alias=True)}
-    return run_row(writer, training_set, logged, about, record)
-
-
-def _stage_the_better(
-    lake: Lakehouse, writer: LakeWriter, experiment: Experiment, versions: list[ModelVersion]
-) -> None:
-    baseline, model = versions
-    key = f"validation_{experiment.primary_metric.name}"
-    mine, theirs = model.metrics[key], baseline.metrics[key]
-    better = experiment.primary_metric.better(mine, theirs)
-    winner, other = (model, baseline) if better else (baseline, model)
-    reason = (
-        f"The better one: {key} {winner.metrics[key]:.4f} against {other.metrics[key]:.4f} of "
-        f"version {other.version} ({other.role})."
-    )
-    move(lake, writer, winner, "staging", reason, {"model": mine, "baseline": theirs})
+    record = {
+        "config": experiment.model_dump(mode="json", by_alias=True),
+        "intervals": {name: [found.low, found.high] for name, found in intervals.items()},
+        "params": dict(report.params),
+        **report.documents,
+    }
+    return TrainedModel(report, about, record)

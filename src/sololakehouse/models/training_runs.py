@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.lake import LakeWriter, Snapshot
-from sololakehouse.models.registry import RUNS
-from sololakehouse.models.tracking import LoggedModel
+from sololakehouse.models.sending import LoggedModel
+from sololakehouse.models.versions import RUNS
 from sololakehouse.provenance import Change, fingerprint
 
 if TYPE_CHECKING:

@@ -1,0 +1,219 @@
+"""The gates before production: what a version must show, each with its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from sololakehouse.config import Settings
+from sololakehouse.errors import GateError, SoloLakehouseError, shortened
+from sololakehouse.lake import Lakehouse, Snapshot
+from sololakehouse.models.metrics import metric
+from sololakehouse.models.versions import BASELINE, LOGGED, ModelVersion
+from sololakehouse.provenance import ExpectationResult
+
+REBUILDS = "system.rebuilds"
+Verdict = Literal["passed", "failed", "not available"]
+
+
+class GateSettings(Settings):
+    """What an experiment asks of its model before production, besides beating the baseline.
+
+    Attributes
+    ----------
+    slices
+        Columns of the training set; each of their values is a slice of the test part.
+    max_slice_loss
+        By how much the first metric may be worse than the champion's on a slice.
+    min_slice_rows
+        Slices of fewer rows, or of one class only, are not judged.
+    max_loss
+        By how much the first metric may be worse than the champion's on the whole test part, at
+        the worse end of the 95 % interval of the difference. None: the interval must reach 0.
+    require_rebuild
+        Whether production needs a version that 'slh rebuild' has rebuilt.
+    """
+
+    slices: tuple[str, ...] = ()
+    max_slice_loss: float = Field(default=0.02, ge=0)
+    min_slice_rows: int = Field(default=100, ge=1)
+    max_loss: float | None = Field(default=None, ge=0)
+    require_rebuild: bool = False
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What one gate said, why, and the figures that it said it by."""
+
+    gate: str
+    verdict: Verdict
+    said: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def gate_error(version: ModelVersion, gates: Sequence[GateResult]) -> GateError:
+    """Return the error that says what each gate said, and how to go past those that failed."""
+    failed = [one for one in gates if one.verdict == "failed"]
+    lines = [
+        f"{version} stays out of production: {len(failed)} of {len(gates)} gates failed.",
+        *(f"  {one.gate} ({one.verdict}): {one.said}" for one in gates),
+        f"To promote it all the same: slh promote {version.name} {version.version} "
+        '--to production --force --reason "...". The reason stays visible.',
+    ]
+    error = GateError("\n".join(lines))
+    error.gates = tuple(gates)
+    return error
+
+
+def gate_settings(version: ModelVersion) -> GateSettings:
+    """Return the gates that a version's experiment declared; those of a logged model are none."""
+    return GateSettings.model_validate(version.record.get("config", {}).get("gates") or {})
+
+
+def baseline_gate(versions: Sequence[ModelVersion], version: ModelVersion) -> GateResult:
+    """Ask whether a version is strictly better than the baseline of its training run.
+
+    Compared is the experiment's first metric on the test part. The baseline is the newest one of
+    the same command and fingerprint among `versions`.
+    """
+    if version.role == BASELINE:
+        return GateResult(
+            "baseline",
+            "failed",
+            f"{version} is the baseline of its experiment, and production is for what beats the "
+            "baseline. Improve the model in the experiment file and train again.",
+        )
+    if version.role == LOGGED:
+        return GateResult(
+            "baseline",
+            "failed",
+            f"{version} was logged with log_model, so no baseline was trained beside it on the "
+            "same split, and there is nothing that it has beaten. It may be in staging; for "
+            "production, write an experiment file and use 'slh train'.",
+        )
+    baselines = [
+        other
+        for other in versions
+        if other.role == BASELINE
+        and (other.run_id, other.fingerprint) == (version.run_id, version.fingerprint)
+    ]
+    if not baselines:
+        return GateResult("baseline", "failed", f"The baseline of {version} is not registered.")
+    baseline, key = baselines[-1], f"test_{version.primary_metric}"
+    mine, theirs = version.metrics[key], baseline.metrics[key]
+    compared = f"{key} {mine:.4f} against {theirs:.4f} of the baseline (version {baseline.version})"
+    evidence = {"metric": key, "model": mine, "baseline": theirs, "version": baseline.version}
+    if metric(version.primary_metric).better(mine, theirs):
+        return GateResult("baseline", "passed", f"Beats the baseline: {compared}.", evidence)
+    return GateResult("baseline", "failed", f"{compared} is not better.", evidence)
+
+
+def training_set_of(lake: Lakehouse, version: ModelVersion) -> Snapshot:
+    """Return the training set of a version as it was.
+
+    Raises
+    ------
+    NotFoundError, RunError
+        It cannot be read any more.
+    """
+    return lake.read(version.training_set, version.training_set_version)
+
+
+def expectations_gate(lake: Lakehouse, version: ModelVersion) -> GateResult:
+    """Ask whether the rows of the training set's inputs met all expectations of their tables.
+
+    Rows that an expectation dropped are not in the table any more, and speak against nothing.
+    """
+    name = "expectations"
+    try:
+        record = training_set_of(lake, version).record
+        inputs = [lake.read(one.table, one.version) for one in record.inputs] if record else []
+        checked = [(one, result) for one in inputs for result in _checks(one)]
+    except SoloLakehouseError as error:
+        return GateResult(name, "failed", f"What {version} was made from cannot be read. {error}")
+    if not checked:
+        said = "No input of the training set has expectations."
+        return GateResult(name, "not available", said)
+    violated = [
+        f"{table.table_version}: {result.violated_text}"
+        for table, result in checked
+        if not result.passed and result.action != "drop"
+    ]
+    tables = sorted({str(table.table_version) for table, _ in checked})
+    evidence = {"tables": tables, "checked": len(checked), "violated": violated}
+    if violated:
+        return GateResult(name, "failed", " ".join(violated), evidence)
+    some = f"{len(checked)} expectation{'' if len(checked) == 1 else 's'}"
+    said = f"Nothing violates {some} on the training set's inputs: {', '.join(tables)}."
+    return GateResult(name, "passed", said, evidence)
+
+
+def _checks(table: Snapshot) -> Sequence[ExpectationResult]:
+    return table.record.expectations if table.record else ()
+
+
+def rebuild_gate(lake: Lakehouse, version: ModelVersion, *, required: bool) -> GateResult:
+    """Ask what the newest rebuild of a version said; none fails only where one is required."""
+    rebuilds = lake.newest(REBUILDS)
+    mine = []
+    if rebuilds is not None:
+        rows = rebuilds.to_polars().sort("at").to_dicts()
+        wanted = (version.name, version.version)
+        mine = [row for row in rows if (row["model_name"], row["model_version"]) == wanted]
+    if not mine:
+        how = f"Nobody rebuilt it: slh rebuild {version.name}@{version.version}."
+        return GateResult("rebuilt", "failed" if required else "not available", how)
+    last = mine[-1]
+    evidence = {"verdict": last["verdict"], "at": last["at"].isoformat()}
+    if last["verdict"] == "diverged":
+        said = f"Rebuilt on {last['at']:%Y-%m-%d}, it diverged."
+        return GateResult("rebuilt", "failed", said, evidence)
+    said = f"Rebuilt on {last['at']:%Y-%m-%d}: {last['verdict']}."
+    return GateResult("rebuilt", "passed", said, evidence)
+
+
+class Certificate(Protocol):
+    """What a replay found of a training set; `uncovered` is why it is vouched for only in part."""
+
+    @property
+    def verdict(self) -> str:
+        """`clean`, `leaks`, `not covered` or `not deterministic`."""
+        ...
+
+    @property
+    def replayed_at(self) -> datetime:
+        """When, in UTC."""
+        ...
+
+    @property
+    def leaking(self) -> Sequence[str]:
+        """Columns that leak."""
+        ...
+
+    @property
+    def uncovered(self) -> str | None:
+        """Why it is vouched for only in part; None if all was covered."""
+        ...
+
+
+def replay_gate(certificate: Certificate | None) -> GateResult:
+    """Ask whether the replay of a training set was clean; None if it was not replayed."""
+    if certificate is None:
+        return GateResult("replay", "not available", "The training set has no replay certificate.")
+    evidence = {"verdict": certificate.verdict, "at": certificate.replayed_at.isoformat()}
+    said = f"Replayed on {certificate.replayed_at:%Y-%m-%d}: {certificate.verdict}"
+    if certificate.verdict == "clean":
+        return GateResult("replay", "passed", f"{said}.", evidence)
+    if certificate.verdict == "not covered":
+        return GateResult("replay", "not available", f"{said}. {certificate.uncovered}", evidence)
+    leaking = f" ({shortened(certificate.leaking)})" if certificate.leaking else ""
+    return GateResult("replay", "failed", f"{said}{leaking}.", evidence)
+
+
+def replay_certificate(lake: Lakehouse, version: ModelVersion) -> Certificate | None:  # noqa: ARG001
+    """Return the certificate of a version's training set: nothing gives one yet."""
+    return None
