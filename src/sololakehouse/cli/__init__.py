@@ -21,6 +21,7 @@ from sololakehouse.cli import (
     models,
     pipelines,
     project,
+    serve,
 )
 from sololakehouse.errors import SoloLakehouseError
 
@@ -55,6 +56,7 @@ for _command in (
     models.train,
     models.promote,
     models.score,
+    serve.serve,
     lake.tables,
     lake.describe,
     lake.history,

@@ -37,12 +37,15 @@ class Prediction:
         The feature tables in the versions that were read.
     version
         The model version that predicted.
+    scores
+        What `predict_proba` gave, of a classifier of two classes; else None.
     """
 
     found: pl.DataFrame
     outputs: pl.DataFrame
     features: tuple[TableVersion, ...]
     version: ModelVersion
+    scores: Any = None
 
     @property
     def values(self) -> pl.DataFrame:
@@ -103,9 +106,8 @@ class Predictor:
         RunError
             The model refuses the values of a row.
         """
-        inputs = self._as_input(found, self._version.feature_columns)
         try:
-            outputs = self._outputs(inputs)
+            outputs, scores = self._outputs(found)
         except (TypeError, ValueError) as error:
             raise RunError(
                 f"{self._version} cannot predict for these rows ({said(error)}). It was fitted on "
@@ -117,25 +119,32 @@ class Predictor:
                 f"The rows have a column {taken[0]!r}, which is the name of what {self._version} "
                 "gives. Leave it out, or rename it."
             )
-        return Prediction(found, outputs, used, self._version)
+        return Prediction(found, outputs, used, self._version, scores)
 
-    def _outputs(self, inputs: Any) -> pl.DataFrame:
+    def scores(self, found: pl.DataFrame) -> Any:
+        """Return what MLflow's scoring gives: an array of `predict_proba`, else of `predict`."""
+        ask = getattr(self._model, "predict_proba", self._model.predict)
+        return ask(self._as_input(found, self._version.feature_columns)) if found.height else []
+
+    def _outputs(self, found: pl.DataFrame) -> tuple[pl.DataFrame, Any]:
         import polars as pl
 
         classes = list(getattr(self._model, "classes_", ()))
         if len(classes) != 2 or not hasattr(self._model, "predict_proba"):
-            return pl.DataFrame([self._predicted(inputs, classes)])
-        chances = self._model.predict_proba(inputs)[:, 1] if len(inputs) else []
+            return pl.DataFrame([self._predicted(found, classes)]), None
+        scores = self.scores(found)
+        chances = scores[:, 1] if found.height else []
         probability = pl.Series("probability", chances, pl.Float64)
         prediction = (probability >= THRESHOLD).cast(pl.Int32).alias("prediction")
         if classes != [0, 1]:
-            prediction = self._predicted(inputs, classes)
-        return pl.DataFrame([probability, prediction])
+            prediction = self._predicted(found, classes)
+        return pl.DataFrame([probability, prediction]), scores
 
-    def _predicted(self, inputs: Any, classes: list[Any]) -> pl.Series:
+    def _predicted(self, found: pl.DataFrame, classes: list[Any]) -> pl.Series:
         import polars as pl
 
-        if len(inputs):
+        if found.height:
+            inputs = self._as_input(found, self._version.feature_columns)
             return pl.Series("prediction", self._model.predict(inputs))
         return pl.Series("prediction", classes or [0.0]).clear()
 

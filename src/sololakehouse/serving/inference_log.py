@@ -1,0 +1,195 @@
+"""The inference table: what was asked and answered, written in batches by a thread of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.provenance import Change, Run, TableVersion, fingerprint
+from sololakehouse.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from sololakehouse.serving.served_model import Answer
+
+OPERATION = "SERVING"
+MOST_ROWS = 100_000
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One request that was answered: when it came, and how long that took in milliseconds."""
+
+    request_id: str
+    endpoint: str
+    at: datetime
+    milliseconds: float
+    answer: Answer
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.answer.request.height
+
+
+def inference_table(model: str) -> str:
+    """Return the table that takes what a model was asked.
+
+    Examples
+    --------
+    >>> inference_table("flight-delay")
+    'inference.served_flight_delay'
+    """
+    return f"inference.served_{model.replace('-', '_')}"
+
+
+class InferenceLog:
+    """Collects answers and appends them to the inference table.
+
+    What could not be written is tried again with the next batch; beyond `MOST_ROWS` rows the oldest
+    are given up and counted. Serving never waits for it.
+
+    Parameters
+    ----------
+    seconds
+        A crash loses at most the answers of so many seconds, plus the time of one commit.
+    """
+
+    def __init__(self, lake: Lakehouse, model: str, seconds: float, metrics: Metrics) -> None:
+        self.table = inference_table(model)
+        self._lake = lake
+        self._run = Run.start(lake.project.folder, lake.project.settings.engine_name)
+        self._seconds = seconds
+        self._metrics = metrics
+        self._waiting: deque[Served] = deque()
+        self._rows = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._failing = False
+        self._batches = 0
+        self._thread = threading.Thread(target=self._work, name="inference log", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def put(self, served: Served) -> None:
+        """Take note of an answer; it costs microseconds."""
+        with self._lock:
+            self._waiting.append(served)
+            self._rows += served.rows
+            while self._rows > MOST_ROWS:
+                self._rows -= self._waiting[0].rows
+                self._metrics.lost.inc(self._waiting.popleft().rows)
+
+    def close(self) -> None:
+        """Write what is there, and stop; what cannot be written now is lost and counted."""
+        self._stop.set()
+        self._thread.join()
+        self.flush()
+        self._metrics.lost.inc(self._rows)
+
+    def flush(self) -> None:
+        """Append all that waits; a failure is logged once, until writing works again."""
+        with self._lock:
+            batch, self._waiting, self._rows = list(self._waiting), deque(), 0
+        if batch:
+            try:
+                self._write(batch)
+            except Exception as error:  # noqa: BLE001  (serving goes on, whatever the disk does)
+                self._failed(batch, error)
+            else:
+                self._succeeded(batch)
+        self._metrics.waiting.set(self._rows)
+
+    def _work(self) -> None:
+        while not self._stop.wait(self._seconds / 2):
+            self.flush()
+
+    def _write(self, batch: Sequence[Served]) -> None:
+        self._batches += 1
+        used = {source for one in batch for source in one.answer.prediction.features}
+        versions = sorted({one.answer.prediction.version.version for one in batch})
+        change = Change(
+            OPERATION,
+            fingerprint(OPERATION, self._run.run_id, self._batches),
+            sorted(used, key=str),
+            details={"model": batch[0].answer.prediction.version.name, "model_versions": versions},
+        )
+        writer = LakeWriter(self._lake, self._run)
+        writer.write_frame(self.table, rows_of(batch), change, mode="append")
+
+    def _failed(self, batch: list[Served], error: Exception) -> None:
+        self._metrics.write_failures.inc()
+        if not self._failing:
+            _LOG.error("%s cannot be written, serving goes on: %s", self.table, error)
+        self._failing = True
+        with self._lock:
+            newer, self._waiting, self._rows = self._waiting, deque(), 0
+        for one in (*batch, *newer):
+            self.put(one)
+
+    def _succeeded(self, batch: Sequence[Served]) -> None:
+        self._metrics.written.inc(sum(one.rows for one in batch))
+        if self._failing:
+            _LOG.warning("%s is written again.", self.table)
+        self._failing = False
+
+
+def rows_of(batch: Iterable[Served]) -> pl.DataFrame:
+    """Return the rows of the inference table for some answers, in their order."""
+    import polars as pl
+
+    return pl.concat([_rows(one) for one in batch])
+
+
+def _rows(served: Served) -> pl.DataFrame:
+    import polars as pl
+
+    prediction = served.answer.prediction
+    outputs = prediction.outputs
+    predicted = outputs["prediction"]
+    is_number = predicted.dtype.is_numeric() or predicted.dtype == pl.Boolean
+    nothing = pl.Series([None] * served.rows)
+    return pl.DataFrame(
+        [
+            pl.Series("request_id", [served.request_id] * served.rows, pl.String),
+            pl.Series("row", range(served.rows), pl.Int32),
+            pl.Series("requested_at", [served.at] * served.rows, pl.Datetime("us", "UTC")),
+            pl.Series("endpoint", [served.endpoint] * served.rows, pl.String),
+            pl.Series("model_name", [prediction.version.name] * served.rows, pl.String),
+            pl.Series("model_version", [prediction.version.version] * served.rows, pl.Int32),
+            pl.Series(
+                "feature_versions", [_versions(prediction.features)] * served.rows, pl.String
+            ),
+            _as_json(served.answer.request).alias("request"),
+            _as_json(prediction.values).alias("features"),
+            (predicted if is_number else nothing).cast(pl.Float64).alias("prediction"),
+            (nothing if is_number else predicted).cast(pl.String).alias("predicted_label"),
+            (outputs["probability"] if "probability" in outputs.columns else nothing)
+            .cast(pl.Float64)
+            .alias("probability"),
+            pl.Series("milliseconds", [served.milliseconds] * served.rows, pl.Float64),
+        ]
+    )
+
+
+def _versions(used: Sequence[TableVersion]) -> str:
+    return json.dumps({source.table: source.version for source in used}, sort_keys=True)
+
+
+def _as_json(rows: pl.DataFrame) -> pl.Series:
+    """Return each row as a JSON object; moments in ISO 8601, UTC."""
+    import polars as pl
+
+    moments = pl.selectors.datetime().dt.convert_time_zone("UTC").dt.to_string("iso:strict")
+    return rows.with_columns(moments).select(pl.struct(pl.all()).struct.json_encode()).to_series()
