@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -55,6 +56,8 @@ def serve(
       slh serve flight_delay@production
       SLH_SERVE_TOKEN=$(openssl rand -hex 32) slh serve flight_delay@3 --host 0.0.0.0
     """
+    from pydantic_core import to_json
+
     from sololakehouse.lake import Lakehouse
     from sololakehouse.serving.limits import Access, Limits
     from sololakehouse.serving.server import serve as serve_model
@@ -65,7 +68,9 @@ def serve(
         if json_wanted:
             print_json({"url": url, "model": served.name, "version": served.version.version})
             return
+        body = shlex.quote(to_json({"rows": [served.example()]}).decode())
         print_line(f"{served.version} answers at {url}  (docs: {url}/docs, Ctrl-C stops it)")
+        print_line(f"  curl -s {url}/predict -H 'Content-Type: application/json' -d {body}")
 
     serve_model(
         Lakehouse.open(),

@@ -127,15 +127,16 @@ class Predictor:
         return ask(self._as_input(found, self._version.feature_columns)) if found.height else []
 
     def _outputs(self, found: pl.DataFrame) -> tuple[pl.DataFrame, Any]:
+        import numpy as np
         import polars as pl
 
         classes = list(getattr(self._model, "classes_", ()))
         if len(classes) != 2 or not hasattr(self._model, "predict_proba"):
             return pl.DataFrame([self._predicted(found, classes)]), None
         scores = self.scores(found)
-        chances = scores[:, 1] if found.height else []
-        probability = pl.Series("probability", chances, pl.Float64)
-        prediction = (probability >= THRESHOLD).cast(pl.Int32).alias("prediction")
+        chances = np.asarray(scores, np.float64)[:, 1] if found.height else np.empty(0)
+        probability = pl.Series("probability", chances)
+        prediction = pl.Series("prediction", (chances >= THRESHOLD).astype(np.int32))
         if classes != [0, 1]:
             prediction = self._predicted(found, classes)
         return pl.DataFrame([probability, prediction]), scores

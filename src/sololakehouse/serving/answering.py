@@ -12,7 +12,7 @@ from sololakehouse.serving.fields import mistakes_of
 from sololakehouse.serving.inference_log import Served
 from sololakehouse.serving.invocations import rows_of
 from sololakehouse.serving.served_model import Answer, ServedModel
-from sololakehouse.serving.state import ServingState, predict_body
+from sololakehouse.serving.state import ServingState
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def answer_predict(state: ServingState, request: Request, *, history: bool) -> t
 
     served = request.served
     try:
-        asked = predict_body(served, state.limits.rows).validate_json(request.body)
+        asked = served.predict_body(state.limits.rows).validate_json(request.body)
     except ValidationError as error:
         raise mistakes_of(error, served.fields) from error
     answer = served.answer(asked["rows"], request.at, history=history)

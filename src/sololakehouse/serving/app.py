@@ -38,7 +38,6 @@ from sololakehouse.serving.watcher import Watcher
 
 _SMALL = 16_384
 _THREADS = 2
-_LOOKS_MISSED = 60.0
 _Answer = Callable[..., tuple[bytes, Served]]
 
 
@@ -117,7 +116,7 @@ class Endpoints:
     @property
     def is_ready(self) -> bool:
         """Whether requests are answered, with features that are looked after."""
-        return not self._state.stopping and self._watcher.seconds_since_look < _LOOKS_MISSED
+        return not self._state.stopping and self._watcher.is_alive
 
     def close(self) -> None:
         """Stop all threads, and write what the inference table does not have yet."""
@@ -153,7 +152,7 @@ def create_app(state: ServingState, log: InferenceLog, watcher: Watcher) -> Fast
         return Response(to_json(about_model(state), inf_nan_mode="null"), media_type=JSON)
 
     async def ping() -> Response:
-        return Response("\n", media_type=JSON)
+        return PlainTextResponse("\n")
 
     async def version() -> Response:
         return PlainTextResponse(installed("mlflow"))
@@ -164,7 +163,7 @@ def create_app(state: ServingState, log: InferenceLog, watcher: Watcher) -> Fast
     async def ready() -> Response:
         if endpoints.is_ready:
             return JSONResponse({"status": "ready"})
-        return problem(503, "Not ready: the server stops, or cannot read the lakehouse.")
+        return problem(503, "Not ready: the server stops, or does not look after its features.")
 
     async def metrics() -> Response:
         return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")

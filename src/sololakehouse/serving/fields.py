@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Required
+from typing import TYPE_CHECKING, Any, NotRequired, Required
 
-from sololakehouse.errors import RequestError, RunError, suggestion
+from sololakehouse.errors import RequestError, suggestion
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.udf import Functions, dtype_of
 from sololakehouse.lake import Snapshot
+from sololakehouse.serving.field import Field, Role, annotation, is_askable
 
 if TYPE_CHECKING:
     import polars as pl
     from pydantic import TypeAdapter, ValidationError
 
-Role = Literal["key", "moment", "input", "feature"]
-_TEXT_DATE = re.compile(r"^\d{4}-\d\d-\d\d$")
-_TEXT_MOMENT = re.compile(
-    r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:?\d\d)$"
-)
 _SHOWN = 3
-_FIRST, _LAST = datetime(1, 1, 3), datetime(9999, 12, 29)
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of a request.
-
-    Attributes
-    ----------
-    role
-        `key` to look up by; `moment` as of which, by default when the request came; another
-        `input` of the model or of a function; or a `feature`, which is looked up if it is left out.
-    """
-
-    name: str
-    dtype: pl.DataType
-    role: Role
 
 
 @dataclass(frozen=True)
@@ -84,7 +62,7 @@ class Fields:
     def _typed(self, name: str, required: Sequence[Role]) -> Any:
         fields: dict[str, Any] = {}
         for field in self.fields:
-            kind = _annotation(field)
+            kind = annotation(field)
             fields[field.name] = Required[kind] if field.role in required else NotRequired[kind]
         return closed_dict(name, fields)
 
@@ -94,25 +72,23 @@ class Fields:
         Raises
         ------
         RequestError
-            A field is there in some rows and not in others.
+            Another field is there in some rows and not in others.
         """
         import polars as pl
 
-        present = {name for row in rows for name in row}
-        for name in present:
+        present = {name for row in rows for name in row} if rows else set(self.types)
+        moments = self.of_role("moment")
+        for name in present.difference(moments):
             if any(name not in row for row in rows):
                 raise RequestError(
                     f"{name!r} is in some rows and not in others. Send it in all rows, or in none; "
                     "null is a value that is not known."
                 )
-        moments = [name for name in self.of_role("moment") if name not in present]
-        columns = [
-            pl.Series(name, [row[name] for row in rows], kind)
+        return pl.DataFrame(
+            pl.Series(name, [row.get(name, now) for row in rows], kind)
             for name, kind in self.types.items()
-            if name in present
-        ]
-        defaults = [pl.Series(name, [now] * len(rows), self.types[name]) for name in moments]
-        return pl.DataFrame([*columns, *defaults])
+            if name in present or name in moments
+        )
 
 
 def fields_of(
@@ -162,9 +138,7 @@ def fields_of(
         ("feature", features),
     )
     found = [Field(name, kind, role) for role, some in roles for name, kind in some.items()]
-    for field in found:
-        _annotation(field)
-    return Fields(tuple(found))
+    return Fields(tuple(field for field in found if is_askable(field)))
 
 
 def _moments(spec: TrainingSetSpec) -> list[str]:
@@ -215,114 +189,3 @@ def _mistake(detail: Any, fields: Fields) -> str:
         return f"{place}: the field is missing"
     text = detail["msg"].removeprefix("Value error, ")
     return f"{place or name}: {text[:1].lower()}{text[1:]}"
-
-
-def _annotation(field: Field) -> Any:
-    """Return the type that validates a field; null is allowed, but not for a moment."""
-    from pydantic import WithJsonSchema
-
-    kind = _plain(field)
-    about = {"description": _ABOUT[field.role]}
-    if field.role == "moment":
-        return Annotated[kind, WithJsonSchema({"type": "string", "format": "date-time", **about})]
-    return Annotated[kind | None, WithJsonSchema({**_schema(field.dtype), **about})]
-
-
-_ABOUT: Mapping[Role, str] = {
-    "key": "A key to look features up by; null: no features.",
-    "moment": "As of when, with a time zone. Left out: when the request came.",
-    "input": "An input of the model; null: not known.",
-    "feature": "A feature. Left out: it is looked up or computed.",
-}
-
-
-def _plain(field: Field) -> Any:
-    import polars as pl
-    from pydantic import AllowInfNan, BeforeValidator, Strict
-    from pydantic import Field as Limits
-
-    dtype = field.dtype
-    if isinstance(dtype, pl.Datetime):
-        return Annotated[datetime, BeforeValidator(_moment)]
-    if dtype == pl.Date:
-        return Annotated[date, BeforeValidator(_date)]
-    if dtype == pl.Boolean:
-        return Annotated[bool, Strict(), BeforeValidator(_boolean)]
-    if dtype.is_integer():
-        low, high = _bounds(dtype)
-        return Annotated[int, Strict(), Limits(ge=low, le=high), BeforeValidator(_whole)]
-    if dtype.is_float():
-        return Annotated[float, Strict(), AllowInfNan(False), BeforeValidator(_finite)]
-    if dtype in (pl.String, pl.Categorical):
-        return Annotated[str, Strict(), BeforeValidator(_storable)]
-    raise RunError(
-        f"The field {field.name!r} is of type {dtype}, which a request cannot hold. Serving takes "
-        "numbers, booleans, text, dates and moments: make one of it in the feature table."
-    )
-
-
-def _schema(dtype: pl.DataType) -> dict[str, Any]:
-    import polars as pl
-
-    if isinstance(dtype, pl.Datetime):
-        return {"type": ["string", "null"], "format": "date-time"}
-    if dtype == pl.Date:
-        return {"type": ["string", "null"], "format": "date"}
-    if dtype == pl.Boolean:
-        return {"type": ["boolean", "null"]}
-    if dtype.is_integer():
-        low, high = _bounds(dtype)
-        return {"type": ["integer", "null"], "minimum": low, "maximum": high}
-    return {"type": ["number" if dtype.is_float() else "string", "null"]}
-
-
-def _bounds(dtype: pl.DataType) -> tuple[int, int]:
-    bits = int(str(dtype).removeprefix("U").removeprefix("Int"))
-    return (
-        (0, 2**bits - 1)
-        if str(dtype).startswith("U")
-        else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    )
-
-
-def _moment(value: Any) -> Any:
-    if not isinstance(value, str) or not _TEXT_MOMENT.match(value):
-        raise ValueError(
-            "must be a moment with a time zone and at most microseconds, as 2026-01-31T08:00:00Z"
-        )
-    moment = datetime.fromisoformat(value.upper().replace(" ", "T"))
-    if not _FIRST < moment.replace(tzinfo=None) < _LAST:
-        raise ValueError("must be a moment of the years 1 to 9999")
-    return moment
-
-
-def _date(value: Any) -> Any:
-    if not isinstance(value, str) or not _TEXT_DATE.match(value):
-        raise ValueError("must be a date, as 2026-01-31")
-    return date.fromisoformat(value)
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise ValueError("must be a number that a double can hold") from None
-    return value
-
-
-def _boolean(value: Any) -> Any:
-    return bool(value) if not isinstance(value, bool) and value in (0, 1) else value
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("must be text that UTF-8 can hold") from None
-    return value

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sololakehouse.errors import RequestError
+from sololakehouse.errors import RequestError, RunError
 from sololakehouse.features.computed import PlannedFunction, with_functions
-from sololakehouse.features.join import plan_lookups
+from sololakehouse.features.join import PlannedLookup, plan_lookups
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.lake import Lakehouse
@@ -93,9 +93,17 @@ class OnlineFeatures:
         fields: Mapping[str, pl.DataType],
         now: datetime,
     ) -> OnlineFeatures:
-        """Return these features with another version of one table; the others stay as they are."""
+        """Return these features with another version of one table; the others stay as they are.
+
+        Raises
+        ------
+        RunError
+            The version has other features, or features of other types.
+        """
         tables = {**self.tables, table.name: table}
         plans = plan_lookups(spec.feature_lookups, tables, fields, "the request")
+        for one, plan in zip(self.lookups, plans, strict=True):
+            _refuse_other_features(one.plan, plan)
         exact = spec.allow_exact_match
         lookups = (
             OnlineLookup(plan, now, allow_exact_match=exact) if one.table == table.name else one
@@ -150,6 +158,21 @@ def newest_tables(lake: Lakehouse, features: OnlineFeatures) -> list[FeatureTabl
             continue
         found.append(FeatureTable.open(lake, name))
     return found
+
+
+def _refuse_other_features(before: PlannedLookup, after: PlannedLookup) -> None:
+    had, has = _types(before), _types(after)
+    for name in (*had, *has):
+        if had.get(name) != has.get(name):
+            raise RunError(
+                f"{after.table.snapshot.table_version}: the feature {name!r} is "
+                f"{has.get(name, 'gone')}, and was {had.get(name, 'not there')}. Train again with "
+                "the new features, or bring the old ones back."
+            )
+
+
+def _types(plan: PlannedLookup) -> dict[str, pl.DataType]:
+    return {output: plan.table.schema[name] for name, output in plan.outputs.items()}
 
 
 def _refuse_missing(request: pl.DataFrame, lookup: OnlineLookup, missing: Sequence[str]) -> None:

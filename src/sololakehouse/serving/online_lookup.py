@@ -62,6 +62,13 @@ class OnlineLookup:
         """Name of the feature table."""
         return self.plan.table.name
 
+    def a_key(self) -> list[tuple[str, Any]]:
+        """Return columns of a request with values for which a row is held; none if none is."""
+        key = next(iter(self._index), None)
+        names = self._rule.keys
+        values = (key,) if len(names) == 1 else key or ()
+        return list(zip(names, values, strict=False))
+
     def look_up(
         self, request: pl.DataFrame, *, history: bool
     ) -> tuple[pl.DataFrame, list[float | None]]:
@@ -85,14 +92,13 @@ class OnlineLookup:
             The table would have to be read.
         """
         import numpy as np
-        import polars as pl
 
         keys = _keys(request, self._rule.keys)
         nothing = self._values.height - 1
         at = np.array([self._index.get(key, nothing) for key in keys], np.int64)
         if self._rule.timestamp is None:
             return self._features(at), [None] * len(at)
-        moments = request[self._rule.timestamp].to_physical().to_numpy()
+        moments = request[self._rule.timestamp].to_numpy().view(np.int64)
         if (self._available[at] > moments).any():
             if not history:
                 raise HistoryNeededError
@@ -101,8 +107,9 @@ class OnlineLookup:
             at[number] = self._best(int(at[number]), self._later.get(key, ()), int(moments[number]))
         if self._rule.oldest is not None:
             at[moments - self._ts[at] > self._rule.oldest] = nothing
-        ages = np.where(at == nothing, np.nan, (moments - self._ts[at]) / _MICROSECONDS)
-        return self._features(at), pl.Series(ages).fill_nan(None).to_list()
+        ages = ((moments - self._ts[at]) / _MICROSECONDS).tolist()
+        found = (at != nothing).tolist()
+        return self._features(at), [a if f else None for a, f in zip(ages, found, strict=True)]
 
     def _best(self, held: int, later: Iterable[int], moment: int) -> int:
         """Return the best row that is visible: the one held at first, or one that came later."""
@@ -117,9 +124,7 @@ class OnlineLookup:
         return row != self._values.height - 1, int(self._ts[row]), int(self._known[row])
 
     def _features(self, at: Any) -> pl.DataFrame:
-        import polars as pl
-
-        found = self._values.select(pl.all().gather(pl.Series(at)))
+        found = self._values[at]
         defaults = self.plan.lookup.default_values
         return with_defaults(found, defaults) if defaults else found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.serving.state import ServingState, predict_body
+from sololakehouse.serving.state import ServingState
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -55,6 +55,8 @@ _SUMMARIES = {
     "/metrics": "Prometheus metrics.",
 }
 
+_TEXTS = frozenset({"/ping", "/version", "/metrics"})
+
 
 def document(app: FastAPI, state: ServingState) -> dict[str, Any]:
     """Return the document for the model that answers now."""
@@ -85,6 +87,9 @@ def document(app: FastAPI, state: ServingState) -> dict[str, Any]:
                 content = {kind: {"schema": schema} for kind, schema in bodies[path].items()}
                 operation["requestBody"] = {"required": True, "content": content}
                 operation["responses"] = _responses(answers[path])
+            elif path in _TEXTS:
+                text = {"text/plain": {"schema": {"type": "string"}}}
+                operation["responses"] = {"200": {"description": "Text.", "content": text}}
     if state.access.token is not None:
         found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"token": []}]
@@ -106,7 +111,7 @@ def _responses(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _predict_schema(state: ServingState, schemas: dict[str, Any]) -> dict[str, Any]:
-    schema = predict_body(state.served, state.limits.rows).json_schema(ref_template=_REFERENCES)
+    schema = state.served.predict_body(state.limits.rows).json_schema(ref_template=_REFERENCES)
     schemas.update(schema.pop("$defs", {}))
     return schema
 

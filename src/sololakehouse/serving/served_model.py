@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Required
 
+from sololakehouse.errors import RequestError, RunError
 from sololakehouse.features.computed import plan_functions
 from sololakehouse.features.identity import functions_of
 from sololakehouse.features.recipe import TrainingSetSpec
@@ -47,6 +48,7 @@ class ServedModel:
 
     def __init__(self, lake: Lakehouse, version: ModelVersion) -> None:
         self.version = version
+        self._bodies: dict[int, TypeAdapter[Any]] = {}
         self.loaded_at = datetime.now(UTC)
         self.training_set = lake.read(version.training_set, version.training_set_version)
         self._spec = TrainingSetSpec.model_validate(version.recipe)
@@ -88,8 +90,20 @@ class ServedModel:
         schema = self.training_set.schema
         return {name: str(schema[name]) for name in self.version.feature_columns}
 
+    def example(self) -> dict[str, Any]:
+        """Return a row that `/predict` answers: of the training set, with keys that are there."""
+        known = {name: key for one in reversed(self.features.lookups) for name, key in one.a_key()}
+        first = self.training_set.scan().head(1).collect().to_dicts()
+        known |= first[0] if first else {}
+        return {name: known.get(name) for name in self.fields.of_role("key", "input")}
+
     def predict_body(self, most_rows: int) -> TypeAdapter[Any]:
-        """Return what validates the body of `/predict`."""
+        """Return what validates the body of `/predict`; it is built once."""
+        if most_rows not in self._bodies:
+            self._bodies[most_rows] = self._body(most_rows)
+        return self._bodies[most_rows]
+
+    def _body(self, most_rows: int) -> TypeAdapter[Any]:
         from pydantic import Field, Strict, TypeAdapter
 
         rows = Annotated[list[self.fields.row], Field(min_length=1, max_length=most_rows)]
@@ -110,15 +124,20 @@ class ServedModel:
         Raises
         ------
         RequestError
-            Fields are missing.
+            Fields are missing, or the model refuses the values of a row.
         HistoryNeededError
             A feature table would have to be read.
-        FunctionFailedError, RunError
-            A function or the model refuses the values of a row.
+        FunctionFailedError
+            A function failed on a row.
+        RunError
+            A feature table cannot be read.
         """
         request = self.fields.frame(rows, now)
         found = self.features.look_up(request, history=history)
-        return Answer(request, found, self.predictor.predict_found(found.rows, found.used))
+        try:
+            return Answer(request, found, self.predictor.predict_found(found.rows, found.used))
+        except RunError as error:
+            raise RequestError(str(error)) from error
 
     def scores(self, answer: Answer) -> Any:
         """Return what `mlflow models serve` gives for an answer."""

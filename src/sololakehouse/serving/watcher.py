@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sololakehouse.models.registry import RUNS, TRANSITIONS, resolve
@@ -28,8 +28,7 @@ class Watcher:
         self._seconds = seconds
         self._stop = threading.Event()
         self._stages = self._stage_versions()
-        self._said = ""
-        self.last_look = time.monotonic()
+        self._said: dict[str, str] = {}
         self._thread = threading.Thread(target=self._work, name="watcher", daemon=True)
 
     def start(self) -> None:
@@ -42,25 +41,32 @@ class Watcher:
         self._thread.join()
 
     @property
-    def seconds_since_look(self) -> float:
-        """How long ago all logs were looked at without a failure."""
-        return time.monotonic() - self.last_look
+    def is_alive(self) -> bool:
+        """Whether anybody looks."""
+        return self._thread.is_alive()
 
     def look(self) -> None:
         """Take over what is new; a failure is logged, once for the same message in a row."""
+        self._attempt("model", self._take_over)
+        self._attempt("features", self._refresh)
+
+    def _attempt(self, what: str, take: Callable[[], bool]) -> None:
+        state = self._state
         try:
-            taken = self._take_over() or bool(self._state.served.refresh(self._state.lake))
+            taken = take()
         except Exception as error:  # noqa: BLE001  (serving goes on with what is there)
-            self._state.metrics.refreshes.labels("failed").inc()
-            if str(error) != self._said:
+            state.metrics.refreshes.labels("failed").inc()
+            if str(error) != self._said.get(what):
                 _LOG.error("Serving goes on with what is in memory: %s", error)
-            self._said = str(error)
+            self._said[what] = str(error)
             return
-        self._said = ""
-        self.last_look = time.monotonic()
-        self._state.metrics.refreshes.labels("taken" if taken else "nothing new").inc()
+        self._said.pop(what, None)
+        state.metrics.refreshes.labels("taken" if taken else "nothing new").inc()
         if taken:
-            self._state.metrics.shows(self._state.served)
+            state.metrics.shows(state.served)
+
+    def _refresh(self) -> bool:
+        return bool(self._state.served.refresh(self._state.lake))
 
     def _work(self) -> None:
         while not self._stop.wait(self._seconds):
