@@ -31,8 +31,8 @@ test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of te
 test-conformance: $(TOOLS) $(SPARK) ## Hold every engine to the point-in-time rules, in 20,000 cases each
 	$(BIN)/pytest tests/conformance tests/spark/test_conformance.py --conformance-cases 20000
 
-test-soak: $(TOOLS) ## Ask a server for five minutes
-	$(BIN)/pytest tests/serving/test_soak.py --soak-seconds 300 -s
+test-soak: $(TOOLS) ## Ask a server for five minutes, and with 300 requests of each kind
+	$(BIN)/pytest tests/serving/test_soak.py tests/serving/test_fuzz.py --soak-seconds 300
 
 test-spark: $(TOOLS) $(SPARK) ## Run the pipeline tests on Apache Spark
 	$(BIN)/pytest tests/spark --spark-suite

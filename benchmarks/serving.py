@@ -75,7 +75,11 @@ class Connection:
 def server(
     command: Sequence[str], folder: Path, port: int
 ) -> Iterator[tuple[psutil.Process, float]]:
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
     began = time.perf_counter()
     quiet = subprocess.DEVNULL
     with psutil.Popen(command, cwd=folder, stdout=quiet, stderr=quiet, env=environment) as process:
@@ -162,6 +166,7 @@ def ours(folder: Path, inputs: dict[int, bytes], keys: Sequence[bytes], seconds:
     command = [str(BIN / "slh"), "serve", MODEL, "--port", str(port)]
     with server(command, folder, port) as (process, ready):
         first = [Connection(port).post("/invocations", body) for body in inputs.values()]
+        print(f"slh serve answers after {ready:.1f} s", flush=True)
         single = alone(port, keys)
         steady = at_rate(port, keys, seconds)
         rates = {rows: throughput(port, body, seconds) for rows, body in inputs.items()}
@@ -176,6 +181,7 @@ def theirs(
     options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     command = [str(BIN / "mlflow"), "models", "serve", "-m", uri, *options]
     with server(command, folder, port) as (process, ready):
+        print(f"mlflow models serve answers after {ready:.1f} s", flush=True)
         first = [Connection(port).post("/invocations", body) for body in inputs.values()]
         rates = {rows: throughput(port, body, seconds) for rows, body in inputs.items()}
         return Figures(ready, memory(process), rates, first)

@@ -6,19 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLES = 25
+EXAMPLES = 10
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
     "response_schema_conformance"
 )
 
 
-def test_whatever_the_document_allows_or_forbids_is_answered(server, tmp_path):
+def test_whatever_the_document_allows_or_forbids_is_answered(server, tmp_path, request):
     before = _failures(server)
+    examples = max(EXAMPLES, request.config.getoption("--soak-seconds"))
     command = [
         *(str(Path(sys.executable).parent / "schemathesis"), "run"),
         f"http://127.0.0.1:{server.port}/openapi.json",
-        *("--checks", CHECKS, "--mode", "all", "--max-examples", str(EXAMPLES)),
+        *("--checks", CHECKS, "--mode", "all", "--max-examples", str(examples)),
         *("--phases", "examples,coverage,fuzzing", "--seed", "7", "--no-color"),
         *("--generation-database", "none"),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 ROW = {"place": "hill", "device": 1, "humid": 0.4, "wind": None, "cloud": "some"}
@@ -89,3 +91,13 @@ def test_metrics_count_what_happened(server, client):
     client.predict(ROW, ROW)
     assert server.metric("slh_serve_rows_total") == before + 2
     assert server.metric('slh_serve_feature_table_version{table="features.gauge"}') == 1
+
+
+def test_an_answer_does_not_wait_for_the_network(server):
+    """With Nagle's algorithm each answer on a connection that is kept takes 40 ms more."""
+    client = server.client(keep=True)
+    began = time.monotonic()
+    for _ in range(20):
+        assert client.predict(ROW).status == 200
+    client.close()
+    assert time.monotonic() - began < 20 * 0.04

@@ -39,14 +39,14 @@ class Field:
 
 def annotation(field: Field) -> Any:
     """Return the type that validates a field; null is allowed, but not for a moment."""
-    from pydantic import BeforeValidator, WithJsonSchema
+    from pydantic import WithJsonSchema
 
     kind = _plain(field)
     about = {"description": _ABOUT[field.role]}
     if field.role == "moment":
         return Annotated[kind, WithJsonSchema({"type": "string", "format": "date-time", **about})]
     shown = WithJsonSchema({**_schema(field.dtype), **about})
-    return Annotated[kind | None, BeforeValidator(_nan_as_null), shown]
+    return Annotated[kind | None, shown]
 
 
 _ABOUT: Mapping[Role, str] = {
@@ -73,9 +73,9 @@ def _plain(field: Field) -> Any:
         low, high = _bounds(dtype)
         return Annotated[int, Strict(), Limits(ge=low, le=high), BeforeValidator(_whole)]
     if dtype.is_float():
-        return Annotated[float, Strict(), AllowInfNan(False), BeforeValidator(_finite)]
+        return Annotated[float, Strict(), AllowInfNan(False)]
     if dtype in (pl.String, pl.Categorical):
-        return Annotated[str, Strict(), BeforeValidator(_storable)]
+        return Annotated[str, Strict()]
     raise RunError(
         f"The field {field.name!r} is of type {dtype}, which a request cannot hold. Serving takes "
         "numbers, booleans, text, dates and moments: make one of it in the feature table."
@@ -106,11 +106,6 @@ def _bounds(dtype: pl.DataType) -> tuple[int, int]:
     )
 
 
-def _nan_as_null(value: Any) -> Any:
-    """MLflow's client writes what pandas does not know as NaN, which is no JSON."""
-    return None if isinstance(value, float) and value != value else value
-
-
 def _moment(value: Any) -> Any:
     if not isinstance(value, str) or not _TEXT_MOMENT.match(value):
         raise ValueError(
@@ -132,26 +127,8 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise ValueError("must be a number that a double can hold") from None
-    return value
-
-
 def _boolean(value: Any) -> Any:
     return bool(value) if not isinstance(value, bool) and value in (0, 1) else value
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("must be text that UTF-8 can hold") from None
-    return value
 
 
 def is_askable(field: Field) -> bool:

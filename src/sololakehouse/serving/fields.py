@@ -57,7 +57,7 @@ class Fields:
         """Validates rows with any of the fields."""
         from pydantic import TypeAdapter
 
-        return TypeAdapter(list[self.loose_row])
+        return TypeAdapter(list_of(self.loose_row))
 
     def _typed(self, name: str, required: Sequence[Role]) -> Any:
         fields: dict[str, Any] = {}
@@ -76,18 +76,24 @@ class Fields:
         """
         import polars as pl
 
-        present = {name for row in rows for name in row} if rows else set(self.types)
         moments = self.of_role("moment")
-        for name in present.difference(moments):
-            if any(name not in row for row in rows):
-                raise RequestError(
-                    f"{name!r} is in some rows and not in others. Send it in all rows, or in none; "
-                    "null is a value that is not known."
-                )
+        present = set(rows[0] if rows else self.types)
+        for row in rows:
+            if row.keys() ^ present:
+                _refuse_uneven((row.keys() ^ present).difference(moments))
+                present |= row.keys()
         return pl.DataFrame(
             pl.Series(name, [row.get(name, now) for row in rows], kind)
             for name, kind in self.types.items()
             if name in present or name in moments
+        )
+
+
+def _refuse_uneven(names: set[str]) -> None:
+    for name in sorted(names):
+        raise RequestError(
+            f"{name!r} is in some rows and not in others. Send it in all rows, or in none; null is "
+            "a value that is not known."
         )
 
 
@@ -157,6 +163,11 @@ def _inputs(
         for parameter, column in one.input_bindings.items():
             found.setdefault(column, known.get(column) or dtype_of(udf.parameters[parameter]))
     return found
+
+
+def list_of(row: Any) -> Any:
+    """Return the type of a list of what pydantic validates as a row."""
+    return list.__class_getitem__(row)
 
 
 def closed_dict(name: str, fields: Mapping[str, Any]) -> Any:

@@ -6,10 +6,11 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.provenance import Change, Run, TableVersion, fingerprint
@@ -146,39 +147,51 @@ class InferenceLog:
 
 
 def rows_of(batch: Iterable[Served]) -> pl.DataFrame:
-    """Return the rows of the inference table for some answers, in their order."""
+    """Return the rows of the inference table for some answers, in their order.
+
+    Answers of one form are put together first: a thousand small frames, one by one, would take the
+    interpreter from those who wait for an answer.
+    """
     import polars as pl
 
-    return pl.concat([_rows(one) for one in batch])
+    return pl.concat([_rows(list(group)) for _, group in groupby(batch, _form)])
 
 
-def _rows(served: Served) -> pl.DataFrame:
-    import polars as pl
-
+def _form(served: Served) -> Any:
     prediction = served.answer.prediction
-    outputs = prediction.outputs
-    predicted = outputs["prediction"]
+    request, outputs = served.answer.request, prediction.outputs
+    return prediction.version.version, request.columns, outputs.schema
+
+
+def _rows(batch: Sequence[Served]) -> pl.DataFrame:
+    import polars as pl
+
+    predictions = [one.answer.prediction for one in batch]
+    outputs = pl.concat([one.outputs for one in predictions])
+    version = predictions[0].version
+    predicted, nothing = outputs["prediction"], pl.repeat(None, outputs.height, eager=True)
     is_number = predicted.dtype.is_numeric() or predicted.dtype == pl.Boolean
-    nothing = pl.Series([None] * served.rows)
+    probability = outputs["probability"] if "probability" in outputs.columns else nothing
+    known = {used: _versions(used) for used in {one.features for one in predictions}}
+
+    def each(name: str, of: Callable[[Served], Any], kind: Any) -> pl.Series:
+        return pl.Series(name, [of(one) for one in batch for _ in range(one.rows)], kind)
+
     return pl.DataFrame(
         [
-            pl.Series("request_id", [served.request_id] * served.rows, pl.String),
-            pl.Series("row", range(served.rows), pl.Int32),
-            pl.Series("requested_at", [served.at] * served.rows, pl.Datetime("us", "UTC")),
-            pl.Series("endpoint", [served.endpoint] * served.rows, pl.String),
-            pl.Series("model_name", [prediction.version.name] * served.rows, pl.String),
-            pl.Series("model_version", [prediction.version.version] * served.rows, pl.Int32),
-            pl.Series(
-                "feature_versions", [_versions(prediction.features)] * served.rows, pl.String
-            ),
-            _as_json(served.answer.request).alias("request"),
-            _as_json(prediction.values).alias("features"),
+            each("request_id", lambda one: one.request_id, pl.String),
+            pl.Series("row", [row for one in batch for row in range(one.rows)], pl.Int32),
+            each("requested_at", lambda one: one.at, pl.Datetime("us", "UTC")),
+            each("endpoint", lambda one: one.endpoint, pl.String),
+            pl.repeat(version.name, outputs.height, eager=True).alias("model_name"),
+            each("model_version", lambda _: version.version, pl.Int32),
+            each("feature_versions", lambda one: known[one.answer.prediction.features], pl.String),
+            _as_json([one.answer.request for one in batch]).alias("request"),
+            _as_json([one.found for one in predictions], version.feature_columns).alias("features"),
             (predicted if is_number else nothing).cast(pl.Float64).alias("prediction"),
             (nothing if is_number else predicted).cast(pl.String).alias("predicted_label"),
-            (outputs["probability"] if "probability" in outputs.columns else nothing)
-            .cast(pl.Float64)
-            .alias("probability"),
-            pl.Series("milliseconds", [served.milliseconds] * served.rows, pl.Float64),
+            probability.cast(pl.Float64).alias("probability"),
+            each("milliseconds", lambda one: one.milliseconds, pl.Float64),
         ]
     )
 
@@ -187,9 +200,13 @@ def _versions(used: Sequence[TableVersion]) -> str:
     return json.dumps({source.table: source.version for source in used}, sort_keys=True)
 
 
-def _as_json(rows: pl.DataFrame) -> pl.Series:
+def _as_json(frames: Sequence[pl.DataFrame], columns: Sequence[str] | None = None) -> pl.Series:
     """Return each row as a JSON object; moments in ISO 8601, UTC."""
     import polars as pl
 
+    # Features that are given, and those that are looked up, come in another order of columns.
+    names = columns or frames[0].columns
+    rows = pl.concat([frame.select(names) for frame in frames] if len(frames) > 1 else frames)
     moments = pl.selectors.datetime().dt.convert_time_zone("UTC").dt.to_string("iso:strict")
-    return rows.with_columns(moments).select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    shown = rows.select(names).with_columns(moments)
+    return shown.select(pl.struct(pl.all()).struct.json_encode()).to_series()

@@ -78,8 +78,19 @@ def _json_rows(body: bytes, columns: Sequence[str]) -> list[Any]:
     if len(forms) != 1:
         raise RequestError(f"The body must have exactly one of {', '.join(FORMS)}.")
     (form,) = forms
+    if b"NaN" in body:
+        content[form] = _with_null_for_nan(content[form])
     read = {"dataframe_split": _split, "dataframe_records": _records}.get(form, _tensors)
     return read(content[form], form, columns)
+
+
+def _with_null_for_nan(content: Any) -> Any:
+    """MLflow's client writes what pandas does not know as NaN, which is no JSON."""
+    if isinstance(content, list):
+        return [_with_null_for_nan(one) for one in content]
+    if isinstance(content, dict):
+        return {name: _with_null_for_nan(one) for name, one in content.items()}
+    return None if isinstance(content, float) and content != content else content
 
 
 def _split(content: Any, form: str, columns: Sequence[str]) -> list[Any]:  # noqa: ARG001

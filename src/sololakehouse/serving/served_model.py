@@ -17,7 +17,7 @@ from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.models.inputs import model_input
 from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.serving.array_model import ArrayModel
-from sololakehouse.serving.fields import closed_dict, fields_of
+from sololakehouse.serving.fields import closed_dict, fields_of, list_of
 from sololakehouse.serving.online_features import Found, OnlineFeatures, newest_tables
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class ServedModel:
     def _body(self, most_rows: int) -> TypeAdapter[Any]:
         from pydantic import Field, Strict, TypeAdapter
 
-        rows = Annotated[list[self.fields.row], Field(min_length=1, max_length=most_rows)]
+        rows = Annotated[list_of(self.fields.row), Field(min_length=1, max_length=most_rows)]
         flag = Annotated[bool, Strict()]
         fields = {"rows": Required[rows], "with_features": NotRequired[flag]}
         return TypeAdapter(closed_dict("PredictRequest", fields))
