@@ -36,7 +36,7 @@ from sololakehouse.serving.problems import RefusedError, problem, status_of
 from sololakehouse.serving.state import ServingState
 from sololakehouse.serving.watcher import Watcher
 
-_SMALL = 16_384
+_SMALL = 65_536
 _THREADS = 2
 _Answer = Callable[..., tuple[bytes, Served]]
 

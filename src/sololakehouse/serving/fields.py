@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NotRequired, Required
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Required
 
 from sololakehouse.errors import RequestError, suggestion
 from sololakehouse.features.recipe import TrainingSetSpec
@@ -165,9 +165,12 @@ def _inputs(
     return found
 
 
-def list_of(row: Any) -> Any:
-    """Return the type of a list of what pydantic validates as a row."""
-    return list.__class_getitem__(row)
+def list_of(row: Any, least: int = 0, most: int | None = None) -> Any:
+    """Return a type of lists that pydantic validates, with limits on their length."""
+    from pydantic import Field as Limits
+
+    kind = list.__class_getitem__(row)
+    return Annotated[kind, Limits(min_length=least, max_length=most)]
 
 
 def closed_dict(name: str, fields: Mapping[str, Any]) -> Any:

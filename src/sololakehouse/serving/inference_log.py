@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 OPERATION = "SERVING"
 MOST_ROWS = 100_000
+_AT_ONCE, _PAUSE = 50, 0.002
 _LOG = logging.getLogger(__name__)
 
 
@@ -127,7 +129,7 @@ class InferenceLog:
             details={"model": batch[0].answer.prediction.version.name, "model_versions": versions},
         )
         writer = LakeWriter(self._lake, self._run)
-        writer.write_frame(self.table, rows_of(batch), change, mode="append")
+        writer.write_frame(self.table, _in_pieces(batch), change, mode="append")
 
     def _failed(self, batch: list[Served], error: Exception) -> None:
         self._metrics.write_failures.inc()
@@ -146,6 +148,17 @@ class InferenceLog:
         self._failing = False
 
 
+def _in_pieces(batch: Sequence[Served]) -> pl.DataFrame:
+    """Return the rows of a batch, with pauses for those who wait for an answer."""
+    import polars as pl
+
+    pieces = []
+    for first in range(0, len(batch), _AT_ONCE):
+        pieces.append(rows_of(batch[first : first + _AT_ONCE]))
+        time.sleep(_PAUSE)
+    return pl.concat(pieces)
+
+
 def rows_of(batch: Iterable[Served]) -> pl.DataFrame:
     """Return the rows of the inference table for some answers, in their order.
 
@@ -160,7 +173,7 @@ def rows_of(batch: Iterable[Served]) -> pl.DataFrame:
 def _form(served: Served) -> Any:
     prediction = served.answer.prediction
     request, outputs = served.answer.request, prediction.outputs
-    return prediction.version.version, request.columns, outputs.schema
+    return prediction.version.version, request.columns, prediction.found.columns, outputs.schema
 
 
 def _rows(batch: Sequence[Served]) -> pl.DataFrame:
@@ -204,9 +217,8 @@ def _as_json(frames: Sequence[pl.DataFrame], columns: Sequence[str] | None = Non
     """Return each row as a JSON object; moments in ISO 8601, UTC."""
     import polars as pl
 
-    # Features that are given, and those that are looked up, come in another order of columns.
-    names = columns or frames[0].columns
-    rows = pl.concat([frame.select(names) for frame in frames] if len(frames) > 1 else frames)
+    rows = pl.concat(frames)
+    names = columns or rows.columns
     moments = pl.selectors.datetime().dt.convert_time_zone("UTC").dt.to_string("iso:strict")
     shown = rows.select(names).with_columns(moments)
     return shown.select(pl.struct(pl.all()).struct.json_encode()).to_series()

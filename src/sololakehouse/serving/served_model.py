@@ -104,9 +104,9 @@ class ServedModel:
         return self._bodies[most_rows]
 
     def _body(self, most_rows: int) -> TypeAdapter[Any]:
-        from pydantic import Field, Strict, TypeAdapter
+        from pydantic import Strict, TypeAdapter
 
-        rows = Annotated[list_of(self.fields.row), Field(min_length=1, max_length=most_rows)]
+        rows = list_of(self.fields.row, 1, most_rows)
         flag = Annotated[bool, Strict()]
         fields = {"rows": Required[rows], "with_features": NotRequired[flag]}
         return TypeAdapter(closed_dict("PredictRequest", fields))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+import sys
 from collections.abc import Callable
 
 from sololakehouse.errors import UsageError
@@ -19,6 +20,7 @@ from sololakehouse.serving.watcher import Watcher
 LOCALHOST = "127.0.0.1"
 _QUEUE = 2048
 _SECONDS_TO_END = 30
+_SECONDS_OF_A_THREAD = 0.0005
 
 
 def serve(
@@ -78,6 +80,8 @@ def serve(
         )
         gc.collect()
         gc.freeze()
+        # The threads in the background hand the interpreter back soon to who waits for an answer.
+        sys.setswitchinterval(_SECONDS_OF_A_THREAD)
         on_ready(listening.getsockname()[1], served)
         uvicorn.Server(config).run(sockets=[listening])
 
