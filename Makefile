@@ -31,6 +31,9 @@ test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of te
 test-conformance: $(TOOLS) $(SPARK) ## Hold every engine to the point-in-time rules, in 20,000 cases each
 	$(BIN)/pytest tests/conformance tests/spark/test_conformance.py --conformance-cases 20000
 
+test-soak: $(TOOLS) ## Ask a server for five minutes, and with 300 requests of each kind
+	$(BIN)/pytest tests/serving/test_soak.py tests/serving/test_fuzz.py --soak-seconds 300
+
 test-spark: $(TOOLS) $(SPARK) ## Run the pipeline tests on Apache Spark
 	$(BIN)/pytest tests/spark --spark-suite
 
@@ -58,6 +61,7 @@ bench: $(TOOLS) $(SPARK) $(FEAST) ## Run the benchmarks
 	$(BIN)/python benchmarks/training_sets.py
 	$(BIN)/python benchmarks/trace.py
 	$(BIN)/python benchmarks/tracking.py
+	$(BIN)/python benchmarks/serving.py --project examples/nyc_flights
 
 clean: ## Remove what the demo wrote
 	rm -rf examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts examples/nyc_flights/.slh
@@ -88,4 +92,4 @@ $(FEAST): constraints-feast.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-feast/bin/python --constraint constraints-feast.txt 'feast[duckdb]'
 	@touch $@
 
-.PHONY: help setup demo test postgres test-faults test-conformance test-spark check format feast bench clean
+.PHONY: help setup demo test postgres test-faults test-conformance test-soak test-spark check format feast bench clean

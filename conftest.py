@@ -31,12 +31,14 @@ _KILLS_OF_THE_LONG_TESTS = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let `make test-faults`, `test-conformance` and `test-spark` choose how much is tried."""
+    """Let `make test-faults`, `test-soak` and their like choose how much is tried."""
     faults = parser.getgroup("faults")
     faults.addoption("--faults-kills", type=int, default=2, help="How often to kill a command.")
     faults.addoption("--faults-appends", type=int, default=5, help="Appends of each process.")
     conformance = parser.getgroup("conformance")
     conformance.addoption("--conformance-cases", type=int, help="For each engine.")
+    serving = parser.getgroup("serving")
+    serving.addoption("--soak-seconds", type=int, default=10, help="How long to ask a server.")
     spark = parser.getgroup("spark")
     spark.addoption("--spark-suite", action="store_true", help="All pipeline tests on Spark, too.")
 

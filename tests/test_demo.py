@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from sololakehouse.lineage.impact import impact
 from sololakehouse.lineage.trace import trace
+from sololakehouse.models.registry import resolve
+from sololakehouse.serving.answering import Request, answer_invocations, answer_predict
+from sololakehouse.serving.limits import Access, Limits
+from sololakehouse.serving.served_model import ServedModel
+from sololakehouse.serving.state import ServingState
 from tests.reference import Demo, fresh_copy, run_demo
 
 TABLES = {
@@ -118,3 +126,19 @@ def test_the_model_in_production_is_traced_to_the_files_and_found_from_below(dem
     above = impact(demo.lake, "bronze.flights")
     assert {"flight_delay@2", "inference.flight_delay@v1"} <= {node.id for node in above.built}
     assert above.summary.endswith("In production: flight_delay@2.")
+
+
+def test_the_page_on_serving_shows_requests_that_are_answered(demo):
+    page = (Path(__file__).parents[1] / "docs" / "serving.md").read_text("utf-8")
+    asked = re.findall(r"http://127.0.0.1:5001(/\w+) -H '[^']+' -d '([^']+)'", page)
+    served = ServedModel(demo.lake, resolve(demo.lake, "flight_delay@production"))
+    state = ServingState(demo.lake, "", served, Limits(), Access("127.0.0.1", True, None))
+    found = []
+    for path, body in asked[1:]:
+        how = {"/predict": answer_predict, "/invocations": answer_invocations}[path]
+        moment = datetime(2026, 1, 1, tzinfo=UTC)
+        request = Request("1", path, served, body.encode(), "application/json", moment, 0.0)
+        found.append(json.loads(how(state, request, history=True)[0]))
+    assert [len(one["predictions"]) for one in found] == [1, 1]
+    assert found[0]["features"][0]["leg_departure_delay"] == -6
+    assert None not in served.example().values()

@@ -7,7 +7,8 @@ SoloLakehouseError
 │   ├── DefinitionError        a pipeline source: cycle, two definitions, no DataFrame, bad SQL
 │   ├── RedefinitionError      a feature table that is used would get another definition
 │   ├── FeatureLookupError     a lookup that cannot be joined: types, names, time zones
-│   └── FeatureFunctionError   a function that is not found, not typed or does not fit its columns
+│   ├── FeatureFunctionError   a function that is not found, not typed or does not fit its columns
+│   └── RequestError           a request to the server of a model: fields, types, names
 └── RunError                   a run met data or a condition that it cannot work with: exit code 1
     ├── BusyError              another process is at work in the project
     ├── EngineError            a Spark Connect server that cannot be reached or used
@@ -123,6 +124,10 @@ class RedefinitionError(UsageError):
 
 class FeatureLookupError(UsageError):
     """A feature lookup that cannot be joined to the labels."""
+
+
+class RequestError(UsageError):
+    """A request to the server of a model is wrong; the message names the field."""
 
 
 class FeatureFunctionError(UsageError):

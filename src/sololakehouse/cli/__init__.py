@@ -22,6 +22,7 @@ from sololakehouse.cli import (
     pipelines,
     project,
     runs,
+    serve,
     stages,
 )
 from sololakehouse.errors import SoloLakehouseError
@@ -58,6 +59,7 @@ for _command in (
     stages.promote,
     stages.rollback,
     models.score,
+    serve.serve,
     lake.tables,
     lake.describe,
     lake.history,

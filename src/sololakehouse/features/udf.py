@@ -61,18 +61,23 @@ class Udf:
     @property
     def dtype(self) -> pl.DataType:
         """The type of its column."""
-        import polars as pl
+        return dtype_of(self.returns)
 
-        kinds: Mapping[type, pl.DataType] = {
-            bool: pl.Boolean(),
-            int: pl.Int64(),
-            float: pl.Float64(),
-            str: pl.String(),
-            bytes: pl.Binary(),
-            date: pl.Date(),
-            datetime: pl.Datetime("us", "UTC"),
-        }
-        return kinds[self.returns]
+
+def dtype_of(kind: type) -> pl.DataType:
+    """Return the type of a column for a declared type."""
+    import polars as pl
+
+    kinds: Mapping[type, pl.DataType] = {
+        bool: pl.Boolean(),
+        int: pl.Int64(),
+        float: pl.Float64(),
+        str: pl.String(),
+        bytes: pl.Binary(),
+        date: pl.Date(),
+        datetime: pl.Datetime("us", "UTC"),
+    }
+    return kinds[kind]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sololakehouse.errors import RunError, UsageError
 from sololakehouse.features.recipe import TrainingSetSpec
@@ -16,9 +16,9 @@ from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:
-    import pandas as pd
     import polars as pl
 
+AsInput: TypeAlias = "Callable[[pl.DataFrame, Sequence[str]], Any]"
 THRESHOLD = 0.5
 
 
@@ -35,21 +35,48 @@ class Prediction:
         Where the classes are 0 and 1, the prediction is 1 if the probability is at least 0.5.
     features
         The feature tables in the versions that were read.
+    version
+        The model version that predicted.
+    scores
+        What `predict_proba` gave, of a classifier of two classes; else None.
     """
 
     found: pl.DataFrame
     outputs: pl.DataFrame
     features: tuple[TableVersion, ...]
+    version: ModelVersion
+    scores: Any = None
+
+    @property
+    def values(self) -> pl.DataFrame:
+        """The feature values that went into the model, as they were found, in its order."""
+        return self.found.select(self.version.feature_columns)
 
 
 class Predictor:
-    """A model version that looks up its features by the code and the rules of training."""
+    """A model version that looks up its features by the code and the rules of training.
 
-    def __init__(self, lake: Lakehouse, version: ModelVersion, spec: TrainingSetSpec) -> None:
+    Parameters
+    ----------
+    model
+        The loaded model; None: it is loaded from MLflow.
+    as_input
+        Turns rows and the names of the model's inputs into what the model takes.
+    """
+
+    def __init__(
+        self,
+        lake: Lakehouse,
+        version: ModelVersion,
+        spec: TrainingSetSpec,
+        model: Any = None,
+        as_input: AsInput = model_input,
+    ) -> None:
         self._lake = lake
         self._spec = spec
         self._version = version
-        self._model: Any = load_model(lake.project, version)
+        self._model: Any = load_model(lake.project, version) if model is None else model
+        self._as_input = as_input
 
     def predict(self, request: pl.DataFrame) -> Prediction:
         """Predict for rows that hold the lookup keys, the timestamp and the other model inputs.
@@ -67,10 +94,20 @@ class Predictor:
         RunError
             The model refuses the values of a row.
         """
-        found, used = lookup_features(self._lake, request, self._spec)
-        inputs = model_input(found, self._version.feature_columns)
+        return self.predict_found(*lookup_features(self._lake, request, self._spec))
+
+    def predict_found(self, found: pl.DataFrame, used: tuple[TableVersion, ...]) -> Prediction:
+        """Predict for rows whose features have been looked up, in the versions `used`.
+
+        Raises
+        ------
+        UsageError
+            The rows have a column named as one of the outputs.
+        RunError
+            The model refuses the values of a row.
+        """
         try:
-            outputs = self._outputs(inputs)
+            outputs, scores = self._outputs(found)
         except (TypeError, ValueError) as error:
             raise RunError(
                 f"{self._version} cannot predict for these rows ({said(error)}). It was fitted on "
@@ -82,25 +119,33 @@ class Predictor:
                 f"The rows have a column {taken[0]!r}, which is the name of what {self._version} "
                 "gives. Leave it out, or rename it."
             )
-        return Prediction(found, outputs, used)
+        return Prediction(found, outputs, used, self._version, scores)
 
-    def _outputs(self, inputs: pd.DataFrame) -> pl.DataFrame:
+    def scores(self, found: pl.DataFrame) -> Any:
+        """Return what MLflow's scoring gives: an array of `predict_proba`, else of `predict`."""
+        ask = getattr(self._model, "predict_proba", self._model.predict)
+        return ask(self._as_input(found, self._version.feature_columns)) if found.height else []
+
+    def _outputs(self, found: pl.DataFrame) -> tuple[pl.DataFrame, Any]:
+        import numpy as np
         import polars as pl
 
         classes = list(getattr(self._model, "classes_", ()))
         if len(classes) != 2 or not hasattr(self._model, "predict_proba"):
-            return pl.DataFrame([self._predicted(inputs, classes)])
-        chances = self._model.predict_proba(inputs)[:, 1] if len(inputs) else []
-        probability = pl.Series("probability", chances, pl.Float64)
-        prediction = (probability >= THRESHOLD).cast(pl.Int32).alias("prediction")
+            return pl.DataFrame([self._predicted(found, classes)]), None
+        scores = self.scores(found)
+        chances = np.asarray(scores, np.float64)[:, 1] if found.height else np.empty(0)
+        probability = pl.Series("probability", chances)
+        prediction = pl.Series("prediction", (chances >= THRESHOLD).astype(np.int32))
         if classes != [0, 1]:
-            prediction = self._predicted(inputs, classes)
-        return pl.DataFrame([probability, prediction])
+            prediction = self._predicted(found, classes)
+        return pl.DataFrame([probability, prediction]), scores
 
-    def _predicted(self, inputs: pd.DataFrame, classes: list[Any]) -> pl.Series:
+    def _predicted(self, found: pl.DataFrame, classes: list[Any]) -> pl.Series:
         import polars as pl
 
-        if len(inputs):
+        if found.height:
+            inputs = self._as_input(found, self._version.feature_columns)
             return pl.Series("prediction", self._model.predict(inputs))
         return pl.Series("prediction", classes or [0.0]).clear()
 

@@ -1,0 +1,1 @@
+"""A registered model behind HTTP: the predictor of batch inference, with features in memory."""

@@ -1,0 +1,113 @@
+"""What was asked and answered is in the inference table, and nothing that happens to it matters."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from datetime import UTC, datetime
+
+from sololakehouse.lake import Lakehouse
+from sololakehouse.models.registry import resolve
+from sololakehouse.serving import inference_log
+from sololakehouse.serving.inference_log import InferenceLog, Served
+from sololakehouse.serving.metrics import Metrics
+from sololakehouse.serving.served_model import ServedModel
+from tests.faults.test_disk import empty, fill
+from tests.serving.process import serving
+from tests.serving.test_requests import ROW
+
+TABLE = "inference.served_rain"
+
+
+def one(served: ServedModel, name: str = "r", rows: int = 1) -> Served:
+    now = datetime.now(UTC)
+    return Served(name, "/predict", now, 1.5, served.answer([ROW] * rows, now, history=False))
+
+
+def test_rows_hold_request_features_prediction_and_latency(copied):
+    project = copied()
+    with serving(project.folder, "rain@staging", "--flush", "60") as running:
+        reply = running.client().predict({**ROW, "at": "2026-03-31T23:30:00+02:00"}, ROW)
+        running.client().post("/invocations", {"dataframe_records": [ROW]})
+        assert running.stop() == -signal.SIGTERM
+    table = project.lake.read(TABLE)
+    first, second, third = table.to_polars().sort("requested_at", "row").to_dicts()
+    assert first["request_id"] == second["request_id"] == reply.headers["x-request-id"]
+    assert [first["row"], second["row"], third["row"]] == [0, 1, 0]
+    assert (first["endpoint"], third["endpoint"]) == ("/predict", "/invocations")
+    expected = reply.json["predictions"][0]
+    assert (first["probability"], first["prediction"]) == tuple(expected.values())
+    assert json.loads(first["request"])["at"] == "2026-03-31T21:30:00.000000+00:00"
+    assert json.loads(first["features"])["height"] == 300
+    assert json.loads(first["feature_versions"])["features.gauge"] == 1
+    assert 0 < first["milliseconds"] < 10_000
+    assert table.record.operation == "SERVING"
+    assert {source.table for source in table.record.inputs} == set(
+        json.loads(first["feature_versions"])
+    )
+
+
+def test_a_crash_loses_at_most_the_interval(copied):
+    project = copied()
+    with serving(project.folder, "rain@staging", "--flush", "1") as running:
+        client, asked = running.client(), []
+        until = time.monotonic() + 3.5
+        while time.monotonic() < until:
+            asked.append((client.predict(ROW).headers["x-request-id"], time.monotonic()))
+            time.sleep(0.02)
+        assert running.metric("slh_serve_inference_rows_written_total") > 0
+        running.process.kill()
+        killed = time.monotonic()
+        running.process.wait()
+    written = set(project.lake.read(TABLE).to_polars()["request_id"])
+    old_enough = {request_id for request_id, at in asked if at < killed - 1.5}
+    assert len(old_enough) > 20
+    assert old_enough <= written
+
+
+def test_a_full_disk_does_not_stop_serving(served, rich, small_disk, caplog):
+    (small_disk / "lakehouse.yml").write_text("name: small\n")
+    metrics, lake = Metrics(), Lakehouse.open(small_disk)
+    log = InferenceLog(lake, "rain", 60, metrics)
+    log.put(one(served, "before"))
+    log.flush()
+    fill(small_disk, 0)
+    for number in range(3):
+        log.put(one(served, f"meanwhile {number}"))
+        log.flush()
+    assert metrics.registry.get_sample_value("slh_serve_inference_write_failures_total") == 3
+    assert metrics.registry.get_sample_value("slh_serve_inference_rows_waiting") == 3
+    assert [r.message for r in caplog.records if "the disk is full" in r.message] == [
+        caplog.records[0].message
+    ]
+    empty(small_disk)
+    log.put(one(served, "after"))
+    log.flush()
+    rows = lake.read(TABLE).to_polars().sort("requested_at")["request_id"].to_list()
+    assert rows == ["before", "meanwhile 0", "meanwhile 1", "meanwhile 2", "after"]
+    assert "is written again" in caplog.records[-1].message
+
+
+def test_what_waits_is_bounded_and_what_is_given_up_is_counted(served, copied, monkeypatch):
+    monkeypatch.setattr(inference_log, "MOST_ROWS", 10)
+    project, metrics = copied(), Metrics()
+    log = InferenceLog(project.lake, "rain", 60, metrics)
+    for number in range(8):
+        log.put(one(served, str(number), rows=3))
+    assert metrics.registry.get_sample_value("slh_serve_inference_rows_lost_total") == 15
+    log.flush()
+    rows = project.lake.read(TABLE).to_polars()
+    assert rows["request_id"].unique().sort().to_list() == ["5", "6", "7"]
+
+
+def test_another_version_of_the_model_goes_on_in_the_same_table(rich, served, copied):
+    project, metrics = copied(), Metrics()
+    log = InferenceLog(project.lake, "rain", 60, metrics)
+    baseline = ServedModel(rich.lake, resolve(rich.lake, "rain@1"))
+    log.put(one(served, "2"))
+    log.put(one(baseline, "1"))
+    log.flush()
+    rows = project.lake.read(TABLE).to_polars()
+    assert rows["model_version"].to_list() == [2, 1]
+    assert project.lake.read(TABLE).record.details["model_versions"] == [1, 2]
