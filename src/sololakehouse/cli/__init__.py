@@ -21,6 +21,7 @@ from sololakehouse.cli import (
     models,
     pipelines,
     project,
+    rebuild,
 )
 from sololakehouse.errors import SoloLakehouseError
 
@@ -66,6 +67,7 @@ for _command in (
     conformance.conformance,
     lineage.trace,
     lineage.impact,
+    rebuild.rebuild,
     lake.restore,
     models.models,
     keep.lease,

@@ -12,6 +12,7 @@ from typing import Any
 from sololakehouse.errors import NotFoundError
 from sololakehouse.features.saved import build_training_set
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.models.evidence import data_evidence, model_evidence
 from sololakehouse.models.experiment import Experiment
 from sololakehouse.models.fitting import Trained, fit_and_measure
 from sololakehouse.models.registry import (
@@ -122,9 +123,11 @@ def train(
             logged.append(log_run(client, lake.project, report))
         begin("registering")
         numbers = [register(client, experiment.register_as, entry) for entry in logged]
+    data = data_evidence(lake, training_set)
+    evidence = [data | model_evidence(one.model, parts) for one in trained]
     rows = [
         _row(writer, experiment, training_set, mark, *entry)
-        for entry in zip(trained, logged, numbers, strict=True)
+        for entry in zip(trained, logged, numbers, evidence, strict=True)
     ]
     record_runs(writer, rows, training_set, OPERATION, mark)
     registered = _registered(lake, experiment, mark)
@@ -190,6 +193,7 @@ def _row(
     trained: Trained,
     logged: LoggedModel,
     number: int,
+    evidence: Mapping[str, Any],
 ) -> dict[str, Any]:
     about = {
         "experiment": experiment.name,
@@ -201,7 +205,7 @@ def _row(
         "metrics": json.dumps(trained.metrics),
         "feature_columns": json.dumps(list(_feature_columns(training_set))),
     }
-    record = {"config": experiment.model_dump(mode="json", by_alias=True)}
+    record = {"config": experiment.model_dump(mode="json", by_alias=True), **evidence}
     return run_row(writer, training_set, logged, about, record)
 
 
