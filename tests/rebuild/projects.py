@@ -20,8 +20,16 @@ from tests.rain import ModelProject, labels, sky
 CONFIG = """\
 name: rain
 sources:
-  sky: {path: landing/sky_*.csv, table: bronze.sky}
-  hours: {path: landing/hours.csv, table: bronze.hours}
+  sky:
+    path: landing/sky_*.csv
+    table: bronze.sky
+    schema: {place: string, feature_ts: timestamp, light: double}
+  hours:
+    path: landing/hours.csv
+    table: bronze.hours
+    schema:
+      {id: bigint, place: string, at: timestamp, humid: double, wind: double, cloud: string,
+      wet: int}
   stars: {path: landing/stars.csv, table: bronze.stars}
 """
 SPEC = """\

@@ -12,6 +12,7 @@ import click
 from sololakehouse import __version__
 from sololakehouse.cli import (
     asking,
+    bundle,
     conformance,
     explain,
     features,
@@ -54,6 +55,7 @@ for _command in (
     pipelines.ingest,
     pipelines.run,
     models.train,
+    bundle.bundle,
     models.promote,
     models.score,
     lake.tables,

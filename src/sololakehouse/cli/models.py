@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sololakehouse.inference.batch import ScoreResult
     from sololakehouse.lake import Lakehouse, Snapshot
     from sololakehouse.lake.run_log import RunLog
+    from sololakehouse.models.registry import ModelVersion
     from sololakehouse.models.training import TrainingOutcome
 
 _STEPS_OF_TRAINING = 6
@@ -95,6 +97,11 @@ def print_models(rows: list[dict[str, Any]]) -> None:
 
 def outcome_rows(outcome: TrainingOutcome) -> list[dict[str, Any]]:
     """Describe each trained model in one row."""
+    return run_rows(outcome.runs)
+
+
+def run_rows(runs: Iterable[ModelVersion]) -> list[dict[str, Any]]:
+    """Describe each version in one row."""
     return [
         {
             "model": run.name,
@@ -103,7 +110,7 @@ def outcome_rows(outcome: TrainingOutcome) -> list[dict[str, Any]]:
             "role": run.role,
             **run.metrics,
         }
-        for run in outcome.runs
+        for run in runs
     ]
 
 
@@ -218,16 +225,7 @@ def models(json_wanted: bool) -> None:
     from sololakehouse.lake import Lakehouse
     from sololakehouse.models.registry import model_versions
 
-    rows = [
-        {
-            "model": version.name,
-            "version": version.version,
-            "stage": version.stage,
-            "role": version.role,
-            **version.metrics,
-        }
-        for version in model_versions(Lakehouse.open())
-    ]
+    rows = run_rows(model_versions(Lakehouse.open()))
     if json_wanted:
         print_json(rows)
     elif rows:

@@ -115,6 +115,36 @@ def train(
             begin(f"fitting the {role}")
             trained.append(fit_and_measure(role, settings, parts, experiment))
             store.result()
+    registered = register_trained(
+        lake, writer, experiment, training_set, mark, trained, parts, begin=begin
+    )
+    unknown = {name: part.unknown for name, part in parts.items() if part.unknown}
+    return TrainingOutcome(tuple(registered), training_set, up_to_date=False, unknown=unknown)
+
+
+def register_trained(
+    lake: Lakehouse,
+    writer: LakeWriter,
+    experiment: Experiment,
+    training_set: Snapshot,
+    mark: str,
+    trained: Sequence[Trained],
+    parts: Mapping[str, Part],
+    *,
+    notes: Sequence[Mapping[str, Any]] = (),
+    begin: Callable[[str], None],
+) -> list[ModelVersion]:
+    """Log the baseline and the model, register them, lease their data, and stage the better one.
+
+    Parameters
+    ----------
+    mark
+        The fingerprint of the training.
+    notes
+        For each model what its record says besides, in place of what would be noted of it here.
+    begin
+        Called with a few words when a step begins.
+    """
     logged = []
     with connected(lake.project) as client:
         for one in trained:
@@ -124,7 +154,8 @@ def train(
         begin("registering")
         numbers = [register(client, experiment.register_as, entry) for entry in logged]
     data = data_evidence(lake, training_set)
-    evidence = [data | model_evidence(one.model, parts) for one in trained]
+    found = notes or [model_evidence(one.model, parts) for one in trained]
+    evidence = [{**data, **one} for one in found]
     rows = [
         _row(writer, experiment, training_set, mark, *entry)
         for entry in zip(trained, logged, numbers, evidence, strict=True)
@@ -133,9 +164,7 @@ def train(
     registered = _registered(lake, experiment, mark)
     _lease(writer, registered, training_set)
     _stage_the_better(lake, writer, experiment, registered)
-    unknown = {name: part.unknown for name, part in parts.items() if part.unknown}
-    trained_now = tuple(_registered(lake, experiment, mark))
-    return TrainingOutcome(trained_now, training_set, up_to_date=False, unknown=unknown)
+    return _registered(lake, experiment, mark)
 
 
 def _lease(writer: LakeWriter, versions: Sequence[ModelVersion], training_set: Snapshot) -> None:

@@ -11,15 +11,16 @@ from typing import Any
 from sololakehouse.errors import UsageError
 from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.leases import needed_versions
+from sololakehouse.lake.row_history import TableCommits
 from sololakehouse.lineage.registered import Trained, trained_models
 from sololakehouse.models.evidence import DATA
+from sololakehouse.models.machine import machine
 from sololakehouse.models.registry import LOGGED, ModelVersion, resolve
 from sololakehouse.provenance import CommitRecord, TableVersion
 from sololakehouse.rebuild.checkout import Checkout, checkout
 from sololakehouse.rebuild.code import code_finding
 from sololakehouse.rebuild.environment import environment_finding
 from sololakehouse.rebuild.links import Finding, first_differing
-from sololakehouse.rebuild.machine import machine
 from sololakehouse.rebuild.raw import Below, RawRun, training_set_of
 from sololakehouse.rebuild.scratch import reading_lake
 from sololakehouse.rebuild.tables import Versions, checked_versions, lost_version
@@ -180,7 +181,11 @@ class _Course:
         self.begin("checking the landing files")
         taken = self._checkout()
         needed = [one for one in self._needed() if one != self.trained.training_set]
-        raw_run = RawRun(self.lake, Below.of(needed, self._records_of(needed)), taken, self.folder)
+        below = Below.of(needed, self._records_of(needed))
+        lost = next(filter(None, (lost_version(self.lake, one) for one in below.sources)), "")
+        if lost:
+            return [*findings, Versions(lost=lost).finding], None
+        raw_run = RawRun(self.lake, below, taken, self.folder)
         findings.append(raw_run.landing)
         if raw_run.landing.state == "differs":
             return findings, None
@@ -220,11 +225,9 @@ class _Course:
         return [root, *(record.inputs if record else ())]
 
     def _record_of(self, wanted: TableVersion) -> CommitRecord | None:
-        newest = self.lake.newest(wanted.table)
-        if newest is None or newest.table_id != wanted.table_id:
-            return None
-        commits = self.lake.history(wanted.table)
-        return next((one.record for one in commits if one.version == wanted.version), None)
+        commits = TableCommits(self.lake, wanted.table, wanted.table_id or None)
+        entry = commits.commit(commits.rows_version(wanted.version))
+        return entry.record if entry else None
 
     def _records(self) -> dict[str, CommitRecord]:
         return {one.table: record for one, record in self._records_of(self._needed()).items()}

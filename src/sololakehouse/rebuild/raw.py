@@ -25,7 +25,7 @@ from sololakehouse.rebuild.frames import column_differences
 from sololakehouse.rebuild.landing import landing_finding, lay_out, linked_copy, taken_files
 from sololakehouse.rebuild.links import Finding
 from sololakehouse.rebuild.scratch import empty_lake
-from sololakehouse.rebuild.tables import differing_columns
+from sololakehouse.rebuild.tables import differing_columns, lost_version
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,6 +79,11 @@ class Below:
     def declared(self) -> list[TableVersion]:
         """The tables of the pipeline."""
         return self.made_by(lambda record: DEFINITION in record.details)
+
+    @property
+    def sources(self) -> list[TableVersion]:
+        """The tables that the pipeline does not make."""
+        return [*self.ingested, *self.others]
 
     @property
     def others(self) -> list[TableVersion]:
@@ -217,6 +222,8 @@ class RawRun:
         return f"{version}: {rows}{self._counted(version, made, columns)}.", figures
 
     def _counted(self, version: TableVersion, made: Snapshot, columns: Sequence[str]) -> str:
+        if lost_version(self._lake, version):
+            return f"{shortened(columns, _SHOWN)} (it was vacuumed, so rows cannot be counted)"
         was, now = self._lake.read(version.table, version.version).to_polars(), made.to_polars()
         both = [name for name in columns if name in was.columns and name in now.columns]
         order = [name for name in was.columns if name in now.columns and name not in columns]
