@@ -14,6 +14,8 @@ ABSENT = (
     *("click", "deltalake", "filelock", "matplotlib", "mlflow", "polars_hash", "pysail"),
     *("pyspark", "rich", "sqlglot", "starlette"),
 )
+# The same linear algebra as here: another kernel of OpenBLAS moves the last bit.
+_KEPT = ("PATH", "HOME", "TZ", "OPENBLAS_")
 SITE = f"""
 import sys
 from importlib.abc import MetaPathFinder
@@ -38,7 +40,7 @@ def run_notebook(folder: Path, **variables: str) -> subprocess.CompletedProcess[
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     work = folder / "work"
     work.mkdir()
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "TZ") if name in os.environ}
+    environment = {n: value for n, value in os.environ.items() if n.startswith(_KEPT)}
     return subprocess.run(
         [sys.executable, "-c", "\n".join(code)],
         cwd=work,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import SoloLakehouseError
 from sololakehouse.models.evidence import model_evidence, predict
-from sololakehouse.models.experiment import Experiment
+from sololakehouse.models.experiment import Experiment, ModelSettings
 from sololakehouse.models.fitting import fit_and_measure
 from sololakehouse.models.model_file import SKOPS_FILE
 from sololakehouse.models.split import split_by_time
@@ -43,6 +43,8 @@ class Refitted:
         What identifies it, see `models.evidence.model_evidence`.
     record
         What the fitting itself notes, such as the `environment`.
+    settings
+        Those that were fitted in the end.
     folder
         Where its file and its predictions are.
     """
@@ -51,13 +53,17 @@ class Refitted:
     metrics: Mapping[str, float]
     evidence: Mapping[str, Any]
     record: Mapping[str, Any]
+    settings: ModelSettings
     folder: Path
 
     @classmethod
     def read(cls, folder: Path, role: str) -> Refitted:
         """Read what `refit` wrote for a role."""
         found = json.loads((folder / role / OUTCOME_FILE).read_text("utf-8"))
-        return cls(role, found["metrics"], found["evidence"], found["record"], folder / role)
+        settings = ModelSettings.model_validate(found["settings"])
+        return cls(
+            role, found["metrics"], found["evidence"], found["record"], settings, folder / role
+        )
 
     def predictions(self) -> dict[str, np.ndarray]:
         """Return the probability of class 1 by part, each of shape (n,)."""
@@ -125,6 +131,7 @@ def refit(
             "metrics": dict(trained.metrics),
             "evidence": model_evidence(trained.model, parts),
             "record": dict(getattr(trained, "record", {})),
+            "settings": trained.settings.model_dump(mode="json"),
         }
         (own / OUTCOME_FILE).write_text(json.dumps(outcome, indent=2, sort_keys=True), "utf-8")
     return [Refitted.read(folder, role) for role in roles]

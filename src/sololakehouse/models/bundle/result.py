@@ -137,7 +137,7 @@ def _checked(
                 "libraries are too different from those here (see its requirements)."
             )
         _check_metrics(file, fitted, experiment, name, part.labels, reported[name])
-    return Trained(fitted.role, getattr(experiment, fitted.role), model, fitted.metrics)
+    return Trained(fitted.role, fitted.settings, model, fitted.metrics)
 
 
 def _check_metrics(
