@@ -13,7 +13,7 @@ from sololakehouse.errors import RunError, UsageError
 from sololakehouse.models.bundle.archive import MANIFEST_FILE
 from sololakehouse.models.bundle.bundles import BUNDLES
 from sololakehouse.models.bundle.export import export_bundle
-from sololakehouse.models.bundle.result import import_result
+from sololakehouse.models.bundle.result import Imported, import_result
 from sololakehouse.models.registry import model_versions
 from sololakehouse.models.tracking import connected
 from tests.elsewhere import run_notebook
@@ -42,6 +42,13 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Digest {manifest.digest}" in done.stdout
     return Journey(project, bundle, result, done.stdout)
+
+
+@pytest.fixture(scope="module")
+def imported(journey, tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelProject, Imported]:
+    """Give a copy of the project with the result in it."""
+    project = copied(journey.project, tmp_path_factory.mktemp("imported") / "copy")
+    return project, import_result(project.lake, project.writer(), journey.result)
 
 
 def altered(source: Path, target: Path, **members: bytes | None) -> Path:
@@ -74,11 +81,11 @@ def test_the_bundle_says_what_it_holds_and_pins_what_training_needs(journey):
 
 
 def test_what_comes_back_is_registered_on_the_same_data_with_the_other_environment(
-    journey, tmp_path
+    journey, imported
 ):
-    project = copied(journey.project, tmp_path / "copy")
-    imported = import_result(project.lake, project.writer(), journey.result)
-    baseline, model = imported.runs
+    project, first = imported
+    baseline, model = first.runs
+    known = len(model_versions(project.lake))
     assert (baseline.role, model.role, model.stage) == ("baseline", "model", "staging")
     assert model.metrics["test_roc_auc"] > 0.8 > baseline.metrics["test_roc_auc"]
     assert (model.training_set, model.training_set_version) == ("training.rain", 1)
@@ -92,12 +99,11 @@ def test_what_comes_back_is_registered_on_the_same_data_with_the_other_environme
     assert {"rain@1", "rain@2"} <= holders
     again = import_result(project.lake, project.writer(), journey.result)
     assert again.again
-    assert len(model_versions(project.lake)) == 2
+    assert len(model_versions(project.lake)) == known
 
 
-def test_it_is_the_model_that_training_here_gives(journey, tmp_path):
-    project = copied(journey.project, tmp_path / "copy")
-    there = import_result(project.lake, project.writer(), journey.result).runs
+def test_it_is_the_model_that_training_here_gives(imported):
+    project, there = imported[0], imported[1].runs
     here = project.train().runs
     assert not {one.version for one in here} & {one.version for one in there}
     for one, other in zip(here, there, strict=True):
@@ -174,5 +180,8 @@ def test_a_model_that_predicts_otherwise_is_refused(journey, tmp_path):
     baseline = member(journey.result, "baseline/model.skops")
     file = repacked(journey, tmp_path, "model/model.skops", baseline)
     with pytest.raises(RunError, match="the model predicts otherwise here than where it was"):
+        import_result(journey.project.lake, journey.project.writer(), file)
+    file = repacked(journey, tmp_path, "model/model.skops", b"no archive")
+    with pytest.raises(RunError, match="the model cannot be loaded here .BadZipFile: File is not"):
         import_result(journey.project.lake, journey.project.writer(), file)
     assert model_versions(journey.project.lake) == []

@@ -11,13 +11,18 @@ def test_rebuild_says_each_link_and_the_verdict_and_ends_with_1_if_it_diverged(
     trained, tmp_path, slh
 ):
     project = copied(trained[0], tmp_path / "copy")
+    spoil_record(project, trained[1].runs[0], lambda record: record["config"].update(seed=8))
     same = slh("rebuild", "rain@1", folder=project.folder)
     assert same.code == 0
     assert same.err == ""
     *links, verdict = same.out.splitlines()
-    assert [line.split("  ")[0].strip() for line in links].count("same") == 5
-    assert verdict.startswith("rain version 1: bit-identical. All predictions are the same")
-    spoil_record(project, trained[1].runs[0], lambda record: record["config"].update(seed=8))
+    states = {line[14:29].strip(): line[:14].strip() for line in links}
+    assert list(states) == [
+        *("environment", "code", "table version", "feature", "row order", "seed", "training"),
+    ]
+    assert states["seed"] == "differs"
+    assert "seed was 7 when it was trained, and is 8 in the record." in same.out
+    assert verdict.startswith("rain version 1: bit-identical, although a link differs: seed. All")
     spoil_record(
         project,
         trained[1].runs[0],

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import BadZipFile
 
 from sololakehouse.errors import RunError, UsageError, shortened
+from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.bundle.archive import Manifest, sha256, unpack
 from sololakehouse.models.bundle.bundles import known_bundles
@@ -125,7 +127,7 @@ def _checked(
 ) -> Trained:
     """Return a model that predicts here what the result says, with the metrics that follow."""
     reported = fitted.predictions()
-    model = fitted.model()
+    model = _loaded(file, fitted)
     for name, part in parts.items():
         if digest(reported[name]) != fitted.evidence[PREDICTIONS][name]:
             raise RunError(f"{file}: the predictions of the {fitted.role} are not those it names.")
@@ -138,6 +140,16 @@ def _checked(
             )
         _check_metrics(file, fitted, experiment, name, part.labels, reported[name])
     return Trained(fitted.role, fitted.settings, model, fitted.metrics)
+
+
+def _loaded(file: Path, fitted: Refitted) -> Any:
+    try:
+        return fitted.model()
+    except (ImportError, OSError, TypeError, ValueError, KeyError, BadZipFile) as error:
+        raise RunError(
+            f"{file}: the {fitted.role} cannot be loaded here ({said(error)}). Install what the "
+            "bundle's requirements.txt names, and import again."
+        ) from error
 
 
 def _check_metrics(
