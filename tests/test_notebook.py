@@ -182,6 +182,6 @@ def test_a_model_that_predicts_otherwise_is_refused(journey, tmp_path):
     with pytest.raises(RunError, match="the model predicts otherwise here than where it was"):
         import_result(journey.project.lake, journey.project.writer(), file)
     file = repacked(journey, tmp_path, "model/model.skops", b"no archive")
-    with pytest.raises(RunError, match="the model cannot be loaded here .BadZipFile: File is not"):
+    with pytest.raises(RunError, match=r"the model cannot be loaded here .BadZipFile: File is not"):
         import_result(journey.project.lake, journey.project.writer(), file)
     assert model_versions(journey.project.lake) == []
