@@ -43,7 +43,10 @@ MISTAKES = {
     ),
     "overlap": (("{from: 2026-03-01", "{from: 2026-02-01"), "validation begins at 2026-02-01T"),
     "no beginning": (("from: 2026-03-15T00:00:00Z, ", ""), "test has no 'from', but must begin"),
-    "unknown kind": (("kind: xgboost", "kind: xgbost"), "model.kind: Input should be 'sklearn'"),
+    "unknown kind": (
+        ("kind: xgboost", "kind: xgbost"),
+        "model.kind: no kind 'xgbost'. Did you mean 'xgboost'? Kinds: lightgbm, python, sklearn",
+    ),
     "estimator missing": ((", estimator: logistic_regression", ""), "needs an 'estimator'"),
     "no timestamp to split by": (("  timestamp: at\n", ""), "'timestamp' must name the column"),
     "no metrics": (("[roc_auc, log_loss, f1]", "[]"), "metrics"),
@@ -128,7 +131,7 @@ def test_a_part_of_one_class_is_refused(project):
     [
         (None, "training.rain: the label 'wet' must be 0 or 1, but 1 row has a NULL there."),
         (2, "the label 'wet' must be 0 or 1, but it holds 2."),
-        (0.5, "the label 'wet' is of type Float64. It must be an integer or a boolean."),
+        (0.5, "the label 'wet' is of type Float64. It must be an integer or a boolean: models"),
     ],
 )
 def test_a_label_that_is_not_0_or_1_is_refused(project, value, message):
