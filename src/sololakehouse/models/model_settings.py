@@ -203,7 +203,9 @@ def with_source(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
         Its file cannot be read.
     """
     function = content.get("function")
-    if content.get("source") is not None or not _FUNCTION.match(str(function)):
+    if content.get("kind") != "python" or content.get("source") is not None:
+        return content
+    if not _FUNCTION.match(str(function)):
         return content
     module = str(function).partition(":")[0]
     file = folder / f"{module.replace('.', '/')}.py"

@@ -2,7 +2,7 @@
 
 Preprocessing and estimator are fitted on the training part alone. The validation part tells when to
 stop, corrects probabilities, and chooses the threshold. Thread counts are fixed, because sums of
-floats depend on them.
+floats can depend on them; `Trainer.threads_matter_on` says where.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def fit(
     stopping = samples[1] if settings.early_stopping_rounds is not None else None
     task = Task(samples[0], stopping, seed, threads, device, preprocessing)
     try:
-        # For the parts of scikit-learn and BLAS that have no parameter for their threads.
-        with threadpool_limits(threads):
+        # BLAS adds up in another order with other threads, and gains little from more than one.
+        with threadpool_limits({"blas": 1, "openmp": threads}):
             estimator = trainer.fit(task)
             estimator = calibrated(estimator, settings, held_out, validation.labels)
             estimator = with_threshold(estimator, settings, held_out, validation.labels)

@@ -202,10 +202,13 @@ class TabularClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _loaded(self) -> torch.nn.Module:
         if _NETWORK not in self.__dict__:
+            import torch
             from safetensors.torch import load
 
-            network = _network(self.layout_)
-            network.load_state_dict(load(self.weights_))
+            # Without memory of its own, and without drawing weights that are replaced at once.
+            with torch.device("meta"):
+                network = _network(self.layout_)
+            network.load_state_dict(load(self.weights_), assign=True)
             network.eval()
             self.__dict__[_NETWORK] = network
         found: torch.nn.Module = self.__dict__[_NETWORK]

@@ -21,8 +21,6 @@ _ESTIMATORS: Mapping[str, tuple[str, str]] = {
     "hist_gradient_boosting": ("sklearn.ensemble", "HistGradientBoostingClassifier"),
     "random_forest": ("sklearn.ensemble", "RandomForestClassifier"),
 }
-# Sums of BLAS depend on how it shares them out; each tree of a forest has a seed of its own.
-_DEPENDS_ON_THREADS = frozenset({"logistic_regression", "hist_gradient_boosting"})
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,8 @@ class ScikitLearnTrainer:
 
     @property
     def threads_matter_on(self) -> frozenset[Device]:
-        """On the CPU, if threads share out a sum."""
-        shared = self.settings.estimator in _DEPENDS_ON_THREADS
-        return frozenset({"cpu"}) if shared else frozenset()
+        """Nowhere: threads share out trees or features, and BLAS uses one thread."""
+        return frozenset()
 
 
 def _is_linear(settings: ModelSettings) -> bool:
