@@ -12,14 +12,13 @@ from sololakehouse.features.requests import lookup_features
 from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.inputs import model_input
+from sololakehouse.models.model_settings import DEFAULT_THRESHOLD
 from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
-
-THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ class Prediction:
         The request's columns with the features.
     outputs
         `prediction` and, of a classifier of two classes, before it `probability` (of the second).
-        Where the classes are 0 and 1, the prediction is 1 if the probability is at least 0.5.
+        Where the classes are 0 and 1, the prediction is 1 if the probability is at least the
+        model's threshold.
     features
         The feature tables in the versions that were read.
     """
@@ -92,7 +92,8 @@ class Predictor:
             return pl.DataFrame([self._predicted(inputs, classes)])
         chances = self._model.predict_proba(inputs)[:, 1] if len(inputs) else []
         probability = pl.Series("probability", chances, pl.Float64)
-        prediction = (probability >= THRESHOLD).cast(pl.Int32).alias("prediction")
+        threshold = self._version.record.get("threshold", DEFAULT_THRESHOLD)
+        prediction = (probability >= threshold).cast(pl.Int32).alias("prediction")
         if classes != [0, 1]:
             prediction = self._predicted(inputs, classes)
         return pl.DataFrame([probability, prediction])

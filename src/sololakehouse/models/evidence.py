@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.models.model_content import model_content
-from sololakehouse.models.split import Part
+from sololakehouse.models.part import Part
 
 if TYPE_CHECKING:
     import numpy as np

@@ -130,7 +130,7 @@ def refit(
         outcome = {
             "metrics": dict(trained.metrics),
             "evidence": model_evidence(trained.model, parts),
-            "record": dict(getattr(trained, "record", {})),
+            "record": dict(trained.record),
             "settings": trained.settings.model_dump(mode="json"),
         }
         (own / OUTCOME_FILE).write_text(json.dumps(outcome, indent=2, sort_keys=True), "utf-8")

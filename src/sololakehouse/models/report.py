@@ -9,9 +9,10 @@ from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models import plots
 from sololakehouse.models.experiment import PARTS, Experiment
 from sololakehouse.models.fitting import Trained
-from sololakehouse.models.split import LEARNED_FROM, Part
+from sololakehouse.models.part import Part
+from sololakehouse.models.split import LEARNED_FROM
 from sololakehouse.models.tracking import RunReport
-from sololakehouse.models.trainers import importances
+from sololakehouse.models.trainers import decisive_libraries, importances, used_params
 
 
 def run_report(
@@ -37,6 +38,8 @@ def run_report(
     rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
     if experiment.training_set.label_known_at:
         rows |= {f"{name}_unknown_rows": parts[name].unknown for name in LEARNED_FROM}
+    if experiment.split.embargo:
+        rows |= {f"{name}_embargoed_rows": parts[name].embargoed for name in LEARNED_FROM}
     rows["outside_rows"] = training_set.rows - sum(rows.values())
     return RunReport(
         experiment=experiment.name,
@@ -56,13 +59,13 @@ def run_report(
         metadata=carried(training_set),
         model=trained.model,
         inputs=parts["train"].inputs,
+        libraries=decisive_libraries(trained.settings),
     )
 
 
 def _params(experiment: Experiment, trained: Trained) -> dict[str, Any]:
-    settings = trained.settings.model_dump(exclude={"params"}, exclude_none=True)
-    estimator = trained.model.named_steps["estimator"].get_params()
-    used = {name: value for name, value in estimator.items() if value is not None}
+    settings = trained.settings.model_dump(exclude={"params", "source"}, exclude_none=True)
+    used = used_params(trained.model)
     split = {name: getattr(experiment.split, name).until.isoformat() for name in PARTS}
     return (
         settings

@@ -37,7 +37,8 @@ class RunReport:
 
     `datasets` pairs each table with its role, such as `training` or `input`; `config` is the
     experiment with all defaults filled in, `flavor` the MLflow module that keeps the model,
-    `active_run` the run that is open already and takes all of it.
+    `active_run` the run that is open already and takes all of it, `libraries` what the model needs
+    beside those that every model does.
     """
 
     experiment: str
@@ -52,6 +53,7 @@ class RunReport:
     model: Any
     inputs: pd.DataFrame
     flavor: Flavor = "sklearn"
+    libraries: Sequence[str] = ()
     artifact: str = "model"
     with_example: bool = True
     active_run: str | None = None
@@ -110,6 +112,7 @@ def connected(project: Project) -> Iterator[MlflowClient]:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -217,11 +220,17 @@ def _log_model(report: RunReport, model_id: str) -> str:
         model_id=model_id,
         signature=infer_signature(example, getattr(report.model, predict)(example)),
         input_example=example if report.with_example else None,
-        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+        pip_requirements=_requirements(report.libraries),
         metadata=dict(report.metadata),
         **kept,
     )
     return str(logged.model_uri)
+
+
+def _requirements(libraries: Sequence[str]) -> list[str]:
+    """Pin libraries; what follows a '+' only says how one was built."""
+    names = dict.fromkeys((*_REQUIREMENTS, *libraries))
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 
 
 def _experiment(client: MlflowClient, project: Project, name: str) -> str:

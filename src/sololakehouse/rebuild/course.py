@@ -14,7 +14,6 @@ from sololakehouse.lake.leases import needed_versions
 from sololakehouse.lake.row_history import TableCommits
 from sololakehouse.lineage.registered import Trained, trained_models
 from sololakehouse.models.evidence import DATA
-from sololakehouse.models.machine import machine
 from sololakehouse.models.registry import LOGGED, ModelVersion, resolve
 from sololakehouse.provenance import CommitRecord, TableVersion
 from sololakehouse.rebuild.checkout import Checkout, checkout
@@ -207,7 +206,7 @@ class _Course:
         again = train_again(self.version, frame, self.folder / "training", taken.folder)
         self.begin("comparing the models")
         comparison = compare(self.lake, self.version, again)
-        here = again.record.get("environment") or machine()
+        here = again.record["environment"]
         environment = environment_finding(self.version.record.get("environment"), here)
         same = comparison.verdict == "bit-identical"
         finding = Finding("training", "same" if same else "differs", comparison.said)

@@ -12,7 +12,6 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import sololakehouse
-from sololakehouse.features.saved import build_training_set
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.leases import Holder, lease_inputs
 from sololakehouse.models.bundle.archive import Manifest, pack
@@ -21,6 +20,8 @@ from sololakehouse.models.evidence import DATA, data_evidence
 from sololakehouse.models.experiment import Experiment
 from sololakehouse.models.refit import write_inputs
 from sololakehouse.models.split import split_by_time
+from sololakehouse.models.trainers import decisive_libraries
+from sololakehouse.models.training import training_set_of
 
 FORMAT = 1
 PACKAGE_FILE = "package/sololakehouse.zip"
@@ -31,7 +32,8 @@ _LIBRARIES = (
     *("skops", "threadpoolctl"),
 )
 # Where a kind's library is called otherwise on a machine with a GPU.
-_ELSEWHERE = {"xgboost": ("xgboost", "xgboost-cpu")}
+_ELSEWHERE = {"xgboost-cpu": "xgboost"}
+OWN = "sololakehouse"
 
 
 def export_bundle(
@@ -49,7 +51,7 @@ def export_bundle(
     TrainingError
         Labels or split do not allow training.
     """
-    training_set, _ = build_training_set(lake, writer, experiment.training_set)
+    training_set = training_set_of(lake, writer, experiment)
     frame = training_set.to_polars()
     details = training_set.record.details if training_set.record else {}
     columns = tuple(details["feature_columns"])
@@ -75,18 +77,20 @@ def requirements(experiment: Experiment) -> list[str]:
     A library that only runs on the CPU here is called by the name of the one that knows GPUs as
     well; one that is not installed here is not pinned.
     """
-    kinds = {experiment.baseline.kind, experiment.model.kind} - {"sklearn"}
-    names = [*_LIBRARIES, *sorted(kinds)]
-    return [_pinned(name, _ELSEWHERE.get(name, (name, name))[1]) for name in names]
+    decisive = {
+        library
+        for settings in (experiment.baseline, experiment.model)
+        for library in decisive_libraries(settings)
+    }
+    here = sorted({*_LIBRARIES, *decisive} - {OWN})
+    return [f"{_ELSEWHERE.get(name, name)}{_pin(name)}" for name in here]
 
 
-def _pinned(name: str, here: str) -> str:
-    for installed in (name, here):
-        try:
-            return f"{name}=={version(installed)}"
-        except PackageNotFoundError:
-            continue
-    return name
+def _pin(name: str) -> str:
+    try:
+        return f"=={version(name).partition('+')[0]}"
+    except PackageNotFoundError:
+        return ""
 
 
 def _about(

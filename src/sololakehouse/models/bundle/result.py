@@ -16,13 +16,15 @@ from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.bundle.archive import Manifest, sha256, unpack
 from sololakehouse.models.bundle.bundles import known_bundles
 from sololakehouse.models.bundle.training import BUNDLE_FILE
+from sololakehouse.models.environment import code_of
 from sololakehouse.models.evidence import PREDICTIONS, digest, predict
 from sololakehouse.models.experiment import Experiment
 from sololakehouse.models.fitting import Trained
 from sololakehouse.models.metrics import compute_metrics, metric
+from sololakehouse.models.part import Part
 from sololakehouse.models.refit import EXPERIMENT_FILE, ROLES, Refitted
 from sololakehouse.models.registry import ModelVersion, model_versions
-from sololakehouse.models.split import Part, split_by_time
+from sololakehouse.models.split import split_by_time
 from sololakehouse.models.training import register_trained
 from sololakehouse.provenance import fingerprint
 
@@ -139,7 +141,7 @@ def _checked(
                 "libraries are too different from those here (see its requirements)."
             )
         _check_metrics(file, fitted, experiment, name, part.labels, reported[name])
-    return Trained(fitted.role, fitted.settings, model, fitted.metrics)
+    return Trained(fitted.role, fitted.settings, model, fitted.metrics, fitted.record)
 
 
 def _loaded(file: Path, fitted: Refitted) -> Any:
@@ -168,9 +170,9 @@ def _check_metrics(
 
 def _notes(result: Manifest, bundle: Manifest, fitted: Refitted) -> dict[str, Any]:
     """Return what the record of an imported model says of the machine that it came from."""
-    here = {"environment": result.about["environment"], **fitted.record}
+    there = {**fitted.record["environment"], **code_of(bundle.about["code_revision"])}
     origin = {"bundle": bundle.digest, "result": result.digest}
-    return {**here, **fitted.evidence, "trained_elsewhere": origin}
+    return {**fitted.evidence, "environment": there, "trained_elsewhere": origin}
 
 
 def _registered(lake: Lakehouse, mark: str) -> tuple[ModelVersion, ...]:

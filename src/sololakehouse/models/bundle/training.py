@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 
 from sololakehouse.errors import SoloLakehouseError
 from sololakehouse.models.bundle.archive import Manifest, pack, unpack
-from sololakehouse.models.machine import machine
 from sololakehouse.models.refit import EXPERIMENT_FILE, TRAINING_SET_FILE, refit
 
 BUNDLE_FILE = "bundle.json"
@@ -49,7 +48,7 @@ def train_bundle(
         about = {
             "bundle": manifest.digest,
             "experiment": manifest.about["experiment"],
-            "environment": machine(),
+            "environment": fitted[-1].record["environment"],
             "metrics": {one.role: dict(one.metrics) for one in fitted},
         }
         return pack(work, result, "result", about)
