@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sololakehouse import __version__
 from sololakehouse.errors import RunError, UsageError
 from sololakehouse.models.bundle.archive import MANIFEST_FILE
 from sololakehouse.models.bundle.bundles import BUNDLES
@@ -89,7 +90,7 @@ def test_what_comes_back_is_registered_on_the_same_data_with_the_other_environme
     assert (baseline.role, model.role, model.stage) == ("baseline", "model", "staging")
     assert model.metrics["test_roc_auc"] > 0.8 > baseline.metrics["test_roc_auc"]
     assert (model.training_set, model.training_set_version) == ("training.rain", 1)
-    assert model.record["environment"]["python"]
+    assert model.record["environment"]["libraries"]["sololakehouse"] == __version__
     assert set(model.record["trained_elsewhere"]) == {"bundle", "result"}
     with connected(project.lake.project) as client:
         run = client.get_run(model.mlflow_run_id)

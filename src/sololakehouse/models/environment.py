@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import sololakehouse
 from sololakehouse.models.device import gpu_name
 from sololakehouse.models.trainers.trainer import Device
 
@@ -57,6 +58,8 @@ def code_of(revision: str | None) -> dict[str, Any]:
 
 
 def _version(name: str) -> str:
+    if name == sololakehouse.__name__:  # from a bundle it runs without being installed
+        return sololakehouse.__version__
     try:
         return version(name)
     except PackageNotFoundError:
