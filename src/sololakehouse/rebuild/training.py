@@ -73,9 +73,11 @@ class Comparison:
             return f"All predictions are the same to the last bit{learned}."
         name, apart = self.farthest
         was, now = self.metrics[name]
-        said = f"{name} was {was:.6f} and is {now:.6f} ({apart:.2g} apart)"
+        said = "Every metric is the same"
+        if apart:
+            said = f"{name} was {was:.6f} and is {now:.6f} ({apart:.2g} apart)"
         if all(self.predictions.values()):
-            return f"{said}; predictions are the same, what was learned is not."
+            return f"{said}; so are predictions, but not what the model holds."
         if not self.greatest:
             return f"{said}; predictions differ."
         part, greatest = max(self.greatest.items(), key=lambda one: one[1])
