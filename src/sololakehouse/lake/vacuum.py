@@ -91,7 +91,7 @@ class TablePlan:
         return [
             version
             for version in log.readable()
-            if version not in self.kept and (version < first or gone & log.files_of([version]))
+            if version < first or gone & log.files_of([version])
         ]
 
     @property
