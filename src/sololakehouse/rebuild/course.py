@@ -155,48 +155,46 @@ class _Course:
 
     def from_tables(self) -> tuple[list[Finding], Comparison | None]:
         """Build the training set from the recorded versions, and train on it."""
-        findings: list[Finding] = []
         self.begin("checking table versions")
         versions = checked_versions(self.lake, self._read_versions(), self._recorded_tables())
         if versions.lost:
-            return [*findings, versions.finding], None
+            return [versions.finding], None
         self.begin("checking out the code")
         taken = self._checkout()
         reading = reading_lake(self.lake, taken.folder, self.folder / "warehouse")
         saved = self.lake.read(self.version.training_set, self.version.training_set_version)
-        findings.append(code_finding(reading, taken, self._records(), saved))
-        findings.append(versions.finding)
+        code = code_finding(reading, taken, self._records(), saved)
         self.begin("building the training set")
         again = compared(saved, build(reading, str(saved.table_version)), self._recorded_order())
-        findings += [again.feature, again.order, experiment_finding(self.lake, self.version)]
+        settings = experiment_finding(self.lake, self.version)
+        findings = [code, versions.finding, again.feature, again.order, settings]
         return self._train(findings, again.frame, taken)
 
     def from_raw(self) -> tuple[list[Finding], Comparison | None]:
         """Build everything from the landing files, and train on what comes out."""
-        findings: list[Finding] = []
         lost = lost_version(self.lake, self.trained.training_set)
         if lost:
-            return [*findings, Versions(lost=lost).finding], None
+            return [Versions(lost=lost).finding], None
         self.begin("checking the landing files")
         taken = self._checkout()
         needed = [one for one in self._needed() if one != self.trained.training_set]
         below = Below.of(needed, self._records_of(needed))
         lost = next(filter(None, (lost_version(self.lake, one) for one in below.sources)), "")
         if lost:
-            return [*findings, Versions(lost=lost).finding], None
+            return [Versions(lost=lost).finding], None
         raw_run = RawRun(self.lake, below, taken, self.folder)
-        findings.append(raw_run.landing)
         if raw_run.landing.state == "differs":
-            return findings, None
+            return [raw_run.landing], None
         self.begin("checking out the code")
         reading = reading_lake(self.lake, taken.folder, self.folder / "warehouse")
         saved = self.lake.read(self.version.training_set, self.version.training_set_version)
-        findings.append(code_finding(reading, taken, self._records(), saved))
+        code = code_finding(reading, taken, self._records(), saved)
         raw = raw_run.run(self.begin)
-        findings.append(raw_run.finding(raw))
         self.begin("building the training set")
         again = compared(saved, training_set_of(raw, saved), self._recorded_order())
-        findings += [again.feature, again.order, experiment_finding(self.lake, self.version)]
+        settings = experiment_finding(self.lake, self.version)
+        tables = raw_run.finding(raw)
+        findings = [raw_run.landing, code, tables, again.feature, again.order, settings]
         return self._train(findings, again.frame, taken)
 
     def _train(
