@@ -78,7 +78,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -c 'import $(HEAVY)'
 	@touch $@
 
+# pip takes PyTorch's build for the CPU where there is one; uv would take gigabytes of CUDA.
 $(TOOLS): $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch safetensors
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 

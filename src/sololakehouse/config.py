@@ -110,6 +110,18 @@ def _memory(size: Any) -> int:
 MemorySize = Annotated[int, BeforeValidator(_memory)]
 
 
+def written_size(count: int) -> str:
+    """Write bytes as a setting takes them, rounded up.
+
+    Examples
+    --------
+    >>> written_size(1_400_000_001), written_size(32_000_000_000)
+    ('1401MB', '32GB')
+    """
+    unit = "GB" if count >= 10 * _BYTES["GB"] else "MB"
+    return f"{-(-count // _BYTES[unit])}{unit}"
+
+
 def checked_engine(engine: str) -> str:
     """Return an engine as it is written, if it is one.
 
@@ -357,6 +369,17 @@ def load(path: Path, model: type[S]) -> S:
     ConfigError
         The file is missing, is no YAML mapping, or does not validate; every mistake is named.
     """
+    return validate(read_mapping(path), model, str(path))
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping of settings.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or is no YAML mapping.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -367,7 +390,7 @@ def load(path: Path, model: type[S]) -> S:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping of settings, such as 'name: my_project'.")
-    return validate(content, model, str(path))
+    return content
 
 
 def _yaml(text: str) -> Any:

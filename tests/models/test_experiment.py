@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from sololakehouse.errors import ConfigError, NotFoundError, TrainingError
-from sololakehouse.models.experiment import load_experiment
+from sololakehouse.models.experiment import Experiment, load_experiment
 from sololakehouse.models.split import split_by_time
 from sololakehouse.models.trainers import check_settings
 from tests.rain import EXPERIMENT, labels
@@ -20,6 +22,7 @@ def test_the_file_is_read_with_its_overrides(project):
     assert experiment.split.train.begin is None
 
 
+CUDA = "device: cuda\n"
 MISTAKES = {
     "unknown key": (
         ("seed: 7", "seed: 7\nmodell: 1"),
@@ -43,7 +46,81 @@ MISTAKES = {
     ),
     "overlap": (("{from: 2026-03-01", "{from: 2026-02-01"), "validation begins at 2026-02-01T"),
     "no beginning": (("from: 2026-03-15T00:00:00Z, ", ""), "test has no 'from', but must begin"),
-    "unknown kind": (("kind: xgboost", "kind: xgbost"), "model.kind: Input should be 'sklearn'"),
+    "unknown kind": (
+        ("kind: xgboost", "kind: xgbost"),
+        "model.kind: no kind 'xgbost'. Did you mean 'xgboost'? Kinds: lightgbm, python, sklearn",
+    ),
+    "an estimator too many": (
+        ("{kind: xgboost,", "{kind: xgboost, estimator: x,"),
+        "kind xgboost has no 'estimator'",
+    ),
+    "no function": (("{kind: xgboost,", "{kind: python,"), "kind python needs a 'function', such"),
+    "a function too many": (
+        ("{kind: xgboost,", "{kind: torch, function: 'a:b',"),
+        "kind torch has no 'function'",
+    ),
+    "stops early": (
+        ("logistic_regression}", "random_forest, early_stopping_rounds: 5}"),
+        "early_stopping_rounds is for hist_gradient_boosting, lightgbm, torch, xgboost",
+    ),
+    "one weight": (
+        ("early_stopping_rounds: 5", "class_weight: {1: 5}"),
+        "model.class_weight: write 'balanced', or positive numbers for both, as in {0: 1, 1: 5}",
+    ),
+    "a weight below 0": (
+        ("early_stopping_rounds: 5", "class_weight: {0: 1, 1: -5}"),
+        "model.class_weight: write 'balanced', or positive numbers for both",
+    ),
+    "threshold 1": (
+        ("early_stopping_rounds: 5", "threshold: 1"),
+        "model.threshold: 1 is no threshold. Write a number between 0 and 1, f1, or {cost: {",
+    ),
+    "half a cost": (
+        ("early_stopping_rounds: 5", "threshold: {cost: {false_positive: 1}}"),
+        "model.threshold: cost.false_negative: Field required",
+    ),
+    "calibration": (
+        ("early_stopping_rounds: 5", "calibration: platt"),
+        "model.calibration: Input should be 'isotonic' or 'sigmoid'",
+    ),
+    "a clock": (
+        ("early_stopping_rounds: 5", "search: {timeout: 60, params: {}}"),
+        "'timeout' would end the search elsewhere each time, so the model could not be made again.",
+    ),
+    "half a range": (
+        ("early_stopping_rounds: 5", "search: {trials: 2, params: {gamma: {low: 0}}}"),
+        "model.search.params.gamma: write either 'choices', or 'low' and 'high'",
+    ),
+    "a range backwards": (
+        ("early_stopping_rounds: 5", "search: {trials: 2, params: {gamma: {low: 2, high: 1}}}"),
+        "model.search.params.gamma: low 2 must be below high 1",
+    ),
+    "the logarithm of 0": (
+        (
+            "early_stopping_rounds: 5",
+            "search: {trials: 2, params: {gamma: {low: 0, high: 1, log: true}}}",
+        ),
+        "model.search.params.gamma: 'log' needs a 'low' above 0, and no 'step'",
+    ),
+    "said twice": (
+        (
+            "early_stopping_rounds: 5",
+            "search: {trials: 2, params: {max_depth: {low: 1, high: 2}}}",
+        ),
+        "model: 'max_depth' is in 'params' and in 'search': say it once",
+    ),
+    "a search for nothing": (
+        (
+            "early_stopping_rounds: 5",
+            "search: {trial: 2, params: {max_depth: {low: 1, high: 2}}}",
+        ),
+        "unknown key 'model.search.trial'. Did you mean 'trials'?",
+    ),
+    "one fold": (("seed: 7", "seed: 7\ncross_validation: {folds: 1}"), "cross_validation.folds: "),
+    "cuda for nothing": (
+        ("{kind: xgboost, params: {n_estimators: 40, max_depth: 3}", "{kind: lightgbm"),
+        "'device: cuda' is for the kinds torch and xgboost, and the models are of kind sklearn and",
+    ),
     "estimator missing": ((", estimator: logistic_regression", ""), "needs an 'estimator'"),
     "no timestamp to split by": (("  timestamp: at\n", ""), "'timestamp' must name the column"),
     "no metrics": (("[roc_auc, log_loss, f1]", "[]"), "metrics"),
@@ -54,7 +131,7 @@ MISTAKES = {
 def test_a_mistake_names_its_place(project, mistake):
     (old, new), message = MISTAKES[mistake]
     with pytest.raises((ConfigError, NotFoundError), match=re.escape(message)):
-        project.experiment(text=EXPERIMENT.replace(old, new))
+        project.experiment(text=EXPERIMENT.replace(old, new) + CUDA * ("cuda" in mistake))
 
 
 @pytest.mark.parametrize(
@@ -92,10 +169,21 @@ def test_a_missing_file_is_named(project):
         ("model.params={max_dept: 1}", "xgboost has no parameter 'max_dept'. Did you mean"),
         ("model.params={random_state: 1}", "The experiment's 'seed' sets it."),
         ("model.params={early_stopping_rounds: 1}", "Write it beside 'params'."),
+        ("model.params={device: cuda}", "The experiment's 'device' sets it."),
+        (
+            "model={kind: lightgbm, params: {num_leafs: 3}}",
+            "lightgbm has no parameter 'num_leafs'. Did you mean 'num_leaves'?",
+        ),
+        ("model={kind: torch, params: {layers: 3}}", "torch has no parameter 'layers'."),
+        ("model={kind: torch, params: {patience: 3}}", "torch has no parameter 'patience'."),
+        (
+            "model={kind: xgboost, search: {trials: 1, params: {depth: {low: 1, high: 2}}}}",
+            "xgboost has no parameter 'depth'. Did you mean 'max_depth'?",
+        ),
     ],
 )
 def test_an_unknown_estimator_or_parameter_has_candidates(project, override, message):
-    section = override.split(".")[0]
+    section = override.split("=")[0].split(".")[0]
     settings = getattr(project.experiment(override), section)
     with pytest.raises((ConfigError, NotFoundError), match=re.escape(message)):
         check_settings(settings)
@@ -131,10 +219,42 @@ def test_a_part_of_one_class_is_refused(project):
     [
         (None, "training.rain: the label 'wet' must be 0 or 1, but 1 row has a NULL there."),
         (2, "the label 'wet' must be 0 or 1, but it holds 2."),
-        (0.5, "the label 'wet' is of type Float64. It must be an integer or a boolean."),
+        (0.5, "the label 'wet' is of type Float64. It must be an integer or a boolean: models"),
     ],
 )
 def test_a_label_that_is_not_0_or_1_is_refused(project, value, message):
     frame = labels().with_columns(wet=pl.when(pl.col("id") == 5).then(value).otherwise("wet"))
     with pytest.raises(TrainingError, match=re.escape(message)):
         split_by_time(frame, project.experiment(), COLUMNS)
+
+
+def test_the_text_of_a_function_is_read_with_the_experiment(project):
+    folder = project.folder / "risk"
+    folder.mkdir()
+    (folder / "models.py").write_text("def make(): ...\n")
+    model = "model={kind: python, function: 'risk.models:make'}"
+    experiment = project.experiment(model)
+    assert experiment.model.source == "def make(): ...\n"
+    (folder / "models.py").write_text("changed")
+    recorded = experiment.model_dump(mode="json", by_alias=True)
+    assert Experiment.model_validate(recorded) == experiment
+    with pytest.raises(NotFoundError, match=r"No module 'risk\.model'\. Did you mean"):
+        project.experiment("model={kind: python, function: 'risk.model:make'}")
+    (folder / "models.py").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"models\.py cannot be read: "):
+        project.experiment(model)
+
+
+def test_what_is_recorded_is_read_again_as_it_was(project):
+    experiment = project.experiment(
+        "model.class_weight={0: 1, 1: 5}",
+        "model.threshold={cost: {false_positive: 1, false_negative: 5}}",
+        "model.search={trials: 3, params: {gamma: {low: 0, high: 1.5}, alpha: {choices: [0]}}}",
+        "cross_validation={folds: 3, window: sliding}",
+        "split.embargo=36h",
+        "device=cpu",
+    )
+    recorded = json.loads(json.dumps(experiment.model_dump(mode="json", by_alias=True)))
+    assert Experiment.model_validate(recorded) == experiment
+    assert experiment.split.embargo == timedelta(hours=36)
+    assert experiment.model.class_weight == {0: 1.0, 1: 5.0}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -120,3 +121,40 @@ def test_a_part_without_any_known_label_says_so(project):
         "The part 'train' of the split has 1,416 rows, and the label of none was known by its end, "
         "2026-03-01T00:00:00Z: 'known_at' is later or NULL. Give it more time in 'split'."
     )
+
+
+def embargoed(project, embargo, frame=None):
+    """Split with an embargo."""
+    experiment = project.experiment(f"split.embargo={embargo}")
+    return split_by_time(labels() if frame is None else frame, experiment, ("id", *COLUMNS))
+
+
+def test_the_embargo_keeps_rows_apart_its_own_end_included(project):
+    parts = embargoed(project, "2h")
+    whole = split_by_time(labels(), project.experiment(), ("id", *COLUMNS))
+    assert [part.embargoed for part in parts.values()] == [2, 2, 0]
+    for name in ("train", "validation"):
+        gone = set(whole[name].inputs["id"]) - set(parts[name].inputs["id"])
+        assert gone == {max(whole[name].inputs["id"]) - 1, max(whole[name].inputs["id"])}
+    assert [part.embargoed for part in embargoed(project, "90min").values()] == [1, 1, 0]
+
+
+def test_the_embargo_counts_to_where_the_next_part_begins(project):
+    later = project.experiment("split.validation.from=2026-03-01T06:00:00Z", "split.embargo=8h")
+    assert split_by_time(labels(), later, COLUMNS)["train"].embargoed == 2
+
+
+def test_an_embargo_that_leaves_nothing_says_so(project):
+    message = r"'train' of the split has 1,416 rows, and all of them lie within the embargo of 90 d"
+    with pytest.raises(TrainingError, match=message):
+        embargoed(project, "90d")
+    with pytest.raises(ConfigError, match="embargo: a duration before the next part must not be"):
+        embargoed(project, "-1h")
+
+
+def test_a_part_knows_the_moments_of_its_rows(project):
+    _, parts = knowing(project, pl.col("at").dt.offset_by("2d"))
+    train = parts["train"]
+    assert len(train.moments) == len(train.known_at) == len(train.labels)
+    assert train.moments[0] == np.datetime64("2026-01-01T00:00:00")
+    assert (train.known_at - train.moments == np.timedelta64(2, "D")).all()

@@ -12,6 +12,7 @@ import click
 from sololakehouse import __version__
 from sololakehouse.cli import (
     asking,
+    bundle,
     conformance,
     explain,
     features,
@@ -21,6 +22,7 @@ from sololakehouse.cli import (
     models,
     pipelines,
     project,
+    rebuild,
     runs,
     serve,
     stages,
@@ -56,6 +58,7 @@ for _command in (
     pipelines.ingest,
     pipelines.run,
     models.train,
+    bundle.bundle,
     stages.promote,
     stages.rollback,
     models.score,
@@ -71,6 +74,7 @@ for _command in (
     conformance.conformance,
     lineage.trace,
     lineage.impact,
+    rebuild.rebuild,
     lake.restore,
     stages.models,
     runs.runs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
     from sololakehouse.inference.batch import ScoreResult
     from sololakehouse.lake import Lakehouse, Snapshot
     from sololakehouse.lake.run_log import RunLog
+    from sololakehouse.models.registry import ModelVersion
     from sololakehouse.models.training import TrainingOutcome
-
-_STEPS_OF_TRAINING = 5
 
 
 @click.command()
@@ -47,11 +47,16 @@ def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool
         print_json(rows)
         return
     print_models(rows)
+    for part, count in outcome.embargoed.items():
+        print_line(f"Left out of {part}, as they lie within the embargo: {_rows(count)}.")
     for part, count in outcome.unknown.items():
-        left_out = f"{count:,} row{'' if count == 1 else 's'}"
-        print_line(f"Left out of {part}, as their label was not known at its end: {left_out}.")
+        print_line(f"Left out of {part}, as their label was not known at its end: {_rows(count)}.")
     if outcome.up_to_date:
         print_line("Up to date: nothing that decides the models changed.")
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _warn_of_suspects(training_set: Snapshot) -> None:
@@ -73,6 +78,7 @@ def train_file(
 ) -> TrainingOutcome:
     """Train one experiment with a progress bar."""
     from sololakehouse.models.experiment import load_experiment
+    from sololakehouse.models.training import steps_of
     from sololakehouse.models.training import train as train_experiment
 
     experiment = load_experiment(lake.project, file, overrides)
@@ -80,7 +86,7 @@ def train_file(
     inside = place.is_relative_to(lake.project.folder)
     step = str(place.relative_to(lake.project.folder) if inside else file)
     log.begin(step, experiment.training_set.name)
-    with progress(_STEPS_OF_TRAINING, quiet=quiet) as begin:
+    with progress(steps_of(experiment), quiet=quiet) as begin:
         outcome = train_experiment(lake, log.writer, experiment, force=force, on_step=begin)
     log.end(outcome.training_set)
     return outcome
@@ -88,13 +94,18 @@ def train_file(
 
 def print_models(rows: list[dict[str, Any]]) -> None:
     """Print models with their metrics on the test part; `--json` has those of all parts."""
-    others = ("train_", "validation_")
+    others = ("train_", "validation_", "cross_validation_")
     columns = dict.fromkeys(column for row in rows for column in row)
     print_table(rows, [column for column in columns if not column.startswith(others)])
 
 
 def outcome_rows(outcome: TrainingOutcome) -> list[dict[str, Any]]:
     """Describe each trained model in one row."""
+    return run_rows(outcome.runs)
+
+
+def run_rows(runs: Iterable[ModelVersion]) -> list[dict[str, Any]]:
+    """Describe each version in one row."""
     return [
         {
             "model": run.name,
@@ -103,7 +114,7 @@ def outcome_rows(outcome: TrainingOutcome) -> list[dict[str, Any]]:
             "role": run.role,
             **run.metrics,
         }
-        for run in outcome.runs
+        for run in runs
     ]
 
 

@@ -12,6 +12,7 @@ from sololakehouse.features.requests import lookup_features
 from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.inputs import model_input
+from sololakehouse.models.model_settings import DEFAULT_THRESHOLD
 from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.provenance import TableVersion
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 AsInput: TypeAlias = "Callable[[pl.DataFrame, Sequence[str]], Any]"
-THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Prediction:
         The request's columns with the features.
     outputs
         `prediction` and, of a classifier of two classes, before it `probability` (of the second).
-        Where the classes are 0 and 1, the prediction is 1 if the probability is at least 0.5.
+        Where the classes are 0 and 1, the prediction is 1 if the probability is at least the
+        model's threshold.
     features
         The feature tables in the versions that were read.
     version
@@ -136,7 +137,8 @@ class Predictor:
         scores = self.scores(found)
         chances = np.asarray(scores, np.float64)[:, 1] if found.height else np.empty(0)
         probability = pl.Series("probability", chances)
-        prediction = pl.Series("prediction", (chances >= THRESHOLD).astype(np.int32))
+        threshold = self._version.record.get("threshold", DEFAULT_THRESHOLD)
+        prediction = pl.Series("prediction", (chances >= threshold).astype(np.int32))
         if classes != [0, 1]:
             prediction = self._predicted(found, classes)
         return pl.DataFrame([probability, prediction]), scores

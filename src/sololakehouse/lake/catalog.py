@@ -138,8 +138,16 @@ class Lakehouse:
             known = f"has no version {asked}"
             if 0 <= asked < oldest:
                 known = f"has no version {asked} any more: its log entries were cleaned up"
-            raise NotFoundError(f"{name} {known}. Its versions are {oldest} to {newest}.")
+            vacuumed = self._vacuumed(name, asked)
+            raise NotFoundError(f"{vacuumed}{name} {known}. Its versions are {oldest} to {newest}.")
         return Snapshot(name, self.path(name), asked)
+
+    def _vacuumed(self, table: str, version: int) -> str:
+        from sololakehouse.lake.vacuumed import vacuumed_version
+
+        table_id = self._pinned(table).table_id
+        known = vacuumed_version(self.project.warehouse, table_id, version)
+        return f"{known} " if known else ""
 
     def history(self, table: str, limit: int | None = None) -> list[HistoryEntry]:
         """Return the commits of a table up to the referenced version, newest first.

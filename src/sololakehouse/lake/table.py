@@ -365,7 +365,20 @@ class Snapshot:
             Names the file.
         """
         self.verify_log()
-        refuse_damaged_files(self._adds, self.path, f"{self.name}@v{self.version}")
+        try:
+            refuse_damaged_files(self._adds, self.path, f"{self.name}@v{self.version}")
+        except RunError as error:
+            vacuumed = self._vacuumed()
+            if vacuumed:
+                raise RunError(vacuumed) from error
+            raise
+
+    def _vacuumed(self) -> str:
+        """Say since when the version's files are gone, if a vacuum removed them."""
+        from sololakehouse.lake.vacuumed import vacuumed_version
+
+        known = vacuumed_version(self.path.parent.parent, self.table_id, self.version)
+        return str(known or "")
 
     def verify_log(self) -> None:
         """Check that the log names as many rows as the version's commit record.

@@ -20,6 +20,7 @@ from sololakehouse.lake.leases import Lease, active_leases, all_leases, leased_v
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.log import LogFile, TableLog, read_log
 from sololakehouse.lake.staging import dead_folders, remove_dead_folders
+from sololakehouse.lake.vacuumed import record_vacuumed
 
 # How long a file of another program may wait for its commit; ours are committed under the lock.
 FOREIGN_AGE = timedelta(days=7)
@@ -81,6 +82,17 @@ class TablePlan:
         """The kept versions whose data files are all there, ascending."""
         readable = set(self.state.log.readable())
         return [version for version in self.kept if version in readable]
+
+    @property
+    def lost(self) -> list[int]:
+        """The versions that can be read now and not any more afterwards, ascending."""
+        log, gone = self.state.log, {file.path for file in self.old_files}
+        first = min(self.kept) if self.log_files else 0
+        return [
+            version
+            for version in log.readable()
+            if version < first or gone & log.files_of([version])
+        ]
 
     @property
     def bytes(self) -> int:
@@ -319,6 +331,7 @@ def _vacuum_table(writer: LakeWriter, table: str, now: datetime) -> TablePlan:
         if plan.log_files:
             _archive(writer, plan)
             _checkpoint(plan)
+        record_vacuumed(writer, table, plan.state.table_id, plan.lost)
         folder = lake.path(table)
         for file in (*plan.orphans, *plan.old_files):
             (folder / file.path).unlink(missing_ok=True)

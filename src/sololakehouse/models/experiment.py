@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, model_validator
 
-from sololakehouse.config import Project, Settings, load, validate
+from sololakehouse.config import Duration, Project, Settings, read_mapping, validate
 from sololakehouse.errors import ConfigError, suggestion
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.models.gates import GateSettings
 from sololakehouse.models.metrics import Metric, metric
+from sololakehouse.models.model_settings import ON_CUDA, THREADS, ModelSettings, with_source
+
+__all__ = ["Experiment", "ModelSettings", "load_experiment"]
 
 PARTS = ("train", "validation", "test")
 
@@ -46,11 +49,23 @@ class Period(Settings):
 
 
 class Split(Settings):
-    """The periods of the three parts, one after the other."""
+    """The periods of the three parts, one after the other.
+
+    Rows of `train` and `validation` are left out whose timestamp lies within `embargo` before the
+    next part begins.
+    """
 
     train: Period
     validation: Period
     test: Period
+    embargo: Duration = timedelta(0)
+
+    @field_validator("embargo")
+    @classmethod
+    def _not_negative(cls, embargo: timedelta) -> timedelta:
+        if embargo < timedelta(0):
+            raise ValueError("a duration before the next part must not be negative")
+        return embargo
 
     @model_validator(mode="after")
     def _one_after_the_other(self) -> Split:
@@ -68,27 +83,11 @@ class Split(Settings):
         return self
 
 
-class ModelSettings(Settings):
-    """An estimator with its parameters.
+class CrossValidation(Settings):
+    """A rolling cross-validation within the training part; see `sololakehouse.models.folds`."""
 
-    `estimator` names one of scikit-learn's; XGBoost has only one. Training stops after
-    `early_stopping_rounds` rounds without progress on the validation part (XGBoost only).
-    """
-
-    kind: Literal["sklearn", "xgboost"]
-    estimator: str | None = None
-    params: dict[str, Any] = Field(default={})
-    early_stopping_rounds: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> ModelSettings:
-        if self.kind == "sklearn" and self.estimator is None:
-            raise ValueError("kind sklearn needs an 'estimator', such as logistic_regression")
-        if self.kind == "xgboost" and self.estimator is not None:
-            raise ValueError("kind xgboost has no 'estimator'")
-        if self.kind == "sklearn" and self.early_stopping_rounds is not None:
-            raise ValueError("early_stopping_rounds is for kind xgboost")
-        return self
+    folds: int = Field(ge=2)
+    window: Literal["expanding", "sliding"] = "expanding"
 
 
 class Experiment(Settings):
@@ -96,15 +95,32 @@ class Experiment(Settings):
 
     The first metric decides: on the validation part which model becomes staging, on the test part
     whether a model may go to production.
+
+    Attributes
+    ----------
+    training_set
+        The recipe. A file may name a saved training set in its place, `training.NAME` or
+        `training.NAME@v3`, whose recipe stands here then.
+    training_set_version
+        The saved version to train on; None: the training set is built from its recipe.
+    device
+        Where models are fitted that can use CUDA; `auto`: on CUDA where it is.
+    threads
+        How many threads a library uses. More or fewer can change a model whose record says that
+        it is `thread_dependent`.
     """
 
     name: str = Field(min_length=1)
     seed: int = Field(ge=0)
     training_set: TrainingSetSpec
+    training_set_version: int | None = Field(default=None, ge=0)
     split: Split
+    cross_validation: CrossValidation | None = None
     metrics: tuple[str, ...] = Field(min_length=1)
     baseline: ModelSettings
     model: ModelSettings
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(default=THREADS, ge=1)
     register_as: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
     gates: GateSettings = GateSettings()
 
@@ -127,6 +143,16 @@ class Experiment(Settings):
         for name in names:
             metric(name)
         return names
+
+    @model_validator(mode="after")
+    def _something_can_use_cuda(self) -> Experiment:
+        kinds = (self.baseline.kind, self.model.kind)
+        if self.device == "cuda" and not ON_CUDA.intersection(kinds):
+            raise ValueError(
+                f"'device: cuda' is for the kinds {' and '.join(sorted(ON_CUDA))}, and the models "
+                f"are of kind {' and '.join(dict.fromkeys(kinds))}"
+            )
+        return self
 
     @property
     def timestamp(self) -> str:
@@ -156,14 +182,42 @@ def load_experiment(project: Project, file: Path, overrides: Iterable[str] = ())
         fit.
     """
     path = file if file.is_file() else project.folder / file
-    experiment = load(path, Experiment)
+    content = _resolved(project, read_mapping(path))
+    experiment = validate(content, Experiment, str(path))
     overrides = tuple(overrides)
     if overrides:
         content = experiment.model_dump(mode="json", by_alias=True)
         for override in overrides:
             _override(content, override)
-        experiment = validate(content, Experiment, f"{path} with {', '.join(overrides)}")
+        where = f"{path} with {', '.join(overrides)}"
+        experiment = validate(_resolved(project, content), Experiment, where)
     return experiment
+
+
+def _resolved(project: Project, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Put recipes in place of the names of saved training sets, and text in place of modules."""
+    found = dict(content)
+    if isinstance(found.get("training_set"), str):
+        found |= _saved_recipe(project, found["training_set"])
+    for role in ("baseline", "model"):
+        if isinstance(found.get(role), dict):
+            found[role] = with_source(project.folder, found[role])
+    return found
+
+
+def _saved_recipe(project: Project, name: str) -> dict[str, Any]:
+    from sololakehouse.features.saved import saved_version
+    from sololakehouse.lake import Lakehouse
+
+    saved = saved_version(Lakehouse(project), name)
+    if saved.record is None or "recipe" not in saved.record.details:
+        raise ConfigError(
+            f"training_set: {saved.name} is no training set, as it was not made from a recipe."
+        )
+    return {
+        "training_set": saved.record.details["recipe"],
+        "training_set_version": saved.version,
+    }
 
 
 def _override(content: dict[str, Any], override: str) -> None:

@@ -10,11 +10,12 @@ from sololakehouse.errors import NotFoundError, UsageError, suggestion
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.models.environment import code_of, environment
 from sololakehouse.models.inputs import model_input
 from sololakehouse.models.model_file import Flavor, untrusted_types
 from sololakehouse.models.packing import RunReport
 from sololakehouse.models.pending import PendingRuns, TrainedModel, finish, pack_runs
-from sololakehouse.models.report import carried, environment, tables_of
+from sololakehouse.models.report import carried, tables_of
 from sololakehouse.models.tracking import active_run
 from sololakehouse.models.versions import LOGGED, ModelVersion
 from sololakehouse.provenance import Run, fingerprint
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OPERATION = "LOG MODEL"
+_NOT_KNOWN = ("threads", "device", "gpu")
 _MODEL_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]*$")
 
 
@@ -84,7 +86,7 @@ def log_fitted_model(
         metadata=carried(saved),
         model=model,
         inputs=inputs,
-        documents={"environment": environment()},
+        documents={"environment": _environment(kind, writer.run)},
         flavor=kind,
         artifact=artifact,
         with_example=with_example,
@@ -94,6 +96,14 @@ def log_fitted_model(
     pending = _packed(writer, saved, report, register_as, columns, metrics)
     registered = finish(lake, writer, pending)
     return registered[0] if registered else None
+
+
+def _environment(flavor: Flavor, run: Run) -> dict[str, Any]:
+    """Return what is known of where a person fits a model: neither threads nor device."""
+    library = {"sklearn": "scikit-learn", "xgboost": "xgboost-cpu"}.get(flavor, flavor)
+    found = environment((library, "numpy", "scipy"), threads=0, device="cpu")
+    known = {name: value for name, value in found.items() if name not in _NOT_KNOWN}
+    return {**known, **code_of(run.code_revision)}
 
 
 def _flavor(module: Any) -> Flavor:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import ConfigError, NotFoundError, RunError
-from sololakehouse.lake.contract import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +37,8 @@ def model_input(frame: pl.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     infinite = converted.select(pl.col(numbers).is_infinite().sum())
     for column, rows in zip(infinite.columns, infinite.row(0) if numbers else (), strict=True):
         if rows:
+            from sololakehouse.lake.contract import counted
+
             raise RunError(
                 f"The feature {column!r} must be finite or NULL, but {counted(rows)} an infinite "
                 "number there."

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.models.metrics import THRESHOLD, Metric
+from sololakehouse.models.metrics import Metric
+from sololakehouse.models.model_settings import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,7 @@ class Measure:
 
     metric: Metric
     probability: Array
-    threshold: float = THRESHOLD
+    threshold: float = DEFAULT_THRESHOLD
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import NotFoundError
+from sololakehouse.models.model_settings import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     import numpy as np
-
-THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Metric:
     """How a metric is computed from the truth (0 or 1) and the probability of 1.
 
     `function` is the name of a function in `sklearn.metrics`; `of_classes` says that it takes
-    predicted classes (1 where the probability is at least 0.5) instead of probabilities.
+    predicted classes (1 where the probability is at least the threshold) instead of probabilities.
     """
 
     name: str
@@ -59,7 +58,10 @@ def metric(name: str) -> Metric:
 
 
 def compute_metrics(
-    names: Iterable[str], truth: np.ndarray, probability: np.ndarray
+    names: Iterable[str],
+    truth: np.ndarray,
+    probability: np.ndarray,
+    threshold: float = DEFAULT_THRESHOLD,
 ) -> dict[str, float]:
     """Compute metrics of probabilities against the truth.
 
@@ -69,10 +71,12 @@ def compute_metrics(
         0 or 1, shape (n,); both must occur.
     probability
         Of class 1, shape (n,).
+    threshold
+        From which probability on a row counts as predicted 1.
     """
     from sklearn import metrics as library
 
-    classes = (probability >= THRESHOLD).astype(int)
+    classes = (probability >= threshold).astype(int)
     found = {}
     for wanted in map(metric, names):
         function: Callable[..., Any] = getattr(library, wanted.function)

@@ -1,4 +1,8 @@
-"""The file of a model, skops for scikit-learn and UBJSON for XGBoost: neither runs code."""
+"""The file of a model, skops or UBJSON: neither runs code when it is loaded.
+
+A skops file is an archive of plain values. What a library fitted is in it as the library's own safe
+form: XGBoost's UBJSON, LightGBM's text, PyTorch's weights as safetensors.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,15 @@ XGBOOST_FILE = "model.ubj"
 # random_forest and hist_gradient_boosting: scikit-learn does not check the bounds of their node
 # indices, so a crafted file could crash the process. Load models of your own lakehouse only.
 TRUSTED_TYPES = (
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
     "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
+    "sololakehouse.models.trainers.network.TabularClassifier",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
 )

@@ -37,7 +37,7 @@ class RunReport:
     `datasets` pairs each table with its role, such as `training` or `input`; `config` is the
     experiment with all defaults filled in, `flavor` the MLflow module that keeps the model,
     `documents` what else is kept as JSON files, `active_run` the run that is open already and
-    takes all of it.
+    takes all of it, `libraries` what the model needs beside those that every model does.
     """
 
     experiment: str
@@ -53,6 +53,7 @@ class RunReport:
     inputs: pd.DataFrame
     documents: Mapping[str, Any]
     flavor: Flavor = "sklearn"
+    libraries: Sequence[str] = ()
     artifact: str = "model"
     with_example: bool = True
     active_run: str | None = None
@@ -143,7 +144,7 @@ def _save_model(report: RunReport, place: Path) -> None:
             place,
             signature=infer_signature(example, getattr(report.model, predict)(example)),
             input_example=example if report.with_example else None,
-            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+            pip_requirements=_requirements(report.libraries),
             metadata=dict(report.metadata),
             **kept,
         )
@@ -151,6 +152,12 @@ def _save_model(report: RunReport, place: Path) -> None:
         if isinstance(error.__cause__, OSError):  # MLflow takes a full disk for a wrong type
             raise error.__cause__ from error
         raise
+
+
+def _requirements(libraries: Sequence[str]) -> list[str]:
+    """Pin libraries; what follows a '+' only says how one was built."""
+    names = dict.fromkeys((*_REQUIREMENTS, *libraries))
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 
 
 def _dataset(table: Snapshot, role: str) -> dict[str, Any]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
@@ -13,15 +10,11 @@ from sololakehouse.models import plots
 from sololakehouse.models.experiment import PARTS, Experiment
 from sololakehouse.models.fitting import Trained
 from sololakehouse.models.intervals import Interval, Measure, resampled
-from sololakehouse.models.metrics import THRESHOLD, metric
+from sololakehouse.models.metrics import metric
 from sololakehouse.models.packing import RunReport
-from sololakehouse.models.split import LEARNED_FROM, Part
-from sololakehouse.models.trainers import THREADS, importances
-
-_LIBRARIES = (
-    *("sololakehouse", "scikit-learn", "xgboost-cpu", "numpy", "scipy", "pandas", "polars"),
-    *("deltalake", "pysail", "mlflow"),
-)
+from sololakehouse.models.part import Part
+from sololakehouse.models.split import LEARNED_FROM
+from sololakehouse.models.trainers import decisive_libraries, importances, used_params
 
 
 def run_report(
@@ -33,12 +26,12 @@ def run_report(
     trained: Trained,
     parts: Mapping[str, Part],
     intervals: Mapping[str, Interval],
+    environment: Mapping[str, Any],
 ) -> RunReport:
     """Return the report of one trained model; `mark` is the fingerprint of its training."""
     test = parts["test"]
     probability = trained.model.predict_proba(test.inputs)[:, 1]
-    threshold = chosen_threshold(trained)
-    confusion = confusion_at(threshold, test.labels, probability)
+    confusion = confusion_at(trained.threshold, test.labels, probability)
     figures = {
         "roc": plots.roc(test.labels, probability),
         "precision_recall": plots.precision_recall(test.labels, probability),
@@ -51,6 +44,8 @@ def run_report(
     rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
     if experiment.training_set.label_known_at:
         rows |= {f"{name}_unknown_rows": parts[name].unknown for name in LEARNED_FROM}
+    if experiment.split.embargo:
+        rows |= {f"{name}_embargoed_rows": parts[name].embargoed for name in LEARNED_FROM}
     rows["outside_rows"] = training_set.rows - sum(rows.values())
     low = {f"{name}_low": found.low for name, found in intervals.items()}
     high = {f"{name}_high": found.high for name, found in intervals.items()}
@@ -72,7 +67,8 @@ def run_report(
         metadata=carried(training_set),
         model=trained.model,
         inputs=parts["train"].inputs,
-        documents={"confusion": confusion, "environment": environment()},
+        documents={"confusion": confusion, "environment": dict(environment)},
+        libraries=decisive_libraries(trained.settings),
     )
 
 
@@ -82,16 +78,12 @@ def intervals_on_test(experiment: Experiment, trained: Trained, test: Part) -> d
     Only of the test part: nothing was fitted to it and nothing chosen by it.
     """
     probability = trained.model.predict_proba(test.inputs)[:, 1]
-    threshold = chosen_threshold(trained)
-    measures = [Measure(metric(name), probability, threshold) for name in experiment.metrics]
+    measures = [
+        Measure(metric(name), probability, trained.threshold) for name in experiment.metrics
+    ]
     values = resampled(test.labels, measures, experiment.seed)
     names = (f"test_{name}" for name in experiment.metrics)
     return {name: Interval.of(row) for name, row in zip(names, values, strict=True)}
-
-
-def chosen_threshold(trained: Trained) -> float:
-    """Return from which probability on a model says 1."""
-    return float(getattr(trained, "threshold", THRESHOLD))
 
 
 def confusion_at(threshold: float, truth: Any, probability: Any) -> dict[str, Any]:
@@ -115,22 +107,9 @@ def confusion_at(threshold: float, truth: Any, probability: Any) -> dict[str, An
     }
 
 
-def environment() -> dict[str, Any]:
-    """Return what a model was trained with: Python, machine and versions of the libraries."""
-    return {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "threads": THREADS,
-        "libraries": {name: version(name) for name in _LIBRARIES},
-    }
-
-
 def _params(experiment: Experiment, trained: Trained) -> dict[str, Any]:
-    settings = trained.settings.model_dump(exclude={"params"}, exclude_none=True)
-    estimator = trained.model.named_steps["estimator"].get_params()
-    used = {name: value for name, value in estimator.items() if value is not None}
+    settings = trained.settings.model_dump(exclude={"params", "source"}, exclude_none=True)
+    used = used_params(trained.model)
     split = {name: getattr(experiment.split, name).until.isoformat() for name in PARTS}
     return (
         settings

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import TrainingError, shortened
-from sololakehouse.lake.contract import counted
 from sololakehouse.models.experiment import PARTS, Experiment, Period
 from sololakehouse.models.inputs import model_input
+from sololakehouse.models.part import Part
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     import polars as pl
 
-
 LEARNED_FROM = ("train", "validation")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of the data: inputs of shape (n, features) and labels 0 or 1 of shape (n,).
-
-    `unknown` is how many rows of its period are left out, because their label was not known when
-    the period ended.
-    """
-
-    name: str
-    inputs: pd.DataFrame
-    labels: np.ndarray
-    unknown: int = 0
 
 
 def split_by_time(
@@ -39,9 +22,11 @@ def split_by_time(
 ) -> dict[str, Part]:
     """Split a training set into `train`, `validation` and `test`; rows outside are left out.
 
-    With `label_known_at`, a row of `train` or `validation` is left out unless its label was known
-    at the end of that part, `label_known_at <= until`: who trains at the split knows no more. A row
-    of `test` stays: nothing is learned from it, and it can be measured whenever its label comes.
+    With an `embargo`, a row of `train` or `validation` is left out if its timestamp lies within it
+    before the next part begins, `timestamp >= begin - embargo`. With `label_known_at`, a row of
+    these parts is left out unless its label was known at the end of that part,
+    `label_known_at <= until`: who trains at the split knows no more. A row of `test` stays: nothing
+    is learned from it, and it can be measured whenever its label comes.
 
     Parameters
     ----------
@@ -66,14 +51,23 @@ def split_by_time(
     parts = {}
     for name in PARTS:
         period = _rows_in(frame, experiment, name)
-        rows = _known_rows(period, experiment, name)
+        early = _before_embargo(period, experiment, name)
+        rows = _known_rows(early, experiment, name)
         truth = rows[label].cast(int).to_numpy()
         if len(set(truth.tolist())) < 2:
             raise TrainingError(
                 f"The part {name!r} of {len(truth):,} rows holds only {label} = {truth[0]}. "
                 "Nothing can be learned or measured there: give it more time in 'split'."
             )
-        parts[name] = Part(name, model_input(rows, columns), truth, period.height - rows.height)
+        parts[name] = Part(
+            name,
+            model_input(rows, columns),
+            truth,
+            unknown=early.height - rows.height,
+            embargoed=period.height - early.height,
+            moments=_moments(rows, experiment.timestamp),
+            known_at=_moments(rows, experiment.training_set.label_known_at),
+        )
     _check_features(parts["train"])
     return parts
 
@@ -81,10 +75,13 @@ def split_by_time(
 def _check_label(frame: pl.DataFrame, label: str, where: str) -> None:
     import polars as pl
 
+    from sololakehouse.lake.contract import counted
+
     kind = frame.schema[label]
     if not (kind.is_integer() or kind == pl.Boolean):
         raise TrainingError(
-            f"{where}: the label {label!r} is of type {kind}. It must be an integer or a boolean."
+            f"{where}: the label {label!r} is of type {kind}. It must be an integer or a boolean: "
+            "models are for two classes."
         )
     unknown = frame[label].null_count()
     if unknown:
@@ -95,7 +92,10 @@ def _check_label(frame: pl.DataFrame, label: str, where: str) -> None:
     others = [str(value) for value in others if value not in (0, 1)]
     if others:
         shown = shortened(others, limit=3)
-        raise TrainingError(f"{where}: the label {label!r} must be 0 or 1, but it holds {shown}.")
+        raise TrainingError(
+            f"{where}: the label {label!r} must be 0 or 1, but it holds {shown}. "
+            "Models are for two classes: make such a column of it."
+        )
 
 
 def _check_features(train: Part) -> None:
@@ -123,6 +123,33 @@ def _rows_in(frame: pl.DataFrame, experiment: Experiment, name: str) -> pl.DataF
             f"{_written(period.until)}. {_reach(frame, experiment)}"
         )
     return rows
+
+
+def _before_embargo(rows: pl.DataFrame, experiment: Experiment, name: str) -> pl.DataFrame:
+    import polars as pl
+
+    embargo = experiment.split.embargo
+    if not embargo or name not in LEARNED_FROM:
+        return rows
+    following = PARTS[PARTS.index(name) + 1]
+    begin: datetime = getattr(experiment.split, following).begin
+    early = rows.filter(pl.col(experiment.timestamp) < begin - embargo)
+    if early.is_empty():
+        raise TrainingError(
+            f"The part {name!r} of the split has {rows.height:,} rows, and all of them lie within "
+            f"the embargo of {embargo} before {_written(begin)}. Give it more time in 'split', or "
+            "shorten 'embargo'."
+        )
+    return early
+
+
+def _moments(rows: pl.DataFrame, column: str | None) -> np.ndarray | None:
+    import polars as pl
+
+    if column is None:
+        return None
+    moments = rows[column].dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return moments.cast(pl.Datetime("us")).to_numpy()
 
 
 def _known_rows(rows: pl.DataFrame, experiment: Experiment, name: str) -> pl.DataFrame:

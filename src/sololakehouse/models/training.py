@@ -7,15 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version as library_version
+from functools import partial
+from typing import Any
 
-from sololakehouse.errors import NotFoundError, UnreachableError
+from sololakehouse.config import written_size
+from sololakehouse.errors import ConfigError, NotFoundError, TrainingError, UnreachableError
+from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.saved import build_training_set
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
-from sololakehouse.models.experiment import Experiment
+from sololakehouse.models.device import device_for
+from sololakehouse.models.environment import code_of, library_versions
+from sololakehouse.models.evidence import data_evidence, model_evidence
+from sololakehouse.models.experiment import Experiment, ModelSettings
 from sololakehouse.models.fitting import Trained, fit_and_measure
 from sololakehouse.models.intervals import Interval
 from sololakehouse.models.packing import RunReport
+from sololakehouse.models.part import Part
 from sololakehouse.models.pending import (
     PendingRuns,
     TrainedModel,
@@ -26,16 +33,19 @@ from sololakehouse.models.pending import (
 )
 from sololakehouse.models.registry import BASELINE, ModelVersion, lease_model, model_versions
 from sololakehouse.models.report import intervals_on_test, run_report
-from sololakehouse.models.split import Part, split_by_time
+from sololakehouse.models.split import split_by_time
 from sololakehouse.models.tracking import check_store, store_exists
-from sololakehouse.models.trainers import check_settings
+from sololakehouse.models.trainers import check_settings, decisive_libraries
 from sololakehouse.provenance import fingerprint
 
 OPERATION = "TRAINING"
 MODEL = "model"
+_STEPS = 5
 # Part of every fingerprint. Raise it when a change of this code can change a model.
-TRAINERS_VERSION = 1
-_LIBRARIES = ("scikit-learn", "xgboost-cpu", "numpy")
+TRAINERS_VERSION = 2
+# A frame, its copy as pandas, what the preprocessing makes of it, and the library's own copy.
+_COPIES = 4
+_BYTES_OF_A_VALUE = 8
 
 
 @dataclass(frozen=True)
@@ -43,13 +53,15 @@ class TrainingOutcome:
     """The baseline and the model, as registered; `up_to_date`: they were there already.
 
     `unknown` is how many rows of a part were left out, because their label was not known when the
-    part ended; empty if nothing was trained.
+    part ended, and `embargoed` how many, because they lie within the embargo before the next part;
+    both are empty if nothing was trained.
     """
 
     runs: tuple[ModelVersion, ...]
     training_set: Snapshot
     up_to_date: bool
     unknown: Mapping[str, int] = field(default_factory=dict)
+    embargoed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def staged(self) -> ModelVersion | None:
@@ -81,9 +93,10 @@ def train(
     Raises
     ------
     TrainingError
-        Labels or split do not allow training.
+        Labels or split do not allow training, or the training set is too large for the memory.
     NotFoundError, ConfigError
-        An estimator or parameter does not exist, or refuses its value.
+        An estimator or parameter does not exist, or refuses its value; or CUDA is asked for and is
+        not there.
     UnreachableError
         MLflow cannot be reached: what was trained is kept for 'slh runs sync'.
     RunError
@@ -93,8 +106,9 @@ def train(
     if not _trained_before(lake, experiment):
         for settings in (experiment.baseline, experiment.model):
             check_settings(settings)
+            device_for(experiment.device, settings)
     begin("training set")
-    training_set, _ = build_training_set(lake, writer, experiment.training_set)
+    training_set = training_set_of(lake, writer, experiment)
     mark = _fingerprint(experiment, training_set)
     waiting = None if force else _waiting(lake, mark)
     if waiting is not None:
@@ -108,25 +122,30 @@ def train(
             known = _registered(lake, experiment, mark)
         _lease(writer, known, training_set)
         return TrainingOutcome(tuple(known), training_set, up_to_date=True)
-    parts = _parts(training_set, experiment)
+    parts = _parts(training_set, experiment, lake.project.settings.memory_limit)
     trained = []
     # Importing MLflow and making its store takes as long as fitting the baseline.
     with ThreadPoolExecutor(max_workers=1) as beside:
         store = beside.submit(check_store, lake.project, experiment.name)
         for role, settings in ((BASELINE, experiment.baseline), (MODEL, experiment.model)):
             begin(f"fitting the {role}")
-            trained.append(fit_and_measure(role, settings, parts, experiment))
+            on_trial = partial(_begin_trial, begin, role, settings)
+            trained.append(fit_and_measure(role, settings, parts, experiment, on_trial=on_trial))
             with suppress(UnreachableError):  # what is trained is kept, and said at the end
                 store.result()
-    begin("packing")
-    pending = _packed(lake, writer, experiment, training_set, mark, trained, parts)
-    begin("registering")
-    registered = finish(lake, writer, pending)
-    unknown = {name: part.unknown for name, part in parts.items() if part.unknown}
-    return TrainingOutcome(tuple(registered), training_set, up_to_date=False, unknown=unknown)
+    registered = register_trained(
+        lake, writer, experiment, training_set, mark, trained, parts, begin=begin
+    )
+    return TrainingOutcome(
+        tuple(registered),
+        training_set,
+        up_to_date=False,
+        unknown={name: part.unknown for name, part in parts.items() if part.unknown},
+        embargoed={name: part.embargoed for name, part in parts.items() if part.embargoed},
+    )
 
 
-def _packed(
+def register_trained(
     lake: Lakehouse,
     writer: LakeWriter,
     experiment: Experiment,
@@ -134,13 +153,47 @@ def _packed(
     mark: str,
     trained: Sequence[Trained],
     parts: Mapping[str, Part],
-) -> PendingRuns:
+    *,
+    notes: Sequence[Mapping[str, Any]] = (),
+    begin: Callable[[str], None],
+) -> list[ModelVersion]:
+    """Log the baseline and the model, register them, lease their data, and stage the better one.
+
+    Parameters
+    ----------
+    mark
+        The fingerprint of the training.
+    notes
+        For each model what its record says besides, in place of what would be noted of it here.
+    begin
+        Called with a few words when a step begins.
+
+    Raises
+    ------
+    UnreachableError, RunError
+        MLflow does not answer, or refuses: what was trained is kept for 'slh runs sync'.
+    """
+    begin("packing")
+    data = data_evidence(lake, training_set)
+    found = notes or [model_evidence(one.model, parts) for one in trained]
     models = []
-    for one in trained:
+    for one, evidence in zip(trained, found, strict=True):
+        where = {**one.record["environment"], **code_of(writer.run.code_revision)}
+        about = {**one.record, "environment": where, **data, **evidence}
         intervals = intervals_on_test(experiment, one, parts["test"])
-        report = run_report(lake, writer, experiment, training_set, mark, one, parts, intervals)
-        models.append(_pending(experiment, training_set, mark, one, report, intervals))
-    return pack_runs(
+        report = run_report(
+            lake,
+            writer,
+            experiment,
+            training_set,
+            mark,
+            one,
+            parts,
+            intervals,
+            about["environment"],
+        )
+        models.append(_pending(experiment, training_set, mark, one, report, intervals, about))
+    pending = pack_runs(
         writer,
         training_set,
         models,
@@ -149,6 +202,36 @@ def _packed(
         register_as=experiment.register_as,
         stages=True,
     )
+    begin("registering")
+    return finish(lake, writer, pending)
+
+
+def steps_of(experiment: Experiment) -> int:
+    """Return how often `train` calls `on_step`, if nothing is up to date."""
+    searches = [one.search for one in (experiment.baseline, experiment.model) if one.search]
+    return _STEPS + sum(search.trials for search in searches)
+
+
+def _begin_trial(
+    begin: Callable[[str], None], role: str, settings: ModelSettings, number: int
+) -> None:
+    trials = settings.search.trials if settings.search else 0
+    begin(f"trial {number} of {trials} for the {role}")
+
+
+def training_set_of(lake: Lakehouse, writer: LakeWriter, experiment: Experiment) -> Snapshot:
+    """Build the training set, or read the saved version that the experiment names."""
+    spec, number = experiment.training_set, experiment.training_set_version
+    if number is None:
+        return build_training_set(lake, writer, spec)[0]
+    saved = lake.read(spec.name, number)
+    recipe = saved.record.details.get("recipe") if saved.record else None
+    if recipe is None or TrainingSetSpec.model_validate(recipe) != spec:
+        raise ConfigError(
+            f"training_set: {saved.name}@v{saved.version} was not made from this recipe. Leave "
+            "the recipe as it was saved, or leave out 'training_set_version' to build it anew."
+        )
+    return saved
 
 
 def _lease(writer: LakeWriter, versions: Sequence[ModelVersion], training_set: Snapshot) -> None:
@@ -164,19 +247,23 @@ def _waiting(lake: Lakehouse, mark: str) -> PendingRuns | None:
 
 def _trained_before(lake: Lakehouse, experiment: Experiment) -> bool:
     """Whether the settings have led to a model; checking them would import the libraries."""
+    number = experiment.training_set_version
     newest = lake.newest(experiment.training_set.name)
     if newest is None:
         return False
-    return bool(_registered(lake, experiment, _fingerprint(experiment, newest)))
+    saved = newest if number is None else lake.read(experiment.training_set.name, number)
+    return bool(_registered(lake, experiment, _fingerprint(experiment, saved)))
 
 
 def _fingerprint(experiment: Experiment, training_set: Snapshot) -> str:
     table = training_set.table_version
-    libraries = {name: library_version(name) for name in _LIBRARIES}
+    models = (experiment.baseline, experiment.model)
+    libraries = library_versions(name for one in models for name in decisive_libraries(one))
     return fingerprint(
         OPERATION,
         TRAINERS_VERSION,
-        experiment.model_dump(mode="json"),
+        # A saved training set decides by what it holds, not by how the experiment calls it.
+        experiment.model_dump(mode="json", exclude={"training_set_version"}),
         (table.table, *table.content),
         libraries,
     )
@@ -192,9 +279,22 @@ def _registered(lake: Lakehouse, experiment: Experiment, mark: str) -> list[Mode
     return [newest[role] for role in (BASELINE, MODEL)] if len(newest) == 2 else []
 
 
-def _parts(training_set: Snapshot, experiment: Experiment) -> dict[str, Part]:
+def _parts(training_set: Snapshot, experiment: Experiment, limit: int) -> dict[str, Part]:
+    _refuse_too_large(training_set, limit)
     frame = training_set.to_polars()
     return split_by_time(frame, experiment, _feature_columns(training_set))
+
+
+def _refuse_too_large(training_set: Snapshot, limit: int) -> None:
+    columns = len(training_set.columns)
+    needed = training_set.rows * columns * _BYTES_OF_A_VALUE * _COPIES
+    if needed > limit:
+        raise TrainingError(
+            f"{training_set.name} has {training_set.rows:,} rows of {columns} columns. Training on "
+            f"them takes about {written_size(needed)}, more than the 'memory_limit' of "
+            f"{written_size(limit)}. Set 'memory_limit: {written_size(needed)}' in lakehouse.yml "
+            "if the machine has that much, or take fewer rows or columns."
+        )
 
 
 def _feature_columns(training_set: Snapshot) -> tuple[str, ...]:
@@ -211,6 +311,7 @@ def _pending(
     trained: Trained,
     report: RunReport,
     intervals: Mapping[str, Interval],
+    evidence: Mapping[str, Any],
 ) -> TrainedModel:
     about = {
         "experiment": experiment.name,
@@ -225,5 +326,6 @@ def _pending(
         "intervals": {name: [found.low, found.high] for name, found in intervals.items()},
         "params": dict(report.params),
         **report.documents,
+        **evidence,
     }
     return TrainedModel(report, about, record)

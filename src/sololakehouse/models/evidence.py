@@ -1,0 +1,75 @@
+"""What a run of training keeps so that building its model again can be held against it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sololakehouse.models.model_content import model_content
+from sololakehouse.models.part import Part
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from sololakehouse.lake import Lakehouse, Snapshot
+
+DATA = "data"
+PREDICTIONS = "predictions"
+MODEL_CONTENT = "model_content"
+
+
+def data_evidence(lake: Lakehouse, training_set: Snapshot) -> dict[str, Any]:
+    """Return what identifies the data that a run learns from.
+
+    Returns
+    -------
+    dict
+        `data`: the training set and each table that it was made from, by `schema.table@v3`, with
+        the table's identifier and the digest of its content; `row_order` is that of the training
+        set's rows.
+    """
+    record = training_set.record
+    sources = [lake.read(one.table, one.version) for one in (record.inputs if record else ())]
+    tables = {
+        str(table.table_version): {
+            "table_id": table.table_id,
+            "digest": table.record.manifest.digest if table.record else None,
+        }
+        for table in (training_set, *sources)
+    }
+    return {DATA: {"tables": tables, "row_order": row_order(training_set.to_polars())}}
+
+
+def model_evidence(model: Any, parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Return what identifies a fitted model: `predictions` by part, and `model_content`."""
+    return {
+        PREDICTIONS: {name: digest(predict(model, part)) for name, part in parts.items()},
+        MODEL_CONTENT: model_content(model),
+    }
+
+
+def predict(model: Any, part: Part) -> np.ndarray:
+    """Return the probability of class 1 for each row of a part, shape (n,)."""
+    probability: np.ndarray = model.predict_proba(part.inputs)[:, 1]
+    return probability
+
+
+def digest(predictions: np.ndarray) -> str:
+    """Return the SHA-256 of predictions as little-endian float64, in the order of the rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> digest(np.array([0.5, 0.25], "f4")) == digest(np.array([0.5, 0.25]))
+    True
+    """
+    return hashlib.sha256(predictions.astype("<f8").tobytes()).hexdigest()
+
+
+def row_order(frame: pl.DataFrame) -> str:
+    """Return a digest of rows in their order: a content manifest alone does not know one."""
+    from sololakehouse.provenance import content_manifest
+
+    return content_manifest(frame.with_row_index("row number")).digest

@@ -1,0 +1,147 @@
+"""Trainers: preprocessing and an estimator as one scikit-learn pipeline, fitted deterministically.
+
+Preprocessing and estimator are fitted on the training part alone. The validation part tells when to
+stop, corrects probabilities, and chooses the threshold. Thread counts are fixed, because sums of
+floats can depend on them; `Trainer.threads_matter_on` says where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sololakehouse.errors import ConfigError, suggestion
+from sololakehouse.models.model_settings import THREADS, Kind, ModelSettings
+from sololakehouse.models.trainers.decision import calibrated, innermost, with_threshold
+from sololakehouse.models.trainers.lightgbm import LightGBMTrainer
+from sololakehouse.models.trainers.python import PythonTrainer
+from sololakehouse.models.trainers.scikit_learn import ScikitLearnTrainer
+from sololakehouse.models.trainers.torch import TorchTrainer
+from sololakehouse.models.trainers.trainer import Device, Sample, Task, Trainer
+from sololakehouse.models.trainers.weights import row_weights
+from sololakehouse.models.trainers.xgboost import XGBoostTrainer
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from sololakehouse.models.part import Part
+
+_TRAINERS: Mapping[Kind, Callable[[ModelSettings], Trainer]] = {
+    "sklearn": ScikitLearnTrainer,
+    "xgboost": XGBoostTrainer,
+    "lightgbm": LightGBMTrainer,
+    "torch": TorchTrainer,
+    "python": PythonTrainer,
+}
+_SEEDS = dict.fromkeys(("random_state", "seed"), "The experiment's 'seed' sets it.")
+_SET_ELSEWHERE: Mapping[str, str] = {
+    **_SEEDS,
+    "device": "The experiment's 'device' sets it.",
+    "early_stopping_rounds": "Write it beside 'params'.",
+    "class_weight": "Write it beside 'params'.",
+}
+
+
+def trainer_of(settings: ModelSettings) -> Trainer:
+    """Return what trains a model of these settings."""
+    return _TRAINERS[settings.kind](settings)
+
+
+def check_settings(settings: ModelSettings) -> None:
+    """Check estimator and parameters without training.
+
+    Raises
+    ------
+    NotFoundError
+        The estimator or the function does not exist.
+    ConfigError
+        It has no such parameter, the parameter is set elsewhere, or the kind's library is not
+        installed.
+    """
+    known = trainer_of(settings).parameters()
+    elsewhere = _SEEDS if settings.kind == "python" else _SET_ELSEWHERE
+    for name in (*settings.params, *(settings.search.params if settings.search else ())):
+        if name in elsewhere:
+            raise ConfigError(
+                f"{settings.name}: {name!r} does not go into 'params'. {elsewhere[name]}"
+            )
+        if known is not None and name not in known:
+            hint = suggestion(name, known - set(elsewhere), "parameter")
+            raise ConfigError(f"{settings.name} has no parameter {name!r}. {hint}")
+
+
+def decisive_libraries(settings: ModelSettings) -> tuple[str, ...]:
+    """Return the distributions whose versions decide a model of these settings."""
+    libraries = trainer_of(settings).libraries
+    return (*libraries, "optuna") if settings.search else libraries
+
+
+def fit(
+    settings: ModelSettings,
+    train: Part,
+    validation: Part,
+    seed: int,
+    *,
+    threads: int = THREADS,
+    device: Device = "cpu",
+) -> Pipeline:
+    """Fit preprocessing and estimator; the same data, seed, threads and device give the same model.
+
+    Raises
+    ------
+    ConfigError
+        The estimator refuses a parameter's value, or the validation part is too small for the
+        calibration.
+    """
+    from sklearn.pipeline import Pipeline
+    from threadpoolctl import threadpool_limits
+
+    trainer = trainer_of(settings)
+    preprocessing = trainer.preprocessing(train.inputs)
+    inputs = preprocessing.fit_transform(train.inputs)
+    held_out = preprocessing.transform(validation.inputs) if _is_used(settings) else None
+    samples = [
+        Sample(rows, part.labels, row_weights(settings, train.labels, part.labels))
+        for rows, part in ((inputs, train), (held_out, validation))
+    ]
+    stopping = samples[1] if settings.early_stopping_rounds is not None else None
+    task = Task(samples[0], stopping, seed, threads, device, preprocessing)
+    try:
+        # BLAS adds up in another order with other threads, and gains little from more than one.
+        with threadpool_limits({"blas": 1, "openmp": threads}):
+            estimator = trainer.fit(task)
+            estimator = calibrated(estimator, settings, held_out, validation.labels)
+            estimator = with_threshold(estimator, settings, held_out, validation.labels)
+    except (TypeError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"{settings.name} with {settings.params}: {said}") from error
+    return Pipeline([("preprocessing", preprocessing), ("estimator", estimator)])
+
+
+def _is_used(settings: ModelSettings) -> bool:
+    """Whether the validation part has a say."""
+    return (
+        settings.early_stopping_rounds is not None
+        or settings.calibration is not None
+        or settings.threshold != ModelSettings.model_fields["threshold"].default
+    )
+
+
+def importances(model: Pipeline) -> dict[str, float]:
+    """Return a weight per transformed feature: gain of trees, or size of a linear coefficient."""
+    estimator = innermost(model)
+    weights = getattr(estimator, "feature_importances_", None)
+    if weights is None and hasattr(estimator, "coef_"):
+        weights = abs(estimator.coef_[0])
+    if weights is None:
+        return {}
+    names = model.named_steps["preprocessing"].get_feature_names_out()
+    if len(names) != len(weights):
+        return {}
+    return {str(name): float(weight) for name, weight in zip(names, weights, strict=True)}
+
+
+def used_params(model: Pipeline) -> dict[str, Any]:
+    """Return the parameters of the fitted estimator with their defaults, if they are not None."""
+    found = innermost(model).get_params(deep=False)
+    return {name: value for name, value in found.items() if value is not None}

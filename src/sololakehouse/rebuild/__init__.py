@@ -1,0 +1,1 @@
+"""Building a model again from its record, and saying where it diverged if it did."""
