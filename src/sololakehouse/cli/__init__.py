@@ -21,6 +21,7 @@ from sololakehouse.cli import (
     models,
     pipelines,
     project,
+    replay,
 )
 from sololakehouse.errors import SoloLakehouseError
 
@@ -64,6 +65,7 @@ for _command in (
     features.features,
     explain.explain,
     conformance.conformance,
+    replay.replay,
     lineage.trace,
     lineage.impact,
     lake.restore,
