@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import as_json, console, print_json, print_table
 
 if TYPE_CHECKING:
+    from sololakehouse.lake import Lakehouse
     from sololakehouse.replay.clipping import Mode
+    from sololakehouse.replay.replay import ReplayRequest
     from sololakehouse.replay.verdicts import ColumnVerdict, ReplayReport, TableVerdict
 
 _MODES: dict[str, tuple[Mode, ...]] = {
@@ -45,6 +48,7 @@ _MODES: dict[str, tuple[Mode, ...]] = {
 )
 @click.option("--parallel", type=click.IntRange(min=1), help="How many steps run side by side.")
 @click.option("--spec", type=click.Path(exists=True, dir_okay=False), help="Another spec file.")
+@click.option("--mutate", is_flag=True, help="Put known leaks into the pipeline: are they caught?")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a report to this file.")
 @click.option("--force", is_flag=True, help="Replace the report if it exists.")
 @as_json
@@ -56,6 +60,7 @@ def replay(
     select: tuple[str, ...],
     parallel: int | None,
     spec: str | None,
+    mutate: bool,
     html: Path | None,
     force: bool,
     json_wanted: bool,
@@ -67,11 +72,15 @@ def replay(
     and training set is compared with what the full history says of that time. Exit code 1 if
     something leaks. The result is kept in system.replays.
 
+    With --mutate, known leaks are put beside the columns of the feature tables, and the answer is
+    which of them are caught. Exit code 1 if one is not.
+
     \b
     Examples:
       slh replay
       slh replay --at 2013-07-14T15:00:00Z --select features.carrier_delay
       slh replay --cutoffs 12 --mode both --html replay.html
+      slh replay --mutate --cutoffs 3
       slh replay --json
     """
     from sololakehouse.cli.output_file import refuse_place
@@ -90,6 +99,8 @@ def replay(
         parallel,
         Path(spec) if spec else None,
     )
+    if mutate:
+        return _mutated(Lakehouse.open(), request, json_wanted=json_wanted)
     report = _replayed(Lakehouse.open(), request, quiet=json_wanted)
     if html is not None:
         _write_html(report, html, force)
@@ -97,7 +108,7 @@ def replay(
     return int(bool(report.leaking))
 
 
-def _replayed(lake: Any, request: Any, *, quiet: bool) -> ReplayReport:
+def _replayed(lake: Lakehouse, request: ReplayRequest, *, quiet: bool) -> ReplayReport:
     from sololakehouse.replay.certificate import write_certificates
     from sololakehouse.replay.replay import Replay
 
@@ -106,6 +117,30 @@ def _replayed(lake: Any, request: Any, *, quiet: bool) -> ReplayReport:
         report = done.run()
         write_certificates(log.writer, done.plan, report)
     return report
+
+
+def _mutated(lake: Lakehouse, request: ReplayRequest, *, json_wanted: bool) -> int:
+    from sololakehouse.lake.lock import project_lock
+    from sololakehouse.replay.mutations import MutationTrial
+
+    with (
+        project_lock(lake.project.warehouse, "slh replay --mutate"),
+        time_left(quiet=json_wanted) as show,
+    ):
+        report = MutationTrial(lake, request, show).trial()
+    rows = [asdict(one) for one in report.trials]
+    if json_wanted:
+        print_json({"cutoffs": report.cutoffs, "mode": report.mode, "trials": rows})
+    else:
+        print_table(rows, ["leak", "table", "outcome", "caught", "cutoffs", "said"])
+        put_in = [one for one in report.trials if one.outcome in ("caught", "missed")]
+        caught = sum(one.outcome == "caught" for one in put_in)
+        alarms = sum(one.outcome == "false alarm" for one in report.trials)
+        click.echo(
+            f"\n{caught} of {len(put_in)} leaks were caught, with {alarms} false alarms, at "
+            f"{len(report.cutoffs)} cutoffs in {report.seconds:.1f} s."
+        )
+    return int(not report.is_good)
 
 
 def _write_html(report: ReplayReport, html: Path, force: bool) -> None:
@@ -127,6 +162,9 @@ def _give(report: ReplayReport, *, json_wanted: bool) -> None:
     for table in report.tables:
         for column in table.leaking:
             _print_leak(table, column)
+    for one in report.findings:
+        if one.state != "clean":
+            click.echo(f"{one.training_set}: {one.check}: {one.state}: {one.said}")
     click.echo(f"\n{summary(report)}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sololakehouse.replay.clipping import clipped, later_rows
 from sololakehouse.replay.comparing import ROWS, Example
@@ -17,6 +17,7 @@ from sololakehouse.replay.verdicts import Cause, Leak, SourceRow
 if TYPE_CHECKING:
     import polars as pl
 
+Explained: TypeAlias = "tuple[tuple[str, Leak], list[Cause | None]]"
 # Few rows first; if they change nothing, more of them.
 _TRIED = (3, 100)
 _SHOWN = 3
@@ -41,7 +42,7 @@ def find_causes(
     dated: Mapping[str, DatedTable],
     cutoff: datetime,
     leaks: Mapping[str, Sequence[Leak]],
-) -> list[tuple[tuple[str, Leak], list[Cause | None]]]:
+) -> list[Explained]:
     """Reveal the next source rows after the cutoff, and see which examples change.
 
     Tried are the rows that became known first after the cutoff among those that have the example's

@@ -251,6 +251,18 @@ def scratch_steps(steps: Iterable[Step]) -> tuple[Step, ...]:
 def _unchecked(step: Step) -> Step:
     declaration = step.node.declaration
     kept = {n: v for n, v in declaration.properties.items() if n == "pipelines.deterministic"}
-    plain = replace(declaration, expectations=(), properties=kept)
+    dropping = tuple(replace(one, expectations=one.dropping) for one in declaration.branches)
+    plain = replace(declaration, expectations=(), properties=kept, branches=dropping)
     node = replace(step.node, declaration=plain)
     return replace(step, node=node, anew=step.state == "run", redefinition=None)
+
+
+def with_columns(step: Step, columns: Sequence[str]) -> Step:
+    """Return the step whose table has more columns, computed from its rows as they are stored."""
+    if not columns:
+        return step
+    frame: Any = step.node.frame
+    branch = replace(step.node.declaration.branches[0], expectations=())
+    declaration = replace(step.node.declaration, branches=(branch,))
+    wider = frame.selectExpr("*", *columns)
+    return replace(step, node=replace(step.node, frame=wider, marks=None, declaration=declaration))

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sololakehouse.errors import RunError, UsageError
 from sololakehouse.features.certificates import definitions_before
 from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.staging import staging_folder
-from sololakehouse.replay.causes import find_causes
+from sololakehouse.replay.causes import Explained, find_causes
 from sololakehouse.replay.clipping import Mode, clipped, spoiled, still_later
 from sololakehouse.replay.comparing import ROWS, Compared, compare
 from sololakehouse.replay.cutoffs import chosen_cutoffs, refuse_outside
 from sololakehouse.replay.dating import DatedTable, dated_table, moments_again
+from sololakehouse.replay.lanes import Lanes, side_by_side
 from sololakehouse.replay.planning import plan_replay
 from sololakehouse.replay.scratch import Scratch, scratch_lakehouse
+from sololakehouse.replay.splits import findings_of
 from sololakehouse.replay.training_sets import SetUnderReplay
 from sololakehouse.replay.verdicts import Findings, Leak, ReplayReport, SourceCoverage
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Progress = Callable[[str, int, int], None]
+Job: TypeAlias = "tuple[datetime, Mode]"
 DEFAULT_CUTOFFS = 8
 
 
@@ -42,7 +48,7 @@ class ReplayRequest:
     select
         Feature tables and training sets by name or pattern; empty: all.
     parallel
-        How many steps run side by side; None: as many as cores and free memory allow.
+        How many cutoffs are replayed side by side; None: as many as cores and memory allow.
     """
 
     at: tuple[datetime, ...] = ()
@@ -83,7 +89,6 @@ class Replay:
         self._lake = lake
         self._request = request
         self._progress = progress or _silent
-        self._begun = 0
         self._dated: dict[str, DatedTable] = {}
         self._sets = {
             one.name: SetUnderReplay(lake, one)
@@ -92,6 +97,13 @@ class Replay:
         }
         self._findings = self._all_findings()
         self._full: dict[str, pl.DataFrame] = {}
+        self._compared: dict[Job, dict[str, Compared]] = {}
+        self._causes: list[Explained] = []
+        self._explained: set[tuple[str, str]] = set()
+        self._explaining = Lock()
+        self._noise_is_known = Event()
+        self._joined_at: datetime | None = None
+        self._additions: Mapping[str, Sequence[str]] = {}
         self._runs = 0
 
     def run(self) -> ReplayReport:
@@ -111,6 +123,7 @@ class Replay:
         else:
             self._all_are_static()
         settings = self._lake.project.settings
+        verdicts = {name: findings.verdict() for name, findings in self._findings.items()}
         return ReplayReport(
             settings.name,
             settings.engine_name,
@@ -118,29 +131,55 @@ class Replay:
             self._request.modes,
             self._request.seed,
             self._coverage(),
-            tuple(findings.verdict() for findings in self._findings.values()),
+            tuple(verdicts.values()),
             definitions_before(self._lake, self._roots()),
             self._runs,
             time.perf_counter() - self._began,
+            tuple(
+                finding
+                for name, one in self._sets.items()
+                for finding in findings_of(one, verdicts[name])
+            ),
         )
 
     def _run_in(self, folder: Path) -> Sequence[datetime]:
         self._progress("when each row was known", 0, 0)
         self._date(folder)
         cutoffs = self._cutoffs()
-        total = 1 + len(cutoffs) * len(self._request.modes)
-        whole = {name: self._rows_of(dated) for name, dated in self._dated.items()}
-        with scratch_lakehouse(self._lake, self.plan, whole, self._request.parallel) as scratch:
-            self._progress("the noise floor: nothing is clipped", 0, total)
-            self._compute(scratch, self.plan.computed)
-            self._find_noise(scratch)
-            for cutoff in cutoffs:
-                for mode in self._request.modes:
-                    self._begun += 1
-                    self._progress(f"{mode} at {cutoff:%Y-%m-%d %H:%M}", self._begun, total)
-                    self._replay_at(scratch, cutoff, mode)
-            self._progress("", total, total)
+        self._joined_at = max(cutoffs)
+        jobs = [(cutoff, mode) for cutoff in cutoffs for mode in self._request.modes]
+        lanes = Lanes.of(self._request.parallel, len(jobs) + 1)
+        empty = {name: dated.snapshot.scan().head(0) for name, dated in self._dated.items()}
+        opened = partial(
+            scratch_lakehouse, self._lake, self.plan, empty, lanes.steps, self._additions
+        )
+        self._run_jobs(jobs, opened, lanes.count)
         return cutoffs
+
+    def _run_jobs(
+        self,
+        jobs: Sequence[Job],
+        opened: Callable[[], AbstractContextManager[Scratch]],
+        lanes: int,
+    ) -> None:
+        """Run all jobs side by side, those with the most rows first."""
+        works: list[Callable[[Scratch], None]] = [
+            self._find_noise,
+            *(partial(self._replay_at, *job) for job in reversed(jobs)),
+        ]
+        names = ["the noise floor", *(f"{mode} at {at:%Y-%m-%d %H:%M}" for at, mode in jobs[::-1])]
+        self._progress(names[0], 0, len(works))
+        for number, _ in side_by_side(works, opened, lanes):
+            self._runs += 1
+            self._progress(names[number], self._runs, len(works))
+        self._gather(jobs)
+
+    def _gather(self, jobs: Sequence[Job]) -> None:
+        for cutoff, mode in jobs:
+            for name, compared in self._compared[cutoff, mode].items():
+                self._findings[name].add(compared, cutoff, mode)
+        for (name, leak), causes in self._causes:
+            self._findings[name].explain(leak, causes)
 
     def _date(self, folder: Path) -> None:
         with self._lake.engine() as engine:
@@ -180,30 +219,42 @@ class Replay:
                 found += scan.select(moment.min(), moment.max().alias("last")).collect().row(0)
         return [moment for moment in found if moment is not None]
 
-    def _compute(self, scratch: Scratch, tables: Sequence[str]) -> None:
-        scratch.run(tables)
-        self._runs += 1
-
     def _find_noise(self, scratch: Scratch) -> None:
-        """Note the columns that differ although nothing was clipped."""
-        for name in self._compared_tables():
-            self._findings[name].unsettled = _names(self._table_compared(scratch, name, None))
-        for name, one in self._compared_sets().items():
-            self._findings[name].unsettled = _names(one.compared(scratch.lake, None))
+        """Note the columns that differ although nothing is clipped."""
+        try:
+            scratch.fill({name: one.snapshot.scan() for name, one in self._dated.items()})
+            scratch.run(self.plan.computed)
+            for name in self._compared_tables():
+                self._findings[name].unsettled = _names(self._table_compared(scratch, name, None))
+            for name, one in self._compared_sets().items():
+                self._findings[name].unsettled = _names(one.compared(scratch.lake, None))
+        finally:
+            self._noise_is_known.set()
 
-    def _replay_at(self, scratch: Scratch, cutoff: datetime, mode: Mode) -> None:
+    def _replay_at(self, cutoff: datetime, mode: Mode, scratch: Scratch) -> None:
         if mode == "truncate":
             scratch.fill({name: clipped(one, cutoff) for name, one in self._dated.items()})
-            self._compute(scratch, self.plan.computed)
+            scratch.run(self.plan.computed)
         else:
             try:
                 self._spoil(scratch, cutoff)
             except RunError as error:
                 self._could_not_spoil(cutoff, error)
+                self._compared[cutoff, mode] = {}
                 return
-        found = self._compare(scratch, cutoff, mode)
-        if found and mode == "truncate":
-            self._explain(scratch, cutoff, found)
+        self._after_run(scratch, cutoff, mode)
+
+    def _after_run(self, scratch: Scratch, cutoff: datetime, mode: Mode) -> None:
+        """Compare what the scratch lakehouse holds with the full history."""
+        tables = {n: self._table_compared(scratch, n, cutoff) for n in self._compared_tables()}
+        differ = {name for name, compared in tables.items() if compared.differences}
+        sets = {
+            name: one.compared(scratch.lake, cutoff, differ, joined=cutoff == self._joined_at)
+            for name, one in self._compared_sets().items()
+        }
+        self._compared[cutoff, mode] = tables | sets
+        if differ and mode == "truncate":
+            self._explain(scratch, cutoff, tables)
 
     def _spoil(self, scratch: Scratch, cutoff: datetime) -> None:
         """Fill the sources with rows that are made up after the cutoff, and run the pipeline.
@@ -225,7 +276,7 @@ class Replay:
         scratch.fill(
             {n: still_later(one, made[n], moments[n], cutoff) for n, one in self._dated.items()}
         )
-        self._compute(scratch, self.plan.computed)
+        scratch.run(self.plan.computed)
 
     def _could_not_spoil(self, cutoff: datetime, error: RunError) -> None:
         said = str(error).splitlines()[0]
@@ -234,28 +285,20 @@ class Replay:
                 f"with spoiled rows after {cutoff:%Y-%m-%d %H:%M} the pipeline failed: {said}"
             )
 
-    def _compare(self, scratch: Scratch, cutoff: datetime, mode: Mode) -> dict[str, list[Leak]]:
-        found: dict[str, list[Leak]] = {}
-        for name in self._compared_tables():
-            compared = self._table_compared(scratch, name, cutoff)
-            found[name] = self._findings[name].add(compared, cutoff, mode)
-        for name, one in self._compared_sets().items():
-            compared = one.compared(scratch.lake, cutoff)
-            self._findings[name].add(compared, cutoff, mode)
-        return {name: leaks for name, leaks in found.items() if leaks}
-
-    def _explain(self, scratch: Scratch, cutoff: datetime, found: dict[str, list[Leak]]) -> None:
+    def _explain(self, scratch: Scratch, cutoff: datetime, tables: Mapping[str, Compared]) -> None:
         """Look for the source rows that change the examples, once for each column."""
-        first = {
-            name: [leak for leak in leaks if self._findings[name].leaks[_column(leak)] == [leak]]
-            for name, leaks in found.items()
-        }
-        first = {name: leaks for name, leaks in first.items() if leaks}
-        if not first:
-            return
-        causes = find_causes(scratch, self.plan, self._dated, cutoff, first)
-        for (name, leak), found_causes in causes:
-            self._findings[name].explain(leak, found_causes)
+        self._noise_is_known.wait()
+        found: dict[str, list[Leak]] = {}
+        with self._explaining:
+            for name, compared in tables.items():
+                for difference in compared.differences:
+                    place = (name, difference.column)
+                    noisy = difference.column in self._findings[name].unsettled
+                    if place not in self._explained and not noisy:
+                        self._explained.add(place)
+                        found.setdefault(name, []).append(Leak(cutoff, "truncate", difference))
+        if found:
+            self._causes += find_causes(scratch, self.plan, self._dated, cutoff, found)
 
     def _compared_tables(self) -> list[str]:
         return [name for name in self.plan.feature_tables if name in self.plan.felt]
@@ -274,12 +317,10 @@ class Replay:
     def _full_slice(
         self, name: str, contract: FeatureContract, cutoff: datetime | None
     ) -> pl.DataFrame:
-        if name not in self._full:
-            self._full[name] = self._lake.read(name).to_polars()
+        with self._explaining:
+            if name not in self._full:
+                self._full[name] = self._lake.read(name).to_polars()
         return _slice(self._full[name].lazy(), contract, cutoff).collect()
-
-    def _rows_of(self, dated: DatedTable) -> pl.LazyFrame:
-        return dated.snapshot.scan()
 
     def _all_findings(self) -> dict[str, Findings]:
         found = {}

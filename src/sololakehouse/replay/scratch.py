@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine
-from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.staging import staging_folder
 from sololakehouse.pipelines.execution import PreparedPipeline
 from sololakehouse.pipelines.run import execute, prepare
 from sololakehouse.pipelines.schedule import Capacity
 from sololakehouse.pipelines.selection import Selection
 from sololakehouse.provenance import Change, Manifest, Run, fingerprint
-from sololakehouse.replay.planning import ReplayPlan, scratch_steps
+from sololakehouse.replay.planning import ReplayPlan, scratch_steps, with_columns
 
 if TYPE_CHECKING:
     import polars as pl
 
 OPERATION = "REPLAY"
+
+
+class ScratchWriter(LakeWriter):
+    """A writer that hashes no rows: what a scratch table holds is compared value by value."""
+
+    def commit(self, table: str, staged: Path, change: Change, **given: Any) -> Snapshot:  # type: ignore[override]
+        """Commit staged files with the number of their rows in place of a manifest."""
+        import pyarrow.parquet as pq
+
+        count = sum(pq.read_metadata(file).num_rows for file in staged.glob("*.parquet"))
+        given["manifest"] = Manifest(rows=count, row_sum=0, columns={})
+        return super().commit(table, staged, change, **given)
 
 
 class Scratch:
@@ -65,12 +78,16 @@ class Scratch:
         views = {view for step in steps if step.state == "run" for view in step.views}
         needed = [replace(s, idle=s.name not in views) if s.node.is_view else s for s in steps]
         chosen = PreparedPipeline(self.engine, tuple(needed), self._pipeline.name)
-        execute(chosen, LakeWriter(self.lake, self._run), capacity=self._capacity)
+        execute(chosen, ScratchWriter(self.lake, self._run), capacity=self._capacity)
 
 
 @contextmanager
 def scratch_lakehouse(
-    lake: Lakehouse, plan: ReplayPlan, sources: Mapping[str, pl.LazyFrame], parallel: int | None
+    lake: Lakehouse,
+    plan: ReplayPlan,
+    sources: Mapping[str, pl.LazyFrame],
+    parallel: int | None,
+    additions: Mapping[str, Sequence[str]],
 ) -> Iterator[Scratch]:
     """Make a scratch lakehouse with some rows in the clipped sources; it is removed afterwards.
 
@@ -78,6 +95,8 @@ def scratch_lakehouse(
     ----------
     parallel
         How many steps run side by side; None: as many as cores and free memory allow.
+    additions
+        By table: columns to put beside its own, as Spark SQL has them.
     """
     with staging_folder(lake.project.warehouse) as warehouse:
         settings = lake.project.settings.model_copy(update={"warehouse": str(warehouse)})
@@ -88,18 +107,19 @@ def scratch_lakehouse(
         # Without a table to compute, the names of feature tables stand for nothing to run.
         selection = Selection(refresh=plan.computed or tuple(plan.reads)[:1])
         with prepare(beside, selection, as_of=plan.moment, spec=plan.spec) as pipeline:
-            unchecked = PreparedPipeline(
-                pipeline.engine, scratch_steps(pipeline.steps), pipeline.name
+            steps = tuple(
+                with_columns(step, additions.get(step.name, ()))
+                for step in scratch_steps(pipeline.steps)
             )
+            unchecked = PreparedPipeline(pipeline.engine, steps, pipeline.name)
             yield Scratch(beside, unchecked, run, Capacity.of(parallel))
 
 
 def fill(lake: Lakehouse, run: Run, sources: Mapping[str, pl.LazyFrame | pl.DataFrame]) -> None:
     """Make rows the content of tables."""
     import polars as pl
-    import pyarrow.parquet as pq
 
-    writer = LakeWriter(lake, run)
+    writer = ScratchWriter(lake, run)
     for table, rows in sources.items():
         with writer.staging() as folder:
             file = folder / "part-0.parquet"
@@ -107,11 +127,8 @@ def fill(lake: Lakehouse, run: Run, sources: Mapping[str, pl.LazyFrame | pl.Data
                 rows.sink_parquet(file, compression="lz4")
             else:
                 rows.write_parquet(file, compression="lz4")
-            count = pq.read_metadata(file).num_rows
-            # What a scratch table holds is compared value by value; nobody asks for its hash.
-            manifest = Manifest(rows=count, row_sum=0, columns={}, algorithm=0)
             change = Change(OPERATION, fingerprint(OPERATION, run.run_id, table))
-            writer.commit(table, folder, change, manifest=manifest)
+            writer.commit(table, folder, change)
 
 
 def _link(lake: Lakehouse, beside: Lakehouse, but: Iterable[str]) -> None:

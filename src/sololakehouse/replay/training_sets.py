@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from sololakehouse.features.labels_query import LabelsQuery
@@ -85,10 +86,16 @@ class SetUnderReplay:
         self._lake = lake
         self._recipe = one.spec.model_copy(update={"exclude_columns": ()})
         self._contracts: dict[str, FeatureContract] = {}
+        self._making = Lock()
+
+    @property
+    def full(self) -> pl.DataFrame:
+        """All rows by the full history; threads may ask side by side."""
+        with self._making:
+            return self._full
 
     @cached_property
-    def full(self) -> pl.DataFrame:
-        """All rows by the full history."""
+    def _full(self) -> pl.DataFrame:
         labels = open_labels(self._lake, str(self.one.spec.labels))
         made = TrainingSet.create(self._lake, self._recipe, labels)
         self._label_columns = tuple(labels.schema)
@@ -119,15 +126,31 @@ class SetUnderReplay:
             names.remove(spec.label)
         return tuple(names)
 
-    def compared(self, scratch: Lakehouse, cutoff: datetime | None) -> Compared:
+    def compared(
+        self,
+        scratch: Lakehouse,
+        cutoff: datetime | None,
+        differ: Collection[str] = (),
+        *,
+        joined: bool = True,
+    ) -> Compared:
         """Make the training set from a scratch lakehouse, and compare its rows up to the cutoff.
 
         The label and the moment when it was known are compared where they were known by then, and
         only a row whose label was known must be there.
+
+        Parameters
+        ----------
+        differ
+            Feature tables that were found to differ up to the cutoff.
+        joined
+            Whether features are looked up even if none of their tables differs. Otherwise the
+            features of equal labels are equal, since a lookup sees nothing after its moment, and
+            only the labels are compared.
         """
         import polars as pl
 
-        spec = self.one.spec
+        spec, columns = self.one.spec, self.compared_columns
         full, labels = self.full, self._labels_of(scratch)
         judged: dict[str, pl.Expr] = {}
         if cutoff is not None and spec.timestamp is not None:
@@ -136,8 +159,17 @@ class SetUnderReplay:
             if spec.label_known_at is not None:
                 known = (pl.col(spec.label_known_at) <= cutoff).fill_null(value=False)
                 judged = dict.fromkeys((ROWS, spec.label, spec.label_known_at), known)
-        replayed = TrainingSet(scratch, self._recipe, labels, self._tables_of(scratch)).to_polars()
-        return compare(full, replayed, self.identity, spec.timestamp, self.compared_columns, judged)
+        if joined or not self._looks_up_alike(differ):
+            tables = self._tables_of(scratch)
+            labels = TrainingSet(scratch, self._recipe, labels, tables).to_polars()
+        else:
+            columns = tuple(name for name in columns if name in labels.columns)
+        return compare(full, labels, self.identity, spec.timestamp, columns, judged)
+
+    def _looks_up_alike(self, differ: Collection[str]) -> bool:
+        spec = self.one.spec
+        moments = {lookup.timestamp_lookup_key for lookup in spec.feature_lookups}
+        return not set(self.one.feature_tables) & set(differ) and moments <= {None, spec.timestamp}
 
     def _labels_of(self, scratch: Lakehouse) -> pl.DataFrame:
         """Return the labels with something in place of a label that is not known yet."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sololakehouse.replay.clipping import Mode
 from sololakehouse.replay.comparing import Compared, Difference, Example
+from sololakehouse.replay.splits import SetFinding
 
 State = Literal["clean", "leaks", "not covered", "not deterministic"]
 Kind = Literal["feature table", "training set"]
@@ -192,6 +193,8 @@ class ReplayReport:
     ----------
     steps
         Fingerprints of the definitions of all tables that lead to what was compared.
+    findings
+        What was checked of splits and labels.
     seconds
         Seconds on the clock.
     """
@@ -206,6 +209,7 @@ class ReplayReport:
     steps: Mapping[str, str]
     runs: int
     seconds: float
+    findings: tuple[SetFinding, ...] = ()
     replayed_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -240,6 +244,7 @@ def as_json(report: ReplayReport) -> dict[str, Any]:
             for one in report.sources
         ],
         "tables": [table_json(table) for table in report.tables],
+        "splits_and_labels": [asdict(finding) for finding in report.findings],
         "steps": dict(report.steps),
     }
 
