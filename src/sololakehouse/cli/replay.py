@@ -49,6 +49,7 @@ _MODES: dict[str, tuple[Mode, ...]] = {
 @click.option("--parallel", type=click.IntRange(min=1), help="How many steps run side by side.")
 @click.option("--spec", type=click.Path(exists=True, dir_okay=False), help="Another spec file.")
 @click.option("--mutate", is_flag=True, help="Put known leaks into the pipeline: are they caught?")
+@click.option("--warm-up", is_flag=True, help="Measure how far back each table must see data.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a report to this file.")
 @click.option("--force", is_flag=True, help="Replace the report if it exists.")
 @as_json
@@ -61,6 +62,7 @@ def replay(
     parallel: int | None,
     spec: str | None,
     mutate: bool,
+    warm_up: bool,
     html: Path | None,
     force: bool,
     json_wanted: bool,
@@ -75,15 +77,21 @@ def replay(
     With --mutate, known leaks are put beside the columns of the feature tables, and the answer is
     which of them are caught. Exit code 1 if one is not.
 
+    With --warm-up, tables that declare 'pipelines.incremental.*' are computed from less and less
+    history, and the least that gives the same rows is kept with the table. A declared lookback that
+    is too short is an error.
+
     \b
     Examples:
       slh replay
       slh replay --at 2013-07-14T15:00:00Z --select features.carrier_delay
       slh replay --cutoffs 12 --mode both --html replay.html
       slh replay --mutate --cutoffs 3
+      slh replay --warm-up
       slh replay --json
     """
     from sololakehouse.cli.output_file import refuse_place
+    from sololakehouse.errors import UsageError
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.reference import parse_moment
     from sololakehouse.replay.replay import ReplayRequest
@@ -99,6 +107,10 @@ def replay(
         parallel,
         Path(spec) if spec else None,
     )
+    if mutate and warm_up:
+        raise UsageError("--mutate and --warm-up are two questions. Ask one of them.")
+    if warm_up:
+        return _measured(Lakehouse.open(), request, json_wanted=json_wanted)
     if mutate:
         return _mutated(Lakehouse.open(), request, json_wanted=json_wanted)
     report = _replayed(Lakehouse.open(), request, quiet=json_wanted)
@@ -141,6 +153,21 @@ def _mutated(lake: Lakehouse, request: ReplayRequest, *, json_wanted: bool) -> i
             f"{len(report.cutoffs)} cutoffs in {report.seconds:.1f} s."
         )
     return int(not report.is_good)
+
+
+def _measured(lake: Lakehouse, request: ReplayRequest, *, json_wanted: bool) -> int:
+    from sololakehouse.replay.warm_up import as_rows, measure, refuse_too_short, store
+
+    with recorded(lake, "replay", "--warm-up") as log:
+        found = measure(lake, request.cutoffs, request.seed, request.select, request.spec)
+        store(log.writer, found)
+    listed = [one for one, _ in found.values()]
+    if json_wanted:
+        print_json(as_rows(listed))
+    else:
+        print_table(as_rows(listed), ["table", "verdict", "declared", "needed", "cutoffs"])
+    refuse_too_short(listed)
+    return 0
 
 
 def _write_html(report: ReplayReport, html: Path, force: bool) -> None:

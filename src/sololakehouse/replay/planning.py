@@ -119,7 +119,7 @@ def plan_replay(
     chosen, chosen_sets = _chosen(lake, contracts, sets, select)
     targets = {*chosen, *(table for one in chosen_sets for table in one.tables)}
     needed = _upstream(targets, tables)
-    _refuse_stale(steps, needed)
+    refuse_stale(steps, needed)
     declared = lake.project.settings.known_at
     clipped = {
         name: knowledge
@@ -193,7 +193,14 @@ def _downstream(clipped: Iterable[str], tables: Mapping[str, tuple[str, ...]]) -
     return found
 
 
-def _refuse_stale(steps: Mapping[str, Step], needed: Iterable[str]) -> None:
+def refuse_stale(steps: Mapping[str, Step], needed: Iterable[str]) -> None:
+    """Refuse tables that do not hold what the pipeline would give now.
+
+    Raises
+    ------
+    RunError
+        Names them, with the reasons.
+    """
     stale = {n: steps[n].reason for n in sorted(needed) if n in steps and steps[n].state == "run"}
     if stale:
         listed = shortened([f"{name} ({reason})" for name, reason in stale.items()], limit=4)
