@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -10,7 +11,12 @@ import pytest
 from sololakehouse.errors import ConfigError, NotFoundError, RunError, UsageError
 from sololakehouse.features.certificates import REPLAYS, certificate_of
 from sololakehouse.features.saved import build_training_set
-from sololakehouse.replay.certificate import write_certificates
+from sololakehouse.models.experiment import load_experiment
+from sololakehouse.models.registry import model_versions
+from sololakehouse.models.tracking import connected
+from sololakehouse.models.training import train
+from sololakehouse.provenance import Change
+from sololakehouse.replay.certificate import attach_to_models, write_certificates
 from sololakehouse.replay.replay import Replay, ReplayRequest
 from sololakehouse.replay.verdicts import ReplayReport
 from tests.replay.taxi import CLEAN, CONFIG, LABELS, Taxi
@@ -187,8 +193,6 @@ def test_new_rows_leave_a_certificate_valid(taxi: Taxi) -> None:
     replay = Replay(taxi.lake, ReplayRequest(cutoffs=1))
     write_certificates(taxi.writer(), replay.plan, replay.run())
     more = taxi.lake.read("bronze.rides").to_polars().with_columns(pl.col("ride") + 5000)
-    from sololakehouse.provenance import Change
-
     taxi.writer().write_frame("bronze.rides", more, Change("TEST", "more"), mode="append")
     taxi.run()
     saved, _ = build_training_set(taxi.lake, taxi.writer(), replay.plan.training_sets[0].spec)
@@ -201,3 +205,28 @@ def test_nothing_is_left_beside_the_project(taxi: Taxi) -> None:
     taxi.replay(1)
     assert taxi.lake.table_names() == before
     assert not any((taxi.folder / "warehouse" / "_staging").iterdir())
+
+
+def test_the_report_goes_with_the_model_that_it_vouches_for(taxi: Taxi) -> None:
+    taxi.run()
+    experiment = load_experiment(taxi.lake.project, Path("taxi.yml"))
+    outcome = train(taxi.lake, taxi.writer(), experiment)
+    assert outcome is not None
+    replay = Replay(taxi.lake, ReplayRequest(cutoffs=1))
+    report = replay.run()
+    assert attach_to_models(taxi.lake, report) == 0
+    write_certificates(taxi.writer(), replay.plan, report)
+    assert attach_to_models(taxi.lake, report) == 1
+    newest = model_versions(taxi.lake)[-1]
+    with connected(taxi.lake.project) as client:
+        names = [file.path for file in client.list_artifacts(newest.mlflow_run_id)]
+    assert "replay.json" in names
+
+
+def test_a_definition_that_fails_on_less_data_is_not_covered(taxi: Taxi) -> None:
+    fails = "CAST(CASE WHEN (SELECT count(*) FROM bronze.rides) < 900 THEN 'x' ELSE '1' END AS INT)"
+    taxi.run(place=CLEAN.replace("FROM hourly\n", f", {fails} AS one FROM hourly\n"))
+    found = taxi.replay(1).table("features.place")
+    assert found is not None
+    assert found.state == "not covered"
+    assert "the pipeline failed (truncate at" in str(found.uncovered)

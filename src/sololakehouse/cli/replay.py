@@ -121,13 +121,14 @@ def replay(
 
 
 def _replayed(lake: Lakehouse, request: ReplayRequest, *, quiet: bool) -> ReplayReport:
-    from sololakehouse.replay.certificate import write_certificates
+    from sololakehouse.replay.certificate import attach_to_models, write_certificates
     from sololakehouse.replay.replay import Replay
 
     with recorded(lake, "replay") as log, time_left(quiet=quiet) as show:
         done = Replay(lake, request, show)
         report = done.run()
         write_certificates(log.writer, done.plan, report)
+        attach_to_models(lake, report)
     return report
 
 

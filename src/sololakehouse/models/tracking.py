@@ -152,6 +152,26 @@ def log_run(client: MlflowClient, project: Project, report: RunReport) -> Logged
     return LoggedModel(run.run_id, uri)
 
 
+def attach(
+    project: Project, run_ids: Sequence[str], document: Mapping[str, Any], name: str
+) -> None:
+    """Put a document beside what is logged of some runs; one of the same name is replaced.
+
+    Parameters
+    ----------
+    name
+        The artifact's file, ending in .json or .yml.
+
+    Raises
+    ------
+    RunError
+        The store cannot be reached, or a run is gone.
+    """
+    with connected(project) as client:
+        for run_id in run_ids:
+            client.log_dict(run_id, dict(document), name)
+
+
 def active_run(project: Project) -> tuple[str, dict[str, float]] | None:
     """Return the run that a person has opened, with the metrics that it has; None if there is none.
 

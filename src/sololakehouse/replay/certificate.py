@@ -6,18 +6,26 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.features.certificates import REPLAYS, definitions_before, recipe_mark
+from sololakehouse.features.certificates import (
+    REPLAYS,
+    certificate_of,
+    definitions_before,
+    recipe_mark,
+)
 from sololakehouse.features.identity import functions_of
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.models.registry import model_versions
+from sololakehouse.models.tracking import attach
 from sololakehouse.provenance import Change, fingerprint
 from sololakehouse.replay.planning import ReplayPlan
 from sololakehouse.replay.training_sets import ReplayedSet
-from sololakehouse.replay.verdicts import ReplayReport, TableVerdict, table_json
+from sololakehouse.replay.verdicts import ReplayReport, TableVerdict, as_json, table_json
 
 if TYPE_CHECKING:
     import polars as pl
 
 OPERATION = "REPLAY"
+ARTIFACT = "replay.json"
 
 
 def write_certificates(writer: LakeWriter, plan: ReplayPlan, report: ReplayReport) -> Snapshot:
@@ -29,6 +37,33 @@ def write_certificates(writer: LakeWriter, plan: ReplayPlan, report: ReplayRepor
     ]
     change = Change(OPERATION, fingerprint(OPERATION, writer.run.run_id), left_out=("replay_id",))
     return writer.write_frame(REPLAYS, _frame(rows), change, mode="append")
+
+
+def attach_to_models(lake: Lakehouse, report: ReplayReport) -> int:
+    """Put the report beside the newest version of each model whose training set it vouches for.
+
+    Models of other definitions are left alone: for them the certificate does not count.
+
+    Returns
+    -------
+    The number of models.
+
+    Raises
+    ------
+    RunError
+        The MLflow store cannot be reached.
+    """
+    replayed = {table.table for table in report.tables if table.kind == "training set"}
+    newest = {one.name: one for one in model_versions(lake) if one.training_set in replayed}
+    runs = []
+    for model in newest.values():
+        snapshot = lake.read(model.training_set, model.training_set_version)
+        found = certificate_of(lake, snapshot)
+        if found is not None and found.replayed_at == report.replayed_at:
+            runs.append(model.mlflow_run_id)
+    if runs:
+        attach(lake.project, runs, as_json(report), ARTIFACT)
+    return len(runs)
 
 
 def _steps(lake: Lakehouse, table: str, sets: Mapping[str, ReplayedSet]) -> dict[str, str]:

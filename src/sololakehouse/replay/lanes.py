@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Lock
+from threading import Barrier, BrokenBarrierError, Lock
 from typing import TypeVar
 
 from sololakehouse.pipelines.schedule import STEP_BYTES, free_memory, usable_cores
@@ -48,19 +48,25 @@ def side_by_side(
     Parameters
     ----------
     opened
-        Opens a scratch lakehouse. Each is opened in a thread of its own, one after the other:
-        PySpark knows one active session per thread, and sources ask for it when they are loaded.
+        Opens a scratch lakehouse. Each is opened in a thread of its own, one after the other, and
+        before any work begins: PySpark knows one active session per thread, and sources ask for it
+        when they are loaded, while no thread may write.
     """
     waiting = deque(enumerate(works))
     results: SimpleQueue[tuple[int, T]] = SimpleQueue()
     scratches: list[Scratch] = []
-    opening = Lock()
+    opening, all_open = Lock(), Barrier(lanes)
 
     def lane() -> None:
         with ExitStack() as stack:
-            with opening:
-                scratch = stack.enter_context(opened())
+            try:
+                with opening:
+                    scratch = stack.enter_context(opened())
+            except BaseException:
+                all_open.abort()
+                raise
             scratches.append(scratch)
+            all_open.wait()
             while (begun := _popped(waiting)) is not None:
                 number, work = begun
                 results.put((number, work(scratch)))
@@ -91,4 +97,5 @@ def _next(results: SimpleQueue[tuple[int, T]], running: Sequence[Future[None]]) 
         except Empty:
             for lane in running:
                 if lane.done():
-                    lane.result()
+                    with suppress(BrokenBarrierError):
+                        lane.result()

@@ -11,7 +11,7 @@ from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.replay.clipping import Mode
 from sololakehouse.replay.comparing import Compared, compare
-from sololakehouse.replay.replay import Progress, Replay, ReplayRequest
+from sololakehouse.replay.replay import Job, Progress, Replay, ReplayRequest
 from sololakehouse.replay.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -134,8 +134,9 @@ class MutationTrial(Replay):
         own = [name for name in rows.columns if name not in contract.identity]
         varied = [n for n in own if rows.schema[n].is_numeric() and rows[n].n_unique() > 1]
         numbers = sorted(varied, key=lambda name: -rows[name].n_unique())
-        holes = next((n for n in own if 0 < rows[n].null_count() < rows.height), None)
-        return _Chosen(numbers[0] if numbers else None, holes)
+        holes = [name for name in own if 0 < rows[name].null_count() < rows.height]
+        most = max(holes, key=lambda name: rows[name].null_count(), default=None)
+        return _Chosen(numbers[0] if numbers else None, most)
 
     def _find_noise(self, scratch: Scratch) -> None:
         try:
@@ -160,7 +161,7 @@ class MutationTrial(Replay):
                 shifted = _compared_until(self._full[table], rows, identity, moment, early)
                 self._compared[cutoff, mode][f"{table} early"] = shifted
 
-    def _gather(self) -> None:
+    def _gather(self, jobs: Sequence[Job]) -> None:
         """Judge nothing: the trials are judged at the end."""
 
     def _tables_on_trial(self) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sololakehouse.errors import RunError, UsageError
+from sololakehouse.errors import RunError, RunFailedError, StepError, UsageError
 from sololakehouse.features.certificates import definitions_before
 from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.contract import FeatureContract
@@ -232,16 +232,15 @@ class Replay:
             self._noise_is_known.set()
 
     def _replay_at(self, cutoff: datetime, mode: Mode, scratch: Scratch) -> None:
-        if mode == "truncate":
-            scratch.fill({name: clipped(one, cutoff) for name, one in self._dated.items()})
-            scratch.run(self.plan.computed)
-        else:
-            try:
+        try:
+            if mode == "perturb":
                 self._spoil(scratch, cutoff)
-            except RunError as error:
-                self._could_not_spoil(cutoff, error)
-                self._compared[cutoff, mode] = {}
-                return
+            else:
+                scratch.fill({name: clipped(one, cutoff) for name, one in self._dated.items()})
+                scratch.run(self.plan.computed)
+        except (StepError, RunFailedError) as error:
+            self._could_not_run(cutoff, mode, error)
+            return
         self._after_run(scratch, cutoff, mode)
 
     def _after_run(self, scratch: Scratch, cutoff: datetime, mode: Mode) -> None:
@@ -278,11 +277,13 @@ class Replay:
         )
         scratch.run(self.plan.computed)
 
-    def _could_not_spoil(self, cutoff: datetime, error: RunError) -> None:
-        said = str(error).splitlines()[0]
+    def _could_not_run(self, cutoff: datetime, mode: Mode, error: RunError) -> None:
+        """Note that a definition cannot cope with what is left of its sources, or made up."""
+        self._compared[cutoff, mode] = {}
+        said = str(error).splitlines()[0].removesuffix(" The table is as it was.")
         for name in (*self._compared_tables(), *self._compared_sets()):
             self._findings[name].failures.append(
-                f"with spoiled rows after {cutoff:%Y-%m-%d %H:%M} the pipeline failed: {said}"
+                f"the pipeline failed ({mode} at {cutoff:%Y-%m-%d %H:%M}): {said}"
             )
 
     def _explain(self, scratch: Scratch, cutoff: datetime, tables: Mapping[str, Compared]) -> None:

@@ -27,7 +27,7 @@ OPERATION = "REPLAY"
 class ScratchWriter(LakeWriter):
     """A writer that hashes no rows: what a scratch table holds is compared value by value."""
 
-    def commit(self, table: str, staged: Path, change: Change, **given: Any) -> Snapshot:  # type: ignore[override]
+    def commit(self, table: str, staged: Path, change: Change, **given: Any) -> Snapshot:
         """Commit staged files with the number of their rows in place of a manifest."""
         import pyarrow.parquet as pq
 
