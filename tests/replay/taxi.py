@@ -144,6 +144,10 @@ class Taxi:
         with prepare(self.lake) as pipeline:
             execute(pipeline, self.writer())
 
+    def plan(self) -> dict[str, str]:
+        with prepare(self.lake) as pipeline:
+            return {step.name: step.state for step in pipeline.steps}
+
     def replay(self, cutoffs: int = 3, **asked: object) -> ReplayReport:
         return Replay(self.lake, ReplayRequest(cutoffs=cutoffs, **asked)).run()  # type: ignore[arg-type]
 

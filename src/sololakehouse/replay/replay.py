@@ -224,10 +224,16 @@ class Replay:
         try:
             scratch.fill({name: one.snapshot.scan() for name, one in self._dated.items()})
             scratch.run(self.plan.computed)
-            for name in self._compared_tables():
-                self._findings[name].unsettled = _names(self._table_compared(scratch, name, None))
+            unsettled = {
+                name: _names(self._table_compared(scratch, name, None))
+                for name in self._compared_tables()
+            }
+            differ = {name for name, columns in unsettled.items() if columns}
             for name, one in self._compared_sets().items():
-                self._findings[name].unsettled = _names(one.compared(scratch.lake, None))
+                compared = one.compared(scratch.lake, None, differ, joined=False)
+                unsettled[name] = _names(compared)
+            for name, columns in unsettled.items():
+                self._findings[name].unsettled = columns
         finally:
             self._noise_is_known.set()
 
