@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +140,8 @@ def _mutated(lake: Lakehouse, request: ReplayRequest, *, json_wanted: bool) -> i
         project_lock(lake.project.warehouse, "slh replay --mutate"),
         time_left(quiet=json_wanted) as show,
     ):
-        report = MutationTrial(lake, request, show).trial()
+        one_mode = replace(request, modes=request.modes[:1])
+        report = MutationTrial(lake, one_mode, show).trial()
     rows = [asdict(one) for one in report.trials]
     if json_wanted:
         print_json({"cutoffs": report.cutoffs, "mode": report.mode, "trials": rows})

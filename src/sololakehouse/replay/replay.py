@@ -19,15 +19,16 @@ from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.staging import staging_folder
 from sololakehouse.replay.causes import Explained, find_causes
 from sololakehouse.replay.clipping import Mode, clipped, spoiled, still_later
-from sololakehouse.replay.comparing import ROWS, Compared, compare
+from sololakehouse.replay.comparing import Compared, compare
 from sololakehouse.replay.cutoffs import chosen_cutoffs, refuse_outside
 from sololakehouse.replay.dating import DatedTable, dated_table, moments_again
+from sololakehouse.replay.findings import findings_for
 from sololakehouse.replay.lanes import Lanes, side_by_side
 from sololakehouse.replay.planning import plan_replay
 from sololakehouse.replay.scratch import Scratch, scratch_lakehouse
 from sololakehouse.replay.splits import findings_of
 from sololakehouse.replay.training_sets import SetUnderReplay
-from sololakehouse.replay.verdicts import Findings, Leak, ReplayReport, SourceCoverage
+from sololakehouse.replay.verdicts import Leak, ReplayReport, SourceCoverage
 
 if TYPE_CHECKING:
     import polars as pl
@@ -95,7 +96,7 @@ class Replay:
             for one in self.plan.training_sets
             if one.spec.labels is not None
         }
-        self._findings = self._all_findings()
+        self._findings = findings_for(lake, self.plan, self._sets)
         self._full: dict[str, pl.DataFrame] = {}
         self._compared: dict[Job, dict[str, Compared]] = {}
         self._causes: list[Explained] = []
@@ -329,40 +330,6 @@ class Replay:
                 self._full[name] = self._lake.read(name).to_polars()
         return _slice(self._full[name].lazy(), contract, cutoff).collect()
 
-    def _all_findings(self) -> dict[str, Findings]:
-        found = {}
-        for name, contract in self.plan.feature_tables.items():
-            columns = [c for c in self._lake.read(name).columns if c not in contract.identity]
-            uncovered = self.plan.uncovered.get(name)
-            found[name] = Findings(name, "feature table", [ROWS, *columns], uncovered)
-        for one in self.plan.training_sets:
-            uncovered = self.plan.uncovered.get(one.name)
-            if one.name not in self._sets:
-                uncovered = "its labels came as a frame, which cannot be clipped"
-                found[one.name] = Findings(one.name, "training set", [ROWS], uncovered)
-                continue
-            columns = list(self._sets[one.name].compared_columns)
-            unjudged = {}
-            if one.spec.label_known_at is None:
-                said = "the recipe does not say when it was known: 'label_known_at'"
-                unjudged = {one.spec.label: said}
-                columns.append(one.spec.label)
-            found[one.name] = Findings(
-                one.name, "training set", [ROWS, *columns], uncovered, unjudged=unjudged
-            )
-        for name in found:
-            self._settle_static(found[name])
-        return found
-
-    def _settle_static(self, findings: Findings) -> None:
-        """Count a table as compared that nothing leads to but what was always known."""
-        reached = self.plan.sources_of([findings.table, *self._tables_of_set(findings.table)])
-        if not reached and findings.uncovered is None:
-            findings.cutoffs = 1
-
-    def _tables_of_set(self, name: str) -> tuple[str, ...]:
-        return self._sets[name].one.tables if name in self._sets else ()
-
     def _all_are_static(self) -> None:
         self._progress("nothing becomes known over time", 1, 1)
 
@@ -393,10 +360,6 @@ def _slice(rows: pl.LazyFrame, contract: FeatureContract, cutoff: datetime | Non
 
 def _names(compared: Compared) -> frozenset[str]:
     return frozenset(difference.column for difference in compared.differences)
-
-
-def _column(leak: Leak) -> str:
-    return leak.difference.column
 
 
 def _silent(what: str, done: int, total: int) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sololakehouse.replay.clipping import Mode
-from sololakehouse.replay.comparing import Compared, Difference, Example
+from sololakehouse.replay.comparing import Difference, Example
 from sololakehouse.replay.splits import SetFinding
 
 State = Literal["clean", "leaks", "not covered", "not deterministic"]
@@ -113,65 +113,6 @@ class TableVerdict:
     def leaking(self) -> tuple[ColumnVerdict, ...]:
         """The columns that leak."""
         return tuple(column for column in self.columns if column.state == "leaks")
-
-
-@dataclass
-class Findings:
-    """Gathers what each comparison finds of one table."""
-
-    table: str
-    kind: Kind
-    columns: Sequence[str]
-    uncovered: str | None = None
-    unsettled: frozenset[str] = frozenset()
-    unjudged: Mapping[str, str] = field(default_factory=dict)
-    leaks: dict[str, list[Leak]] = field(default_factory=dict)
-    rows: int = 0
-    cutoffs: int = 0
-    failures: list[str] = field(default_factory=list)
-
-    def add(self, compared: Compared, cutoff: datetime, mode: Mode) -> list[Leak]:
-        """Take a comparison into account; return what leaks there."""
-        self.rows += compared.rows
-        self.cutoffs += 1
-        leaks = [
-            Leak(cutoff, mode, difference)
-            for difference in compared.differences
-            if difference.column not in self.unsettled
-        ]
-        for leak in leaks:
-            self.leaks.setdefault(leak.difference.column, []).append(leak)
-        return leaks
-
-    def explain(self, leak: Leak, causes: Sequence[Cause | None]) -> None:
-        """Add what changed the examples of a leak."""
-        known = self.leaks[leak.difference.column]
-        known[known.index(leak)] = Leak(leak.cutoff, leak.mode, leak.difference, tuple(causes))
-
-    def verdict(self) -> TableVerdict:
-        """Judge the table."""
-        names = list(self.columns)
-        names += [name for name in (*self.leaks, *sorted(self.unsettled)) if name not in names]
-        uncovered = "; ".join(filter(None, [self.uncovered, *self.failures])) or None
-        return TableVerdict(
-            self.table,
-            self.kind,
-            tuple(self._judged(name, uncovered) for name in dict.fromkeys(names)),
-            self.rows,
-            self.cutoffs,
-            uncovered,
-        )
-
-    def _judged(self, name: str, uncovered: str | None) -> ColumnVerdict:
-        leaks = tuple(self.leaks.get(name, ()))
-        if leaks:
-            return ColumnVerdict(name, "leaks", leaks)
-        if name in self.unsettled:
-            return ColumnVerdict(name, "not deterministic")
-        reason = self.unjudged.get(name) or uncovered
-        if reason or not self.cutoffs:
-            return ColumnVerdict(name, "not covered", reason=reason or "no cutoff was compared")
-        return ColumnVerdict(name, "clean")
 
 
 @dataclass(frozen=True)
