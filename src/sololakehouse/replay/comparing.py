@@ -94,47 +94,69 @@ def compare(
     import polars as pl
 
     names = list(dict.fromkeys(columns))
-    sides = _numbered([full, replayed], identity)
-    keys = [*identity, _NUMBER] if _NUMBER in sides[0].columns else list(identity)
-    others = {name: f"{name}{_OTHER}" for name in names}
-    left = sides[0].with_columns(pl.lit(value=True).alias(_ONLY_FULL))
-    right = sides[1].select([*keys, *names]).rename(others)
-    right = right.with_columns(pl.lit(value=True).alias(_ONLY_REPLAYED))
-    joined = left.join(right, on=keys, how="full", coalesce=True, nulls_equal=True)
+    joined = _joined([full, replayed], list(identity), names)
+    if joined is None:
+        numbered = _numbered([full, replayed], identity)
+        joined = _joined(numbered, [*identity, _NUMBER], names)
+        assert joined is not None
     both = joined.filter(pl.col(_ONLY_FULL) & pl.col(_ONLY_REPLAYED))
     expected = judged.get(ROWS) if judged else None
     found = [_rows_apart(joined, identity, moment, expected)]
+    differs = _differences(both, {name: full.schema[name] for name in names})
+    if judged:
+        differs |= {name: differs[name] & judged[name] for name in names if name in judged}
+    counts = both.select(one.sum().alias(name) for name, one in differs.items())
     for name in names:
-        differs = _differs(name, others[name], full.schema[name], both)
-        if judged and name in judged:
-            differs &= judged[name]
-        rows = both.filter(differs)
-        if rows.height:
-            found.append(_difference(name, rows, identity, moment, name, others[name]))
+        if counts[name].item():
+            rows = both.filter(differs[name])
+            found.append(_difference(name, rows, identity, moment, name, f"{name}{_OTHER}"))
     return Compared(full.height, tuple(one for one in found if one is not None))
+
+
+def _joined(
+    sides: Sequence[pl.DataFrame], keys: list[str], names: Sequence[str]
+) -> pl.DataFrame | None:
+    """Join both sides by key; None if rows have a key in common."""
+    import polars as pl
+
+    left = sides[0].with_columns(pl.lit(value=True).alias(_ONLY_FULL))
+    right = sides[1].select([*keys, *names]).rename({name: f"{name}{_OTHER}" for name in names})
+    right = right.with_columns(pl.lit(value=True).alias(_ONLY_REPLAYED))
+    joined = left.join(right, on=keys, how="full", coalesce=True, nulls_equal=True)
+    of_left = joined.height - joined[_ONLY_FULL].null_count()
+    of_right = joined.height - joined[_ONLY_REPLAYED].null_count()
+    return joined if (of_left, of_right) == (sides[0].height, sides[1].height) else None
 
 
 def _numbered(frames: Sequence[pl.DataFrame], identity: Sequence[str]) -> list[pl.DataFrame]:
     import polars as pl
 
-    if not any(frame.select(identity).is_duplicated().any() for frame in frames):
-        return list(frames)
     number = pl.int_range(pl.len()).over(list(identity)).alias(_NUMBER)
     return [frame.with_columns(number) for frame in frames]
 
 
-def _differs(name: str, other: str, kind: pl.DataType, both: pl.DataFrame) -> pl.Expr:
+def _differences(both: pl.DataFrame, kinds: Mapping[str, pl.DataType]) -> dict[str, pl.Expr]:
+    """Return for each column where its two values differ."""
     import polars as pl
 
-    one, two = pl.col(name), pl.col(other)
+    floats = [name for name, kind in kinds.items() if kind.is_float()]
+    finite = (pl.col(name).filter(pl.col(name).is_finite()).abs().max() for name in floats)
+    scales = both.select(finite)
+    return {
+        name: _differs(name, (scales[name].item() or 0.0) if name in floats else None)
+        for name in kinds
+    }
+
+
+def _differs(name: str, scale: float | None) -> pl.Expr:
+    import polars as pl
+
+    one, two = pl.col(name), pl.col(f"{name}{_OTHER}")
     apart = one.ne_missing(two)
-    if not kind.is_float():
+    if scale is None:
         return apart
-    scale = both.select(pl.col(name).filter(pl.col(name).is_finite()).abs().max()).item() or 0.0
-    near = (one - two).abs() <= RELATIVE * pl.max_horizontal(one.abs(), two.abs()) + (
-        OF_SCALE * scale
-    )
-    return apart & ~near.fill_null(value=False)
+    within = RELATIVE * pl.max_horizontal(one.abs(), two.abs()) + OF_SCALE * scale
+    return apart & ~((one - two).abs() <= within).fill_null(value=False)
 
 
 def _rows_apart(

@@ -14,7 +14,6 @@ from sololakehouse.features.labels_query import LabelsQuery
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import SCHEMA, TrainingSetSpec
 from sololakehouse.features.saved import open_labels
-from sololakehouse.features.spine import in_order
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.lake import Lakehouse
@@ -179,7 +178,7 @@ class SetUnderReplay:
         rows = labels.rows if isinstance(labels, LabelsQuery) else labels.to_polars()
         label = self.one.spec.label
         filled = pl.col(label).fill_null(self.full[label].drop_nulls().first())
-        return in_order(rows.with_columns(filled), self.one.spec.timestamp)
+        return rows.with_columns(filled)
 
     def _tables_of(self, scratch: Lakehouse) -> Mapping[str, FeatureTable]:
         lookups: tuple[FeatureLookup, ...] = self.one.spec.feature_lookups
