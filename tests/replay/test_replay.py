@@ -230,3 +230,16 @@ def test_a_definition_that_fails_on_less_data_is_not_covered(taxi: Taxi) -> None
     assert found is not None
     assert found.state == "not covered"
     assert "the pipeline failed (truncate at" in str(found.uncovered)
+
+
+def test_made_up_values_that_would_have_been_known_are_left_out(taxi: Taxi) -> None:
+    """Shorter rides are made up, too: some would have ended before the cutoff."""
+    landed = "asked_at + minutes * INTERVAL '1' MINUTE"
+    taxi.write({"lakehouse.yml": CONFIG.replace("coalesce(arrived_at,", f"coalesce({landed},")})
+    source = CLEAN.replace("arrived_at", f"({landed})")
+    labels = LABELS.replace("coalesce(arrived_at,", f"coalesce({landed},")
+    taxi.run(place=source, labels=labels)
+    report = taxi.replay(8, modes=("perturb",))
+    assert states(report) == {"features.place": "clean", "training.taxi": "clean"}
+    taxi.run(place=LEAD.replace("arrived_at", f"({landed})"))
+    assert states(taxi.replay(4, modes=("perturb",)))["features.place"] == "leaks"

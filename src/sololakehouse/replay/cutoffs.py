@@ -23,7 +23,7 @@ def chosen_cutoffs(first: datetime, last: datetime, count: int, seed: int) -> li
     --------
     >>> year = datetime(2013, 1, 1, tzinfo=UTC), datetime(2014, 1, 1, tzinfo=UTC)
     >>> [f"{moment:%m-%d %H:%M}" for moment in chosen_cutoffs(*year, 4, seed=0)]
-    ['03-24 17:00', '06-10 13:13', '07-29 11:34', '11-25 02:17']
+    ['04-06 05:00', '05-09 14:31', '09-15 10:32', '10-12 19:33']
     """
     draw = random.Random(seed)
     margin = (last - first) * _MARGIN
