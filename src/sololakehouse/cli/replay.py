@@ -46,7 +46,7 @@ _MODES: dict[str, tuple[Mode, ...]] = {
 @click.option(
     "--select", multiple=True, help="Only this feature table or training set, or pattern."
 )
-@click.option("--parallel", type=click.IntRange(min=1), help="How many steps run side by side.")
+@click.option("--parallel", type=click.IntRange(min=1), help="How many cutoffs side by side.")
 @click.option("--spec", type=click.Path(exists=True, dir_okay=False), help="Another spec file.")
 @click.option("--mutate", is_flag=True, help="Put known leaks into the pipeline: are they caught?")
 @click.option("--warm-up", is_flag=True, help="Measure how far back each table must see data.")
