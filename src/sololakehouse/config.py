@@ -35,7 +35,17 @@ EMBEDDED = "embedded"
 _SERVER = re.compile(
     r"^sc://(\[[0-9A-Fa-f:]+\]|[^\s:/;@]+)(:(?P<port>\d+))?(/(;[^;=/]+=[^;/]*)*;?)?$"
 )
+ALWAYS = "always"
 TABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$"
+
+
+def _table_name(name: str) -> str:
+    if not re.match(TABLE_NAME, name):
+        raise ValueError(f"{name!r} is no table. Write schema.table, as in bronze.flights")
+    return name
+
+
+TableName = Annotated[str, AfterValidator(_table_name)]
 
 
 class Settings(BaseModel):
@@ -255,6 +265,48 @@ class ScoringJob(Settings):
     keys: tuple[str, ...] = ()
 
 
+class Knowledge(Settings):
+    """When the rows and values of a table became known, which `slh replay` goes back by.
+
+    Attributes
+    ----------
+    rows
+        When a row became known: `always`, or an expression in Spark SQL that gives a moment, over
+        the columns of the table or of `from`. NULL: it is not known yet.
+    source
+        `from` in the file: a `SELECT` that gives each row of the table once, with all of its
+        columns (as in `SELECT flights.*, ...`) and others that the expressions need.
+    columns
+        Columns whose values became known at other moments than their row, with these. A value is
+        NULL until then.
+    """
+
+    rows: str = Field(min_length=1)
+    source: str | None = Field(default=None, alias="from", min_length=1)
+    columns: dict[str, str] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, content: Any) -> Any:
+        return {"rows": content} if isinstance(content, str) else content
+
+    @field_validator("rows")
+    @classmethod
+    def _stripped(cls, rows: str) -> str:
+        return ALWAYS if rows.strip().lower() == ALWAYS else rows.strip()
+
+    @model_validator(mode="after")
+    def _something_to_tell(self) -> Knowledge:
+        if self.is_static and self.source is not None:
+            raise ValueError("'from' serves expressions, and everything is known 'always'")
+        return self
+
+    @property
+    def is_static(self) -> bool:
+        """Whether everything was known at any moment."""
+        return self.rows == ALWAYS and not self.columns
+
+
 class OpenLineageSettings(Settings):
     """Where a run's OpenLineage events go: to a `file`, one per line, or to an HTTP `url`.
 
@@ -282,8 +334,9 @@ class ProjectSettings(Settings):
     """The content of `lakehouse.yml`.
 
     `retention` is how long a version of a table can be read after it was replaced: `forever`, or
-    days as in `365d`. `parallel_steps` is how many steps of a pipeline run side by side; None: as
-    many as cores and free memory allow.
+    days as in `365d`. `known_at` says of tables when what they hold became known.
+    `parallel_steps` is how many steps of a pipeline run side by side; None: as many as cores and
+    free memory allow.
     """
 
     name: str = Field(min_length=1)
@@ -295,6 +348,7 @@ class ProjectSettings(Settings):
     openlineage: OpenLineageSettings | None = None
     provider: str | None = None
     sources: dict[str, Source] = {}
+    known_at: dict[TableName, Knowledge] = {}
     experiments: tuple[str, ...] = ()
     scoring: dict[str, ScoringJob] = {}
     mlflow: MlflowSettings = MlflowSettings()

@@ -92,7 +92,7 @@ def set_retention(writer: LakeWriter) -> list[str]:
             before = lake.read(table)
             differing = _differing(before, wanted)
             if differing:
-                _set_properties(writer, before, differing)
+                set_properties(writer, before, differing, SET_RETENTION)
                 changed.append(table)
     return changed
 
@@ -162,17 +162,26 @@ def _differing(snapshot: Snapshot, wanted: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in wanted.items() if has.get(key) != value}
 
 
-def _set_properties(writer: LakeWriter, before: Snapshot, properties: dict[str, str]) -> None:
+def set_properties(
+    writer: LakeWriter, before: Snapshot, properties: dict[str, str], operation: str
+) -> None:
+    """Set properties of a table; the commit's record is that of the rows.
+
+    Raises
+    ------
+    RunError
+        The table cannot be written.
+    """
     known = before.record
     manifest = known.manifest if known else content_manifest(before.scan())
-    record = arranged_record(writer, before, SET_RETENTION, {}, 0, manifest)
+    record = arranged_record(writer, before, operation, {}, 0, manifest)
     try:
         DeltaTable(before.path).alter.set_table_properties(
             properties, raise_if_not_exists=False, commit_properties=commit_properties(record)
         )
     except DeltaError as error:
         raise RunError(
-            f"{before.name}: the retention could not be set: {one_line(error)}. Try again."
+            f"{before.name}: its properties could not be set: {one_line(error)}. Try again."
         ) from error
     writer.committed.append(Snapshot(before.name, before.path))
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import Field
 
 from sololakehouse.config import Settings
-from sololakehouse.errors import GateError, SoloLakehouseError, shortened
+from sololakehouse.errors import (
+    GateError,
+    NotFoundError,
+    RunError,
+    SoloLakehouseError,
+    shortened,
+)
+from sololakehouse.features.certificates import Certificate, certificate_of
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.models.metrics import metric
 from sololakehouse.models.versions import BASELINE, LOGGED, ModelVersion
@@ -176,30 +182,6 @@ def rebuild_gate(lake: Lakehouse, version: ModelVersion, *, required: bool) -> G
     return GateResult("rebuilt", "passed", said, evidence)
 
 
-class Certificate(Protocol):
-    """What a replay found of a training set; `uncovered` is why it is vouched for only in part."""
-
-    @property
-    def verdict(self) -> str:
-        """`clean`, `leaks`, `not covered` or `not deterministic`."""
-        ...
-
-    @property
-    def replayed_at(self) -> datetime:
-        """When, in UTC."""
-        ...
-
-    @property
-    def leaking(self) -> Sequence[str]:
-        """Columns that leak."""
-        ...
-
-    @property
-    def uncovered(self) -> str | None:
-        """Why it is vouched for only in part; None if all was covered."""
-        ...
-
-
 def replay_gate(certificate: Certificate | None) -> GateResult:
     """Ask whether the replay of a training set was clean; None if it was not replayed."""
     if certificate is None:
@@ -214,6 +196,9 @@ def replay_gate(certificate: Certificate | None) -> GateResult:
     return GateResult("replay", "failed", f"{said}{leaking}.", evidence)
 
 
-def replay_certificate(lake: Lakehouse, version: ModelVersion) -> Certificate | None:  # noqa: ARG001
-    """Return the certificate of a version's training set: nothing gives one yet."""
-    return None
+def replay_certificate(lake: Lakehouse, version: ModelVersion) -> Certificate | None:
+    """Return the certificate that counts for a version's training set; None if there is none."""
+    try:
+        return certificate_of(lake, training_set_of(lake, version))
+    except (NotFoundError, RunError):
+        return None

@@ -6,10 +6,10 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlparse
 
 from sololakehouse.config import Project
@@ -128,6 +128,26 @@ def _refuse_silence(project: Project) -> None:
 
 def _unreachable(project: Project, said: str) -> UnreachableError:
     return UnreachableError(f"MLflow at {shown_uri(project)} cannot be reached: {said}.")
+
+
+def attach(
+    project: Project, run_ids: Sequence[str], document: Mapping[str, Any], name: str
+) -> None:
+    """Put a document beside what is logged of some runs; one of the same name is replaced.
+
+    Parameters
+    ----------
+    name
+        The artifact's file, ending in .json or .yml.
+
+    Raises
+    ------
+    RunError
+        The store cannot be reached, or a run is gone.
+    """
+    with connected(project) as client:
+        for run_id in run_ids:
+            client.log_dict(run_id, dict(document), name)
 
 
 def active_run(project: Project) -> tuple[str, dict[str, float]] | None:

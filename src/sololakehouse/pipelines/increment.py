@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ class Increment:
         """What holds for the rows that are computed, in Spark SQL; a NULL is let through."""
         if self.timestamp is None or self.first is None:
             return None
-        return f"coalesce(`{self.timestamp}` >= {_literal(self.first)}, true)"
+        return f"coalesce(`{self.timestamp}` >= {moment_literal(self.first)}, true)"
 
     @property
     def replaced(self) -> pl.Expr | None:
@@ -105,8 +105,17 @@ def increment(
     if is_rowwise(step.node, source.name, step.views):
         return _new_rows(step, since, files, engine)
     if bound is not None and bound.source == source.name and not step.node.declaration.quarantine:
-        return _later_rows(step, since, bound, files, engine)
+        lookback = bound.lookback_of(before.properties, step.node.definition)
+        if lookback is not None:
+            return _later_rows(step, since, bound, lookback, files, engine)
     return None
+
+
+def rows_over(step: Step, source: str, rows: Any, engine: Engine) -> DataFrame:
+    """Return the step's rows as if one of its tables held only some rows."""
+    alias = _alias(step, source)
+    engine.view(alias, rows)
+    return substituted(step.node.frame, _substitutes(step, source, alias, engine))
 
 
 def _grown(step: Step, inputs: Mapping[str, TableVersion], before: Snapshot) -> TableVersion | None:
@@ -137,7 +146,12 @@ def _new_rows(step: Step, since: TableVersion, files: list[Path], engine: Engine
 
 
 def _later_rows(
-    step: Step, since: TableVersion, bound: TimeBound, files: list[Path], engine: Engine
+    step: Step,
+    since: TableVersion,
+    bound: TimeBound,
+    lookback: timedelta,
+    files: list[Path],
+    engine: Engine,
 ) -> Increment | None:
     import polars as pl
 
@@ -147,7 +161,7 @@ def _later_rows(
         return None
     alias = _alias(step, bound.source)
     seen = engine.session.table(quoted(bound.source)).where(
-        f"`{column}` >= {_literal(bound.seen_from(first))}"
+        f"`{column}` >= {moment_literal(first - lookback)}"
     )
     engine.view(alias, seen)
     names = _substitutes(step, bound.source, alias, engine)
@@ -173,6 +187,7 @@ def _alias(step: Step, name: str) -> str:
     return f"__part_{name.replace('.', '_')}_{fingerprint(step.name, name)[:8]}"
 
 
-def _literal(moment: date | datetime) -> str:
+def moment_literal(moment: date | datetime) -> str:
+    """Write a moment or a date for Spark SQL."""
     kind = "TIMESTAMP" if isinstance(moment, datetime) else "DATE"
     return f"{kind} '{moment.isoformat()}'"

@@ -95,7 +95,7 @@ class Capacity:
     @classmethod
     def of(cls, at_once: int | None) -> Capacity:
         """Take the person's number, or else one step per core while 2 GB of memory are free."""
-        return cls(_cores(), STEP_BYTES) if at_once is None else cls(at_once)
+        return cls(usable_cores(), STEP_BYTES) if at_once is None else cls(at_once)
 
     def admits(self, running: int) -> bool:
         """Whether one more step may begin beside the running ones; the first one always may."""
@@ -107,7 +107,8 @@ class Capacity:
         return free is None or self.step_bytes is None or free >= self.step_bytes
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

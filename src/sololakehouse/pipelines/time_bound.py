@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-from sololakehouse.config import TABLE_NAME, Duration, Settings, validate
+from sololakehouse.config import TABLE_NAME, Duration, Settings, parse_duration, validate
 from sololakehouse.errors import DefinitionError, SoloLakehouseError
 
 PREFIX = "pipelines.incremental."
 _TIMESTAMP = "feature.timestamp"
+WARM_UP = "pipelines.warm_up"
+WARM_UP_OF = "pipelines.warm_up.definition"
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,14 @@ class TimeBound:
         A column of it, of type timestamp or date.
     timestamp
         The column of the table with t.
+    lookback
+        None: as `slh replay --warm-up` measures it.
     """
 
     source: str
     source_timestamp: str
     timestamp: str
-    lookback: timedelta
+    lookback: timedelta | None
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> TimeBound | None:
@@ -65,21 +70,43 @@ class TimeBound:
         except SoloLakehouseError as error:
             raise DefinitionError(str(error)) from error
         source, _, column = read.source.rpartition(".")
-        return cls(source, column, read.timestamp, read.lookback)
+        lookback = None if read.lookback == "measured" else read.lookback
+        return cls(source, column, read.timestamp, lookback)
 
-    def seen_from(self, first: date | datetime) -> date | datetime:
-        """Return the earliest moment that a row from `first` on depends on."""
-        return first - self.lookback
+    def lookback_of(self, stored: Mapping[str, str], definition: str) -> timedelta | None:
+        """Return the declared lookback, or else the one that was measured; None if none was.
+
+        Parameters
+        ----------
+        stored
+            The properties of the table as it is. What was measured of another definition does not
+            count.
+        definition
+            The hash of the plan, as commits keep it.
+
+        Examples
+        --------
+        >>> bound = TimeBound("silver.rides", "at", "feature_ts", None)
+        >>> bound.lookback_of({WARM_UP: "3h", WARM_UP_OF: "ab"}, "ab")
+        datetime.timedelta(seconds=10800)
+        >>> bound.lookback_of({WARM_UP: "3h", WARM_UP_OF: "ab"}, "cd")
+        """
+        if self.lookback is not None:
+            return self.lookback
+        if stored.get(WARM_UP_OF) != definition or WARM_UP not in stored:
+            return None
+        measured: timedelta = parse_duration(stored[WARM_UP])
+        return measured
 
 
 class _Properties(Settings):
     source: str = Field(pattern=rf"{TABLE_NAME[:-1]}\.\w+$")
-    lookback: Duration
+    lookback: Duration | Literal["measured"]
     timestamp: str = Field(min_length=1)
 
     @field_validator("lookback")
     @classmethod
-    def _not_negative(cls, lookback: timedelta) -> timedelta:
-        if lookback < timedelta(0):
+    def _not_negative(cls, lookback: timedelta | str) -> timedelta | str:
+        if isinstance(lookback, timedelta) and lookback < timedelta(0):
             raise ValueError("must not be negative")
         return lookback

@@ -1,0 +1,1 @@
+"""Replay: what a pipeline gives from what was known at a moment, against what it gives now."""
