@@ -12,7 +12,7 @@ from sololakehouse.features.requests import lookup_features
 from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.inputs import model_input
-from sololakehouse.models.model_settings import DEFAULT_THRESHOLD
+from sololakehouse.models.metrics import THRESHOLD
 from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.provenance import TableVersion
 
@@ -92,7 +92,7 @@ class Predictor:
             return pl.DataFrame([self._predicted(inputs, classes)])
         chances = self._model.predict_proba(inputs)[:, 1] if len(inputs) else []
         probability = pl.Series("probability", chances, pl.Float64)
-        threshold = self._version.record.get("threshold", DEFAULT_THRESHOLD)
+        threshold = self._version.record.get("threshold", THRESHOLD)
         prediction = (probability >= threshold).cast(pl.Int32).alias("prediction")
         if classes != [0, 1]:
             prediction = self._predicted(inputs, classes)
