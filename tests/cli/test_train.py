@@ -11,18 +11,21 @@ from sololakehouse.provenance import Change
 from tests.rain import EXPERIMENT, make_project
 
 
-def test_train_tells_of_suspects_and_of_labels_that_were_not_known_at_the_split(tmp_path, slh):
+def test_train_tells_of_suspects_and_of_rows_that_it_leaves_out(tmp_path, slh):
     project = make_project(tmp_path)
     known = EXPERIMENT.replace("  timestamp: at", "  timestamp: at\n  label_known_at: known_at")
+    known = known.replace("split:", "split:\n  embargo: 3h")
     (tmp_path / "rain.yml").write_text(known)
     labels = project.lake.read("gold.labels").to_polars()
     labels = labels.with_columns(puddles="wet", known_at=pl.col("at").dt.offset_by("10h"))
     project.writer().write_frame("gold.labels", labels, Change("TEST", "with puddles"))
     first = slh("train", "rain.yml", folder=tmp_path)
     again = slh("train", "rain.yml", "--json", folder=tmp_path)
-    assert first.out.splitlines()[-2:] == [
-        "Left out of train, as their label was not known at its end: 9 rows.",
-        "Left out of validation, as their label was not known at its end: 9 rows.",
+    assert first.out.splitlines()[-4:] == [
+        "Left out of train, as they lie within the embargo: 3 rows.",
+        "Left out of validation, as they lie within the embargo: 3 rows.",
+        "Left out of train, as their label was not known at its end: 6 rows.",
+        "Left out of validation, as their label was not known at its end: 6 rows.",
     ]
     assert [row["role"] for row in json.loads(again.out)] == ["baseline", "model"]
     for said in (first, again):
@@ -39,8 +42,10 @@ def test_train_tells_of_suspects_and_of_labels_that_were_not_known_at_the_split(
         "train_rows": str(59 * 24 - 9),
         "validation_rows": str(14 * 24 - 9),
         "test_rows": str(17 * 24),
-        "train_unknown_rows": "9",
-        "validation_unknown_rows": "9",
+        "train_unknown_rows": "6",
+        "validation_unknown_rows": "6",
+        "train_embargoed_rows": "3",
+        "validation_embargoed_rows": "3",
         "outside_rows": "0",
     }
 

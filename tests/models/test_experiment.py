@@ -10,6 +10,7 @@ import pytest
 
 from sololakehouse.errors import ConfigError, NotFoundError, TrainingError
 from sololakehouse.models.experiment import Experiment, load_experiment
+from sololakehouse.models.model_settings import with_source
 from sololakehouse.models.split import split_by_time
 from sololakehouse.models.trainers import check_settings
 from tests.rain import EXPERIMENT, labels
@@ -236,6 +237,8 @@ def test_the_text_of_a_function_is_read_with_the_experiment(project):
     experiment = project.experiment(model)
     assert experiment.model.source == "def make(): ...\n"
     (folder / "models.py").write_text("changed")
+    kept = with_source(project.folder, experiment.model.model_dump())
+    assert kept["source"] == experiment.model.source
     recorded = experiment.model_dump(mode="json", by_alias=True)
     assert Experiment.model_validate(recorded) == experiment
     with pytest.raises(NotFoundError, match=r"No module 'risk\.model'\. Did you mean"):

@@ -43,3 +43,5 @@ def test_the_best_is_the_first_of_the_best_in_the_direction_of_the_metric(name, 
 def test_later_draws_learn_from_earlier_ones():
     values = [trial["value"] for trial in tried(60).trials]
     assert sum(values[30:]) < sum(values[:30]) / 2
+    greater = [trial["value"] for trial in tried(60, name="roc_auc").trials]
+    assert sum(greater[30:]) > sum(greater[:30])

@@ -12,7 +12,7 @@ from sololakehouse.features.requests import lookup_features
 from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.inputs import model_input
-from sololakehouse.models.model_settings import DEFAULT_THRESHOLD
+from sololakehouse.models.metrics import THRESHOLD
 from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.provenance import TableVersion
 
@@ -137,7 +137,7 @@ class Predictor:
         scores = self.scores(found)
         chances = np.asarray(scores, np.float64)[:, 1] if found.height else np.empty(0)
         probability = pl.Series("probability", chances)
-        threshold = self._version.record.get("threshold", DEFAULT_THRESHOLD)
+        threshold = self._version.record.get("threshold", THRESHOLD)
         prediction = pl.Series("prediction", (chances >= threshold).astype(np.int32))
         if classes != [0, 1]:
             prediction = self._predicted(found, classes)

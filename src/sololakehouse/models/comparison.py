@@ -15,8 +15,7 @@ from sololakehouse.models.experiment import Experiment
 from sololakehouse.models.gates import GateResult, GateSettings, training_set_of
 from sololakehouse.models.inputs import model_input
 from sololakehouse.models.intervals import Interval, Measure, resampled
-from sololakehouse.models.metrics import Metric
-from sololakehouse.models.model_settings import DEFAULT_THRESHOLD
+from sololakehouse.models.metrics import THRESHOLD, Metric
 from sololakehouse.models.model_store import load_model
 from sololakehouse.models.split import split_by_time
 from sololakehouse.models.versions import BASELINE, ModelVersion, versions_of
@@ -161,7 +160,7 @@ def _predicted(
 
 def threshold_of(version: ModelVersion) -> float:
     """Return from which probability on a version says 1."""
-    return float(version.record.get("threshold", DEFAULT_THRESHOLD))
+    return float(version.record.get("threshold", THRESHOLD))
 
 
 def _test_rows(

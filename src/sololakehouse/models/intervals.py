@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.models.metrics import Metric
-from sololakehouse.models.model_settings import DEFAULT_THRESHOLD
+from sololakehouse.models.metrics import THRESHOLD, Metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +27,7 @@ class Measure:
 
     metric: Metric
     probability: Array
-    threshold: float = DEFAULT_THRESHOLD
+    threshold: float = THRESHOLD
 
 
 @dataclass(frozen=True)

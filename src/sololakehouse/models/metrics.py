@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import NotFoundError
-from sololakehouse.models.model_settings import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     import numpy as np
+
+# From which probability on a row is predicted to be 1, unless a model says otherwise.
+THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def compute_metrics(
     names: Iterable[str],
     truth: np.ndarray,
     probability: np.ndarray,
-    threshold: float = DEFAULT_THRESHOLD,
+    threshold: float = THRESHOLD,
 ) -> dict[str, float]:
     """Compute metrics of probabilities against the truth.
 

@@ -11,11 +11,11 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from sololakehouse.config import Settings, validation_mistakes
 from sololakehouse.errors import ConfigError, NotFoundError, suggestion
+from sololakehouse.models.metrics import THRESHOLD
 
 Kind = Literal["sklearn", "xgboost", "lightgbm", "torch", "python"]
 KINDS: tuple[str, ...] = get_args(Kind)
 ON_CUDA = frozenset({"xgboost", "torch"})
-DEFAULT_THRESHOLD = 0.5
 THREADS = 2
 _STOPS_EARLY = frozenset({"xgboost", "lightgbm", "torch", "hist_gradient_boosting"})
 _FUNCTION = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
@@ -137,7 +137,7 @@ class ModelSettings(Settings):
     early_stopping_rounds: int | None = Field(default=None, ge=1)
     class_weight: Literal["balanced"] | dict[int, float] | None = None
     calibration: Literal["isotonic", "sigmoid"] | None = None
-    threshold: Threshold = DEFAULT_THRESHOLD
+    threshold: Threshold = THRESHOLD
 
     @field_validator("kind", mode="before")
     @classmethod

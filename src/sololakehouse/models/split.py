@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+__all__ = ["LEARNED_FROM", "Part", "split_by_time"]
+
 LEARNED_FROM = ("train", "validation")
 
 

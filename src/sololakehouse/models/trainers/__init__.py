@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
     from sololakehouse.models.part import Part
 
+__all__ = [
+    "THREADS",
+    "check_settings",
+    "decisive_libraries",
+    "fit",
+    "importances",
+    "trainer_of",
+    "used_params",
+]
+
 _TRAINERS: Mapping[Kind, Callable[[ModelSettings], Trainer]] = {
     "sklearn": ScikitLearnTrainer,
     "xgboost": XGBoostTrainer,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.models.model_settings import DEFAULT_THRESHOLD, ModelSettings, ThresholdByCost
+from sololakehouse.models.metrics import THRESHOLD
+from sololakehouse.models.model_settings import ModelSettings, ThresholdByCost
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ def calibrated(estimator: Any, settings: ModelSettings, inputs: Any, labels: np.
 def with_threshold(estimator: Any, settings: ModelSettings, inputs: Any, labels: np.ndarray) -> Any:
     """Return the fitted estimator, whose `predict` goes by the threshold of the settings."""
     wanted = settings.threshold
-    if wanted == DEFAULT_THRESHOLD:
+    if wanted == THRESHOLD:
         return estimator
     from sklearn.frozen import FrozenEstimator
     from sklearn.model_selection import FixedThresholdClassifier
@@ -81,7 +82,7 @@ def threshold_of(model: Any) -> float:
     estimator = model.named_steps["estimator"]
     if isinstance(estimator, FixedThresholdClassifier):
         return float(estimator.threshold)
-    return DEFAULT_THRESHOLD
+    return THRESHOLD
 
 
 def innermost(model: Any) -> Any:
