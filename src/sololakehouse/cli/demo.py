@@ -11,14 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sololakehouse.cli.inference import run_scoring, score_row
 from sololakehouse.cli.lake import table_row
-from sololakehouse.cli.models import (
-    outcome_rows,
-    print_models,
-    run_scoring,
-    score_row,
-    train_file,
-)
+from sololakehouse.cli.models import outcome_rows, print_models, train_file
 from sololakehouse.cli.pipelines import ingest_sources, run_pipeline
 from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import print_line, print_table
