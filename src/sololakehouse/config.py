@@ -232,13 +232,16 @@ class MlflowSettings(Settings):
 class ScoringJob(Settings):
     """One batch inference: `model` scores the rows of `input` into `output`.
 
-    `input` is a table or a `SELECT`; `model` is `NAME@ALIAS` or `NAME@VERSION`. If `labels` names
-    the table with the answers, the predictions are evaluated against it; `keys` identify a row.
+    `input` is a table, a `SELECT`, or a file (`.csv`, `.json` or `.jsonl`, `.parquet`) relative to
+    the project's folder; `model` is `NAME@ALIAS` or `NAME@VERSION`. With `features` the output has
+    the looked-up values that the model was given, which `slh drift` looks at. If `labels` names the
+    table with the answers, the predictions are evaluated against it; `keys` identify a row.
     """
 
     model: str
     input: str
     output: str = Field(pattern=TABLE_NAME)
+    features: bool = True
     labels: str | None = Field(default=None, pattern=TABLE_NAME)
     keys: tuple[str, ...] = ()
 

@@ -94,7 +94,7 @@ class FeatureRequest:
     ) -> FeatureRequest:
         """Hold the columns of rows against lookups and functions; see `lookup_features`."""
         recipe = lookups if isinstance(lookups, Recipe) else None
-        wanted = recipe.feature_lookups if recipe else tuple(lookups)  # type: ignore[arg-type]
+        wanted = lookups.feature_lookups if isinstance(lookups, Recipe) else tuple(lookups)
         tables = open_tables(lake, wanted, tuple(versions or ()))
         left, given = _without_given(schema, wanted, tables)
         plans = plan_lookups(left, tables, {**schema, **given}, _REQUEST)

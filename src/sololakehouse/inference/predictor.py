@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import RunError, UsageError
@@ -68,6 +69,18 @@ class Predictor:
             The model refuses the values of a row.
         """
         found, used = lookup_features(self._lake, request, self._spec)
+        return Prediction(found, self.outputs(found), used)
+
+    def outputs(self, found: pl.DataFrame) -> pl.DataFrame:
+        """Predict for rows whose features were found: `outputs` of a `Prediction`.
+
+        Raises
+        ------
+        NotFoundError
+            The rows lack a column that the model was fitted on.
+        UsageError, RunError
+            As `predict`.
+        """
         inputs = model_input(found, self._version.feature_columns)
         try:
             outputs = self._outputs(inputs)
@@ -82,7 +95,7 @@ class Predictor:
                 f"The rows have a column {taken[0]!r}, which is the name of what {self._version} "
                 "gives. Leave it out, or rename it."
             )
-        return Prediction(found, outputs, used)
+        return outputs
 
     def _outputs(self, inputs: pd.DataFrame) -> pl.DataFrame:
         import polars as pl
@@ -105,7 +118,12 @@ class Predictor:
         return pl.Series("prediction", classes or [0.0]).clear()
 
 
-def feature_versions(lake: Lakehouse, spec: TrainingSetSpec) -> Sequence[TableVersion]:
-    """Return the newest versions of the feature tables that a model looks up, by name."""
+def feature_versions(
+    lake: Lakehouse, spec: TrainingSetSpec, as_of: datetime | None = None
+) -> Sequence[TableVersion]:
+    """Return the feature tables that a model looks up, by name, in their newest versions.
+
+    With `as_of` they are those that were the newest at that moment.
+    """
     names = sorted({lookup.table_name for lookup in spec.feature_lookups})
-    return [lake.read(name).table_version for name in names]
+    return [lake.read(name, timestamp=as_of).table_version for name in names]
