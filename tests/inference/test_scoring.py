@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import polars as pl
@@ -211,15 +212,12 @@ def test_the_commit_carries_a_transaction_so_that_it_is_made_once(project, score
 
 
 def test_two_processes_do_not_score_into_one_table(project):
-    with (
-        work_lock(project.lake.project.warehouse, "inference.busy", "slh score"),
-        pytest.raises(BusyError, match="Another command is at work"),
-    ):
-        # The lock is the process's own within one thread, so another thread asks.
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(run, project, output="inference.busy").result()
+    warehouse = project.lake.project.warehouse
+    # Within one thread the lock could be taken again.
+    with work_lock(warehouse, "inference.busy", "slh score"), ThreadPoolExecutor(1) as pool:
+        other = pool.submit(run, project, output="inference.busy")
+        with pytest.raises(BusyError, match="Another command is at work"):
+            other.result()
 
 
 @pytest.mark.parametrize(

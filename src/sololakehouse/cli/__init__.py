@@ -20,6 +20,7 @@ from sololakehouse.cli import (
     lake,
     lineage,
     models,
+    monitoring,
     pipelines,
     project,
 )
@@ -56,6 +57,7 @@ for _command in (
     models.train,
     models.promote,
     inference.score,
+    monitoring.evaluate,
     lake.tables,
     lake.describe,
     lake.history,

@@ -116,9 +116,9 @@ class _Demo:
 
         job = self._lake.project.settings.scoring[name]
         result = evaluate_job(self._lake, self._log.writer, job)
-        said = f"{sum(month['rows'] for month in result.months):,} predictions by month"
+        said = f"{sum(row['rows'] for row in result.periods):,} predictions by month"
         done = f"up to date: {said}" if result.up_to_date else said
-        return list(result.months), done, not result.up_to_date
+        return result.periods, done, not result.up_to_date
 
     def summary(self, models: list[dict[str, Any]], months: list[dict[str, Any]]) -> dict[str, Any]:
         """Describe what the lakehouse holds now."""

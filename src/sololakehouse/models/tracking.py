@@ -269,3 +269,42 @@ def _without_password(uri: str) -> str:
 
 def _database(project: Project) -> Path:
     return project.folder / project.settings.mlflow.tracking_uri.removeprefix(_SQLITE)
+
+
+def log_numbers(
+    project: Project,
+    experiment: str,
+    name: str,
+    tags: Mapping[str, str],
+    numbers: Sequence[tuple[str, float, int]],
+    texts: Mapping[str, str],
+    tables: Sequence[tuple[Snapshot, str]],
+) -> str:
+    """Log a run that trains nothing, such as an evaluation; return its identifier.
+
+    Parameters
+    ----------
+    numbers
+        Each with its name and its step.
+    texts
+        Files by name.
+    tables
+        What was read, each with its role.
+
+    Raises
+    ------
+    RunError
+        The store cannot be reached, or keeps the experiment's files in another folder.
+    """
+    from mlflow.entities import Metric, RunTag
+
+    with connected(project) as client:
+        experiment_id = _experiment(client, project, experiment)
+        run = client.create_run(experiment_id, run_name=name).info
+        metrics = [Metric(key, number, run.start_time, step) for key, number, step in numbers]
+        client.log_batch(run.run_id, metrics, tags=[RunTag(*tag) for tag in tags.items()])
+        client.log_inputs(run.run_id, datasets=_datasets(tables))
+        for key, text in texts.items():
+            client.log_text(run.run_id, text, key)
+        client.set_terminated(run.run_id)
+        return str(run.run_id)

@@ -1,0 +1,6 @@
+"""How a model does after its training: evaluation once labels are in, and drift before that."""
+
+from sololakehouse.monitoring.evaluation import Evaluation, evaluate, evaluate_job
+from sololakehouse.monitoring.predictions import Predictions
+
+__all__ = ["Evaluation", "Predictions", "evaluate", "evaluate_job"]
