@@ -269,11 +269,14 @@ class DriftSettings(DriftLimits):
         significant at this level after their correction never counts.
     least_rows
         A period of fewer rows is shown, and not judged.
+    performance
+        A fall of ROC AUC that is an alarm, where labels are known.
     """
 
     period: Period = "month"
     significance: float = Field(default=0.01, gt=0, lt=1)
     least_rows: int = Field(default=200, ge=1)
+    performance: float = Field(default=0.05, gt=0)
     features: dict[str, dict[str, float]] = {}
 
     def limits_of(self, column: str) -> DriftLimits:

@@ -58,6 +58,7 @@ for _command in (
     models.promote,
     inference.score,
     monitoring.evaluate,
+    monitoring.drift,
     lake.tables,
     lake.describe,
     lake.history,

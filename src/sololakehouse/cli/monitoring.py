@@ -12,10 +12,30 @@ from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import as_json, print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sololakehouse.lake import Lakehouse
+    from sololakehouse.monitoring.drift import Drift
     from sololakehouse.monitoring.evaluation import Evaluation
     from sololakehouse.monitoring.predictions import Predictions
 
+ALARM_CODE = 3
+_MOST_COLUMNS = 8
+_DRIFT_COLUMNS = (
+    *(
+        "period",
+        "against",
+        "column",
+        "rows",
+        "value",
+        "was",
+        "psi",
+        "importance",
+        "impact",
+        "state",
+    ),
+    "why",
+)
 _MEASURES = ("roc_auc", "average_precision", "brier", "calibration_error", "cost")
 _COUNTED = ("rows", "unknown", "share_positive")
 
@@ -107,6 +127,87 @@ def _print_evaluation(result: Evaluation) -> None:
 def _limits(row: dict[str, Any]) -> str | None:
     low, high = row["roc_auc_low"], row["roc_auc_high"]
     return None if low is None else f"{low:.4f} to {high:.4f}"
+
+
+@click.command()
+@click.argument("what")
+@_predictions
+@_labels
+@_keys
+@_period
+@_html
+@_force
+@as_json
+def drift(
+    what: str,
+    predictions: str | None,
+    html: Path | None,
+    force: bool,
+    json_wanted: bool,
+    **settings: Any,
+) -> int:
+    """Hold what a model predicts for against what it was trained on.
+
+    WHAT is a scoring job of lakehouse.yml or a model, as NAME@production. Each period is held
+    against the training rows and against the period before; what matters to the model most comes
+    first. The result goes to monitoring.drift. Exit code 3: the newest period with enough rows has
+    an alarm.
+
+    \b
+    Examples:
+      slh drift november_december
+      slh drift flight_delay@production --period week --html drift.html
+      slh drift flight_delay@production --json || mail -s "flight_delay drifts" me
+    """
+    from sololakehouse.lake import Lakehouse
+    from sololakehouse.monitoring import drift as look_at
+    from sololakehouse.monitoring.drift_report import drift_html
+
+    if html is not None:
+        refuse_place(html, force)
+    lake = Lakehouse.open()
+    asked = asked_predictions(lake, what, predictions, settings, "drift")
+    with recorded(lake, "drift", what) as log:
+        log.begin(f"drift {what}", "monitoring.drift")
+        result = look_at(lake, log.writer, asked)
+        log.end(result.snapshot)
+    if html is not None:
+        with whole_file(html, force) as file:
+            file.write_text(drift_html(result.rows), "utf-8")
+    if json_wanted:
+        said = {"model": str(result.model), "newest_period": result.newest_period}
+        print_json(said | {"alarms": len(result.alarms), "rows": list(result.rows)})
+    else:
+        _print_drift(result)
+        if html is not None:
+            print_line(f"Report: {html}")
+    return ALARM_CODE if result.alarms else 0
+
+
+def _print_drift(result: Drift) -> None:
+    print_table(drift_rows(result.rows), list(_DRIFT_COLUMNS))
+    if result.newest_period is None:
+        print_line("No period has enough rows to be judged.")
+    elif not result.alarms:
+        print_line(f"No alarm in {result.newest_period}.")
+    else:
+        print_line(f"{len(result.alarms)} alarms in {result.newest_period}.")
+    if result.up_to_date:
+        print_line("Up to date: predictions, labels and settings are those of that look.")
+
+
+def drift_rows(rows: Iterable[dict[str, Any]], most: int = _MOST_COLUMNS) -> list[dict[str, Any]]:
+    """Return what changed in each period, what matters most first; of a period at most so many."""
+    shown: list[dict[str, Any]] = []
+    by_period: dict[tuple[str, str], int] = {}
+    for row in rows:
+        place = (row["period"], row["against"])
+        changed = row["state"] in ("warning", "alarm") or row["kind"] != "feature"
+        if changed and by_period.setdefault(place, 0) < most:
+            by_period[place] += 1
+            against = row["against_period"] or row["against"]
+            shown.append({**row, "against": against, "was": row["reference_value"]})
+    return shown
 
 
 def asked_predictions(
