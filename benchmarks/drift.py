@@ -35,6 +35,7 @@ from sololakehouse.provenance import Change, Run
 BEGIN = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp() * 1e6)
 YEAR = 365 * 86_400_000_000
 CHUNK = 500_000
+GROUP = 122_880  # as slh score writes them
 LOOK = """\
 import sys, time
 from sololakehouse.lake import Lakehouse, LakeWriter
@@ -75,7 +76,7 @@ def write(folder: Path, rows: int, columns: int) -> None:
     with writer.staging() as staged:
         for number in range(-(-rows // CHUNK)):
             some = chunk(number, min(CHUNK, rows - number * CHUNK), columns, rows)
-            some.write_parquet(staged / f"part-{number:03}.parquet")
+            some.write_parquet(staged / f"part-{number:03}.parquet", row_group_size=GROUP)
         writer.commit("gold.labels", staged, Change("BENCHMARK", "labels"))
 
 
@@ -109,7 +110,7 @@ def predict(folder: Path) -> None:
             some = pl.from_arrow(pq.read_table(file)).drop("wet")
             chances = np.random.default_rng(number).random(some.height)
             some = some.with_columns(probability=pl.Series(chances))
-            some.write_parquet(staged / f"part-{number:03}.parquet")
+            some.write_parquet(staged / f"part-{number:03}.parquet", row_group_size=GROUP)
         writer.commit("inference.wide", staged, Change(OPERATION, "p", details=details))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -17,6 +18,7 @@ from sololakehouse.monitoring.evaluation_report import evaluation_html
 from sololakehouse.monitoring.stored_rows import append_rows
 from sololakehouse.provenance import Change
 from tests.monitoring.conftest import JOB
+from tests.rain import ModelProject, make_project
 
 
 def run(project, job: ScoringJob = JOB, against: str | None = None):
@@ -150,14 +152,16 @@ def test_what_a_value_is_called_is_escaped(watched):
     assert "<script>" not in evaluation_html(rows)
 
 
-def test_mlflow_has_a_run_of_it_or_the_result_says_why_not(trained, watched, evaluated):
+def test_without_mlflow_the_evaluation_is_there_and_says_why(watched):
     # The watched project is a copy, whose experiment keeps its files in the original's folder.
-    assert "was moved or copied" in evaluated.not_logged
+    settings = JOB.evaluation.model_copy(update={"threshold": 0.41})
+    found = run(watched, JOB.model_copy(update={"evaluation": settings}))
+    assert "was moved or copied" in found.not_logged
+    assert part(found, period=None, slice=None)["threshold"] == 0.41
 
 
 def test_mlflow_gets_metrics_by_step_and_the_report(tmp_path):
     from sololakehouse.models.tracking import connected
-    from tests.rain import make_project
 
     project = make_project(tmp_path / "rain")
     project.train()
@@ -175,19 +179,17 @@ def test_mlflow_gets_metrics_by_step_and_the_report(tmp_path):
         assert [file.path for file in client.list_artifacts(one.info.run_id)] == ["evaluation.html"]
 
 
-def test_predictions_are_found_by_their_model(watched, evaluated):
-    assert Predictions.of_model(watched.lake, "rain@2").table.name == "inference.rain"
-    job = JOB.model_copy(update={"output": "inference.other"})
-    with pytest.raises(NotFoundError, match="No table holds predictions of rain version 1"):
-        Predictions.of_model(watched.lake, "rain@1")
-    score(watched.lake, watched.writer(), job)
-    try:
-        with pytest.raises(UsageError, match="Several tables hold predictions of rain version 2"):
-            Predictions.of_model(watched.lake, "rain@2")
-        with pytest.raises(UsageError, match="holds predictions of rain version 2, and rain@1 is"):
-            Predictions.of_model(watched.lake, "rain@1", "inference.other")
-    finally:
-        score(watched.lake, watched.writer(), job.model_copy(update={"model": "rain@1"}))
+def test_predictions_are_found_by_their_model(trained, tmp_path):
+    project = ModelProject(shutil.copytree(trained[0].folder, tmp_path / "rain"))
+    with pytest.raises(NotFoundError, match="No table holds predictions of rain version 2"):
+        Predictions.of_model(project.lake, "rain@2")
+    score(project.lake, project.writer(), JOB)
+    assert Predictions.of_model(project.lake, "rain@2").table.name == "inference.rain"
+    score(project.lake, project.writer(), JOB.model_copy(update={"output": "inference.other"}))
+    with pytest.raises(UsageError, match="Several tables hold predictions of rain version 2"):
+        Predictions.of_model(project.lake, "rain@2")
+    with pytest.raises(UsageError, match="holds predictions of rain version 2, and rain@1 is"):
+        Predictions.of_model(project.lake, "rain@1", "inference.other")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from sololakehouse.lake.run_log import RunLog
 from sololakehouse.pipelines.selection import EVERYTHING
 
 T = TypeVar("T")
-_CHANGES = 4
+_CHANGES = 6
 _DRIFT_COLUMNS = ("period", "column", "value", "was", "psi", "importance", "impact", "state", "why")
 _FURTHEST = ("inference", "training", "features", "gold", "silver", "bronze")
 

@@ -42,7 +42,11 @@ _COUNTED = ("rows", "unknown", "share_positive")
 _predictions = click.option("--predictions", metavar="TABLE", help="The table that holds them.")
 _labels = click.option("--labels", metavar="TABLE", help="The table with the answers.")
 _keys = click.option("--keys", metavar="COLUMNS", help="What identifies a row, comma-separated.")
-_period = click.option("--period", type=click.Choice(["day", "week", "month", "quarter", "year"]))
+_period = click.option(
+    "--period",
+    type=click.Choice(["day", "week", "month", "quarter", "year"]),
+    help="In UTC. Default: what the job says, or month.",
+)
 _html = click.option("--html", type=click.Path(path_type=Path), help="Write a report for people.")
 _force = click.option("--force", is_flag=True, help="Replace the report if it exists.")
 

@@ -63,12 +63,14 @@ class NumberBins:
         """Number of bins, that of missing values included."""
         return len(self.edges) + 2
 
-    def codes(self, values: Array) -> Array:
-        """Return the bin of each value."""
+    def hits(self, values: Array) -> Array:
+        """Return how often each bin is hit, missing values last: shape (k + 2,)."""
         import numpy as np
 
-        found = np.searchsorted(self.edges, values, side="left")
-        found[np.isnan(values)] = self.size - 1
+        # NaN is sorted behind all numbers, so it falls into the last bin of values.
+        found = np.bincount(np.searchsorted(self.edges, values), minlength=self.size)
+        missing = np.count_nonzero(np.isnan(values))
+        found[-2:] += [-missing, missing]
         return found
 
 
@@ -154,8 +156,7 @@ class Tally:
 
     def add(self, batch: pl.DataFrame) -> None:
         """Count a batch, whose numbers are doubles; any thread may."""
-        for key, rows in batch.partition_by(self._period, as_dict=True).items():
-            period = str(key[0])
+        for period, rows in self._parts(batch):
             numbers, texts = {}, {}
             for name, bins in self._bins.items():
                 if isinstance(bins, NumberBins):
@@ -178,6 +179,13 @@ class Tally:
         """The periods, in their order."""
         return sorted(self.rows)
 
+    def _parts(self, batch: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+        periods = batch[self._period].unique().to_list()
+        if len(periods) == 1:
+            return [(str(periods[0]), batch)]
+        parts = batch.partition_by(self._period, as_dict=True)
+        return [(str(key[0]), rows) for key, rows in parts.items()]
+
     def _take(
         self,
         period: str,
@@ -199,8 +207,7 @@ def _hits(bins: NumberBins, column: pl.Series) -> tuple[Array, float]:
     import numpy as np
 
     values = column.to_numpy()
-    hits = np.bincount(bins.codes(values), minlength=bins.size)
-    return hits, float(np.nansum(values))
+    return bins.hits(values), float(np.nansum(values))
 
 
 def _labels(outer: Sequence[float] | Array) -> tuple[str, ...]:

@@ -13,7 +13,14 @@ from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.registry import ModelVersion, resolve
 from sololakehouse.monitoring.challenger import challenge
 from sololakehouse.monitoring.labelled import CHALLENGER, known_rows, labelled
-from sololakehouse.monitoring.measures import METRICS, NUMBERS, costs, differences, measured
+from sololakehouse.monitoring.measures import (
+    METRICS,
+    NUMBERS,
+    THRESHOLDS,
+    costs,
+    differences,
+    measured,
+)
 from sololakehouse.monitoring.periods import period_of
 from sololakehouse.monitoring.predictions import Predictions
 from sololakehouse.monitoring.stored_rows import append_rows, rows_of
@@ -26,7 +33,6 @@ OPERATION = "EVALUATION"
 EVALUATIONS = "monitoring.evaluations"
 MEASURES_VERSION = 1
 CHAMPION, DIFFERENCE = "champion", "difference"
-THRESHOLDS = tuple(number / 50 for number in range(1, 50))
 _TEXTS = (
     *("evaluation", "predictions", "labels", "model_name", "against", "role", "period", "slice"),
     "value",

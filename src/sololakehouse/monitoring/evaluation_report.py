@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from sololakehouse.monitoring.measures import THRESHOLDS
 from sololakehouse.monitoring.page import rendered
 from sololakehouse.monitoring.svg import Mark, curves, whiskers
 
@@ -26,7 +27,6 @@ def evaluation_html(rows: Sequence[Row]) -> str:
     whole = [row for row in shown if row["period"] is None and row["slice"] is None]
     champion = whole[0]
     periods = [row for row in shown if row["period"] is not None]
-    steps = [number / 50 for number in range(1, 50)]
     return rendered(
         "evaluation.html",
         model=f"{champion['model_name']} version {champion['model_version']}",
@@ -44,7 +44,7 @@ def evaluation_html(rows: Sequence[Row]) -> str:
             dots=True,
         ),
         costs=curves(
-            [list(zip(steps, row["costs"], strict=False)) for row in whole],
+            [list(zip(THRESHOLDS, row["costs"], strict=True)) for row in whole if row["costs"]],
             "threshold",
             "cost of a row",
         ),

@@ -22,6 +22,7 @@ NUMBERS = (
     *("calibration_error", "threshold", "precision", "recall", "cost"),
 )
 SEED = 20_260_101
+THRESHOLDS = tuple(number / 50 for number in range(1, 50))
 _BINS = 10
 
 
