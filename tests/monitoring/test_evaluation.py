@@ -103,12 +103,16 @@ def test_a_part_without_any_label_has_no_metric(watched):
     assert "2026-W13" in evaluation_html(found.rows)
 
 
-def test_a_challenger_predicts_the_same_rows_from_the_same_feature_versions(watched, joined):
-    found = run(watched, against="rain@1")
-    version = resolve(watched.lake, "rain@1")
-    rows = watched.lake.read("training.rain").to_polars()
+def test_a_challenger_predicts_the_same_rows_from_the_same_feature_versions(trained, tmp_path):
+    project = ModelProject(shutil.copytree(trained[0].folder, tmp_path / "rain"))
+    score(project.lake, project.writer(), JOB)
+    sky = project.lake.read("features.sky").to_polars().with_columns(-100 * pl.col("light"))
+    project.writer().write_frame("features.sky", sky, Change("TEST", "another sky"))
+    found = run(project, against="rain@1")
+    version = resolve(project.lake, "rain@1")
+    rows = project.lake.read("training.rain").to_polars()
     rows = rows.filter(pl.col("at") >= datetime(2026, 3, 1, tzinfo=UTC))
-    model = load_model(watched.lake.project, version)
+    model = load_model(project.lake.project, version)
     theirs = model.predict_proba(model_input(rows, version.feature_columns))[:, 1]
     expected = roc_auc_score(rows["wet"].to_numpy(), theirs)
     whole = {"period": None, "slice": None}
