@@ -103,6 +103,7 @@ def test_a_value_that_is_none_is_named_with_its_line(project):
     )
     with pytest.raises(RunError, match=r"bad.csv:3: .*humid.*Nothing was scored"):
         run(project, input="bad.csv", output="inference.bad")
+    assert not (project.lake.project.warehouse / "_unfinished").exists()
     assert not project.lake.exists("inference.bad")
 
 

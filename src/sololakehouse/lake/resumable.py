@@ -98,9 +98,10 @@ class ResumableWork:
 
 @contextmanager
 def resumable_work(warehouse: Path, table: str, work: str, command: str) -> Iterator[ResumableWork]:
-    """Give the place of a piece of work on a table; it is removed when the work succeeds.
+    """Give the place of a piece of work on a table.
 
-    What is left of other work on the table is removed first: its inputs were others.
+    It is removed when the work succeeds, or fails before a chunk is finished. What is left of other
+    work on the table is removed first: its inputs were others.
 
     Parameters
     ----------
@@ -121,7 +122,17 @@ def resumable_work(warehouse: Path, table: str, work: str, command: str) -> Iter
         for other in root.iterdir() if root.is_dir() else ():
             if other.name != work:
                 shutil.rmtree(other)
-        yield ResumableWork(root / work)
-        shutil.rmtree(root)
-        with suppress(OSError):
-            root.parent.rmdir()
+        place = ResumableWork(root / work)
+        try:
+            yield place
+        except BaseException:
+            if not place.chunks:
+                _remove(root)
+            raise
+        _remove(root)
+
+
+def _remove(root: Path) -> None:
+    shutil.rmtree(root)
+    with suppress(OSError):
+        root.parent.rmdir()
