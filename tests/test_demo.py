@@ -9,6 +9,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from sololakehouse.lineage.impact import impact
@@ -34,7 +35,7 @@ TABLES = {
     },
     "training": {"flight_delay"},
     "inference": {"flight_delay"},
-    "monitoring": {"evaluations"},
+    "monitoring": {"drift", "evaluations"},
     "system": {"leases", "model_transitions", "runs", "steps", "training_runs"},
 }
 
@@ -72,7 +73,7 @@ def test_predictions_name_the_model_and_the_feature_versions(demo):
     assert set(versions) == {f"features.{name}" for name in TABLES["features"]}
     assert scored["probability"].is_between(0, 1).all()
     assert scored["scheduled_departure"].dt.month().unique().sort().to_list() == [1, 11, 12]
-    months = [row["month"] for row in demo.summary["evaluation"]]
+    months = [row["period"] for row in demo.summary["evaluation"]]
     assert months == ["2013-11", "2013-12", "2014-01"]  # in UTC the year ends in the evening
 
 
@@ -113,6 +114,25 @@ def test_again_commits_nothing_and_says_so(demo):
     assert again.summary["changed"] is False
     assert again.summary["models"] == demo.summary["models"]
     assert again.summary["evaluation"] == demo.summary["evaluation"]
+    assert again.summary["drift"] == demo.summary["drift"]
+
+
+def test_the_drift_names_what_really_changed(demo):
+    """As SQL on the tables says it: docs/monitoring.md."""
+    alarms = {
+        (row["period"], row["column"]): row
+        for row in demo.summary["drift"]
+        if row["state"] == "alarm"
+    }
+    never_seen = {("2013-11", "month"), ("2013-12", "month")}
+    winter = {("2013-11", "temp"), ("2013-12", "temp")}
+    punctual = {("2013-11", "mean_arrival_delay_7d"), ("2013-11", "probability")}
+    assert never_seen | winter | punctual <= alarms.keys()
+    rows = demo.lake.read("inference.flight_delay").scan()
+    december = rows.filter(pl.col("predict_at").dt.strftime("%Y-%m") == "2013-12").collect()
+    assert alarms["2013-12", "temp"]["value"] == pytest.approx(december["temp"].mean())
+    missing = december["pressure"].null_count() / december.height
+    assert f"missing in {missing:.1%}, was 11.2%" in alarms["2013-12", "pressure"]["why"]
 
 
 def test_the_model_in_production_is_traced_to_the_files_and_found_from_below(demo):

@@ -251,18 +251,91 @@ class MlflowSettings(Settings):
     artifacts: str = "mlartifacts"
 
 
+Period = Literal["day", "week", "month", "quarter", "year"]
+
+
+class EvaluationSettings(Settings):
+    """How predictions are evaluated once their labels are known.
+
+    `slices` are columns of the predictions; each of their values is measured on its own. From
+    `threshold` on a row counts as predicted 1; the costs are of one wrong row, in any unit.
+    """
+
+    period: Period = "month"
+    slices: tuple[str, ...] = ()
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    cost_false_positive: float = Field(default=1.0, ge=0)
+    cost_false_negative: float = Field(default=1.0, ge=0)
+
+
+class DriftLimits(Settings):
+    """From where on a change counts: as a warning, and as an alarm.
+
+    `psi` is the population stability index, `missing` a change of the share of missing values, and
+    `unseen` the share of values that the training set did not have.
+    """
+
+    psi_warn: float = Field(default=0.1, gt=0)
+    psi_alarm: float = Field(default=0.25, gt=0)
+    missing: float = Field(default=0.05, gt=0)
+    unseen: float = Field(default=0.01, gt=0)
+
+
+class DriftSettings(DriftLimits):
+    """How the drift of predictions is judged; `features` sets other limits for some columns.
+
+    Attributes
+    ----------
+    significance
+        Least share of false discoveries that is accepted: a change that the tests do not call
+        significant at this level after their correction never counts.
+    least_rows
+        A period of fewer rows is shown, and not judged.
+    performance
+        A fall of ROC AUC that is an alarm, where labels are known.
+    """
+
+    period: Period = "month"
+    significance: float = Field(default=0.01, gt=0, lt=1)
+    least_rows: int = Field(default=200, ge=1)
+    performance: float = Field(default=0.05, gt=0)
+    features: dict[str, dict[str, float]] = {}
+
+    def limits_of(self, column: str) -> DriftLimits:
+        """Return the limits that hold for a column."""
+        own = {name: getattr(self, name) for name in DriftLimits.model_fields}
+        return DriftLimits.model_validate(own | self.features.get(column, {}))
+
+    @field_validator("features")
+    @classmethod
+    def _known_limits(cls, value: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for column, limits in value.items():
+            for name in limits:
+                if name not in DriftLimits.model_fields:
+                    known = suggestion(name, DriftLimits.model_fields, "limit")
+                    raise ValueError(f"{column}: no limit {name!r}. {known}")
+            DriftLimits.model_validate(limits)
+        return value
+
+
 class ScoringJob(Settings):
     """One batch inference: `model` scores the rows of `input` into `output`.
 
-    `input` is a table or a `SELECT`; `model` is `NAME@ALIAS` or `NAME@VERSION`. If `labels` names
-    the table with the answers, the predictions are evaluated against it; `keys` identify a row.
+    `input` is a table, a `SELECT`, or a file (`.csv`, `.json` or `.jsonl`, `.parquet`) relative to
+    the project's folder; `model` is `NAME@ALIAS` or `NAME@VERSION`. With `features` the output has
+    the looked-up values that the model was given, which `slh drift` looks at. If `labels` names the
+    table with the answers, the predictions are evaluated against it; `keys` identify a row.
+    `evaluation` and `drift` say how.
     """
 
     model: str
     input: str
     output: str = Field(pattern=TABLE_NAME)
+    features: bool = True
     labels: str | None = Field(default=None, pattern=TABLE_NAME)
     keys: tuple[str, ...] = ()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    drift: DriftSettings = DriftSettings()
 
 
 class Knowledge(Settings):

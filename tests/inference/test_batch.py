@@ -4,15 +4,12 @@ import json
 import re
 import shutil
 
-import polars as pl
 import pytest
 
 from sololakehouse.config import ScoringJob
-from sololakehouse.errors import ConfigError, FeatureLookupError, NotFoundError, TrainingError
+from sololakehouse.errors import FeatureLookupError, NotFoundError
 from sololakehouse.inference.batch import score
-from sololakehouse.monitoring import evaluate, evaluate_job
 from sololakehouse.pipelines.query import run_query
-from sololakehouse.provenance import Change
 from tests.rain import ModelProject
 
 JOB = ScoringJob(
@@ -94,40 +91,6 @@ def test_a_mistake_leaves_the_output_as_it_was(project, scored, changes, error, 
     with pytest.raises(error, match=re.escape(message)):
         score(project.lake, project.writer(), JOB.model_copy(update=changes))
     assert project.lake.read("inference.rain").version == scored.snapshot.version
-
-
-def test_evaluation_by_month_and_only_once(project, scored):
-    first = evaluate_job(project.lake, project.writer(), JOB)
-    (month,) = first.months
-    assert (month["month"], month["rows"], month["unknown"]) == ("2026-03", 17 * 24, 0)
-    assert month["roc_auc"] > 0.8
-    again = evaluate_job(project.lake, project.writer(), JOB)
-    assert (again.up_to_date, again.months) == (True, first.months)
-    assert again.snapshot.version == first.snapshot.version
-
-
-def test_labels_that_are_not_known_are_counted_not_guessed(project, scored):
-    known = project.lake.read("gold.labels").to_polars()
-    half = known.with_columns(wet=pl.when(pl.col("id") % 2 == 0).then("wet"))
-    project.writer().write_frame("gold.half", half, Change("TEST", "half"))
-    job = JOB.model_copy(update={"labels": "gold.half"})
-    (month,) = evaluate_job(project.lake, project.writer(), job).months
-    assert month["unknown"] == 17 * 12
-
-
-def test_keys_that_are_not_unique_are_refused(project, scored):
-    arguments = {"label": "wet", "timestamp": "at"}
-    tables = (project.lake, project.writer(), "inference.rain", "gold.labels")
-    with pytest.raises(TrainingError, match="place is not unique"):
-        evaluate(*tables, keys=["place"], **arguments)
-    with pytest.raises(NotFoundError, match="No column 'idd'"):
-        evaluate(*tables, keys=["idd"], **arguments)
-
-
-def test_a_job_without_labels_cannot_be_evaluated(project):
-    job = JOB.model_copy(update={"labels": None})
-    with pytest.raises(ConfigError, match="names no labels to compare with"):
-        evaluate_job(project.lake, project.writer(), job)
 
 
 def test_system_tables_are_asked_in_the_same_sql(project):

@@ -214,14 +214,14 @@ def test_training_scoring_and_evaluation_are_up_to_date_after_an_optimize(tmp_pa
         keys=("id",),
     )
     score(project.lake, project.writer(), job)
-    months = evaluate_job(project.lake, project.writer(), job).months
+    months = evaluate_job(project.lake, project.writer(), job).periods
     for table in ("gold.labels", "features.sky", "inference.rain"):
         assert optimize(project.writer(), table, ["place"]).changed
     assert project.train().up_to_date
     assert project.lake.read("training.rain").version == 1
     assert score(project.lake, project.writer(), job).up_to_date
     again = evaluate_job(project.lake, project.writer(), job)
-    assert (again.up_to_date, again.months) == (True, months)
+    assert (again.up_to_date, again.periods) == (True, months)
 
 
 @pytest.mark.parametrize("text", ["\x85", "\u2028", "a\x1cb", "\r", "\n"])

@@ -11,14 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sololakehouse.cli.inference import run_scoring, score_row
 from sololakehouse.cli.lake import table_row
-from sololakehouse.cli.models import (
-    outcome_rows,
-    print_models,
-    run_scoring,
-    score_row,
-    train_file,
-)
+from sololakehouse.cli.models import outcome_rows, print_models, train_file
 from sololakehouse.cli.pipelines import ingest_sources, run_pipeline
 from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import print_line, print_table
@@ -30,6 +25,8 @@ from sololakehouse.lake.run_log import RunLog
 from sololakehouse.pipelines.selection import EVERYTHING
 
 T = TypeVar("T")
+_CHANGES = 6
+_DRIFT_COLUMNS = ("period", "column", "value", "was", "psi", "importance", "impact", "state", "why")
 _FURTHEST = ("inference", "training", "features", "gold", "silver", "bronze")
 
 
@@ -121,11 +118,28 @@ class _Demo:
 
         job = self._lake.project.settings.scoring[name]
         result = evaluate_job(self._lake, self._log.writer, job)
-        said = f"{sum(month['rows'] for month in result.months):,} predictions by month"
+        said = f"{sum(row['rows'] for row in result.periods):,} predictions by month"
         done = f"up to date: {said}" if result.up_to_date else said
-        return list(result.months), done, not result.up_to_date
+        return result.periods, done, not result.up_to_date
 
-    def summary(self, models: list[dict[str, Any]], months: list[dict[str, Any]]) -> dict[str, Any]:
+    def drift(self, name: str) -> tuple[list[dict[str, Any]], str, bool]:
+        """Hold the rows that were scored against those that the model was trained on."""
+        from sololakehouse.cli.monitoring import drift_rows
+        from sololakehouse.monitoring import Predictions, drift
+
+        job = self._lake.project.settings.scoring[name]
+        result = drift(self._lake, self._log.writer, Predictions.of_job(self._lake, job))
+        rows = drift_rows([row for row in result.rows if row["against"] == "training"], _CHANGES)
+        said = f"{len(result.alarms)} alarms in {result.newest_period}"
+        done = f"up to date: {said}" if result.up_to_date else said
+        return rows, done, not result.up_to_date
+
+    def summary(
+        self,
+        models: list[dict[str, Any]],
+        drifted: list[dict[str, Any]],
+        months: list[dict[str, Any]],
+    ) -> dict[str, Any]:
         """Describe what the lakehouse holds now."""
         project = self._lake.project
         names = [name for name in self._lake.table_names() if not system.is_system(name)]
@@ -134,8 +148,10 @@ class _Demo:
             "mlflow": project.settings.mlflow.tracking_uri,
             "tables": [table_row(self._lake.read(name)) for name in names],
             "models": models,
+            "drift": drifted,
             "evaluation": months,
             "steps": self.steps,
+            "jobs": [name for name, job in project.settings.scoring.items() if job.labels],
             "changed": self._changed,
         }
 
@@ -146,8 +162,8 @@ def run_demo(folder: Path, *, quiet: bool) -> dict[str, Any]:
     Returns
     -------
     dict
-        `folder`, `mlflow`, `tables`, `models`, `evaluation`, `steps` with their seconds, and
-        `changed`: whether anything was committed.
+        `folder`, `mlflow`, `tables`, `models`, `drift`, `evaluation`, `steps` with their seconds,
+        and `changed`: whether anything was committed.
 
     Raises
     ------
@@ -170,24 +186,30 @@ def _demonstrated(demo: _Demo, settings: ProjectSettings) -> dict[str, Any]:
     demo.timed("Pipeline", demo.run)
     models: list[dict[str, Any]] = []
     months: list[dict[str, Any]] = []
+    drifted: list[dict[str, Any]] = []
     for file in settings.experiments:
         models += demo.timed(f"Experiment {file}", partial(demo.train, file))
     for name, job in settings.scoring.items():
         demo.timed(f"Score {name}", partial(demo.score, name))
+        if job.features:
+            drifted += demo.timed(f"Drift {name}", partial(demo.drift, name))
         if job.labels:
             months += demo.timed(f"Evaluate {name}", partial(demo.evaluate, name))
-    return demo.summary(models, months)
+    return demo.summary(models, drifted, months)
 
 
 def print_summary(summary: dict[str, Any]) -> None:
-    """Print tables, models, evaluation, times, and where to look further."""
+    """Print tables, models, drift, evaluation, times, and where to look further."""
     print_line("")
     print_table(summary["tables"], ["table", "rows", "version", "made by"])
     if summary["models"]:
         print_line("\n[bold]Models on the test part[/]")
         print_models(summary["models"])
+    if summary["drift"]:
+        print_line("\n[bold]What changed since training, what matters to the model first[/]")
+        print_table(summary["drift"], list(_DRIFT_COLUMNS))
     if summary["evaluation"]:
-        print_line("\n[bold]Predictions against what happened, by month (UTC)[/]")
+        print_line("\n[bold]Predictions against what happened (UTC)[/]")
         print_table(summary["evaluation"], list(summary["evaluation"][0]))
     print_line("\n[bold]Time[/]")
     seconds = [{**step, "seconds": f"{step['seconds']:5.1f}"} for step in summary["steps"]]
@@ -212,6 +234,9 @@ def _print_commands(summary: dict[str, Any]) -> None:
     if summary["models"]:
         print_line("  slh models")
         print_line("  slh mlflow")
+        for job in summary["jobs"]:
+            print_line(f"  slh drift {job} --html drift.html")
+            print_line(f"  slh evaluate {job} --html evaluation.html")
 
 
 def _rank(schema: str) -> int:

@@ -213,6 +213,27 @@ def byte_progress(*, quiet: bool) -> Iterator[Callable[[str, int, int, int | Non
         yield show
 
 
+@contextmanager
+def row_progress(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show rows and speed where there is a terminal.
+
+    Yields a function that takes how many rows are done, and of how many. With `quiet` nothing is
+    shown.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    rows = TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows")
+    hidden = quiet or not console().is_terminal
+    columns = (BarColumn(bar_width=24), rows, TimeRemainingColumn())
+    with Progress(*columns, console=console(), transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=0)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -89,7 +89,7 @@ class Extension:
         before = self._labels_before
         if before.table_id != self.labels.table_id or before.schema != self.labels.schema:
             yield f"the columns of {self.labels.name} changed"
-        if _lost_rows(self.labels, before):
+        if lost_rows(self.labels, before):
             yield f"rows of {self.labels.name} were changed or removed"
         for plan in self.plans:
             yield from self._obstacles_in(plan)
@@ -98,32 +98,11 @@ class Extension:
             yield f"the rows of {self.saved.name} are not in the order of its labels"
 
     def _obstacles_in(self, plan: PlannedLookup) -> Iterator[str]:
-        table = plan.table.snapshot
-        before = self._before(table.name)
-        if before.table_version.content == table.table_version.content:
-            return
-        same = (before.table_id, before.schema, before.contract)
-        if same != (table.table_id, table.schema, table.contract):
-            yield f"the columns or keys of {table.name} changed"
-        elif _lost_rows(table, before):
-            yield f"rows of {table.name} were changed or removed"
-        elif self._sees(plan, table.scans_beside(before)[0]):
-            yield f"{table.name} gained rows that earlier labels see"
-
-    def _sees(self, plan: PlannedLookup, added: pl.LazyFrame) -> bool:
-        """Whether an old label can see one of the rows that a feature table gained."""
-        import polars as pl
-
-        contract, lookup = plan.table.contract, plan.lookup
-        if lookup.timestamp_lookup_key is not None:
-            # With a fixed day of knowledge a row need not be known at the label's moment.
-            times = contract.times[:1] if self.recipe.known_as_of else contract.times
-            latest = self._old[lookup.timestamp_lookup_key].max()
-            added = added.filter(pl.max_horizontal(times) <= pl.lit(latest))
-        asked = self._old.lazy().select(lookup.lookup_key)
-        keys = {"left_on": list(contract.keys), "right_on": list(lookup.lookup_key)}
-        seen = added.join(asked, how="semi", **keys)  # type: ignore[arg-type]
-        return bool(seen.select(pl.len()).collect().item())
+        before = self._before(plan.table.name)
+        fixed = self.recipe.known_as_of is not None
+        found = obstacle_in(plan, before, self._old.lazy(), known_on_a_fixed_day=fixed)
+        if found:
+            yield found
 
     def _before(self, table: str) -> Snapshot:
         pin = self._pins[table]
@@ -151,9 +130,56 @@ class Extension:
         return {pin.table: pin for pin in inputs}
 
 
-def _lost_rows(now: Snapshot, before: Snapshot) -> bool:
+def lost_rows(now: Snapshot, before: Snapshot) -> bool:
     """Whether a version lacks files of an older one; files that were only arranged count, too."""
     import polars as pl
 
     lost = now.scans_beside(before)[1]
     return bool(lost.select(pl.len()).collect().item())
+
+
+def obstacle_in(
+    plan: PlannedLookup, before: Snapshot, old: pl.LazyFrame, *, known_on_a_fixed_day: bool
+) -> str | None:
+    """Say why the features that earlier rows have may be others now; None if they are the same.
+
+    Parameters
+    ----------
+    plan
+        A lookup on a feature table as it is now.
+    before
+        The feature table as it was when the features were looked up.
+    old
+        The earlier rows, with lookup keys and timestamps.
+    known_on_a_fixed_day
+        Whether a feature row need not be known at the moment of the row that looks it up.
+    """
+    table = plan.table.snapshot
+    if before.table_version.content == table.table_version.content:
+        return None
+    same = (before.table_id, before.schema, before.contract)
+    if same != (table.table_id, table.schema, table.contract):
+        return f"the columns or keys of {table.name} changed"
+    if lost_rows(table, before):
+        return f"rows of {table.name} were changed or removed"
+    added = table.scans_beside(before)[0]
+    if _are_seen(plan, added, old, known_on_a_fixed_day=known_on_a_fixed_day):
+        return f"{table.name} gained rows that earlier labels see"
+    return None
+
+
+def _are_seen(
+    plan: PlannedLookup, added: pl.LazyFrame, old: pl.LazyFrame, *, known_on_a_fixed_day: bool
+) -> bool:
+    """Whether an earlier row can see one of the rows that a feature table gained."""
+    import polars as pl
+
+    contract, lookup = plan.table.contract, plan.lookup
+    if lookup.timestamp_lookup_key is not None:
+        times = contract.times[:1] if known_on_a_fixed_day else contract.times
+        latest = old.select(pl.col(lookup.timestamp_lookup_key).max()).collect().item()
+        added = added.filter(pl.max_horizontal(times) <= pl.lit(latest))
+    asked = old.select(lookup.lookup_key)
+    keys = {"left_on": list(contract.keys), "right_on": list(lookup.lookup_key)}
+    seen = added.join(asked, how="semi", **keys)  # type: ignore[arg-type]
+    return bool(seen.select(pl.len()).collect(engine="streaming").item())

@@ -41,8 +41,16 @@ class LabelsQuery:
     pinned: tuple[TableVersion, ...]
 
     @classmethod
-    def pin(cls, lake: Lakehouse, text: str, versions: Iterable[TableVersion] = ()) -> LabelsQuery:
+    def pin(
+        cls,
+        lake: Lakehouse,
+        text: str,
+        versions: Iterable[TableVersion] = (),
+        what: str = "the labels",
+    ) -> LabelsQuery:
         """Check a query and pin its tables to the given versions, or else to the newest.
+
+        `what` names the rows for the messages.
 
         Raises
         ------
@@ -55,9 +63,9 @@ class LabelsQuery:
         """
         query = with_clauses(text)
         names = sql.tables_in_query(query)
-        _refuse_changing(query, names)
+        _refuse_changing(query, names, what)
         wanted = {version.table: version for version in versions}
-        named = [lake.read(table, version).table_version for table, version in _named(query)]
+        named = [lake.read(table, version).table_version for table, version in _named(query, what)]
         plain = sorted(tables_as_they_are(query))
         pinned = [_pinned(lake, name, wanted.get(name)) for name in plain]
         return cls(lake, text, tuple(dict.fromkeys(named)), tuple(pinned))
@@ -90,12 +98,12 @@ class LabelsQuery:
         return as_polars(run_query(self.lake, self.text, versions=versions), "the labels")
 
 
-def _named(query: str) -> list[tuple[str, int]]:
+def _named(query: str, what: str) -> list[tuple[str, int]]:
     found = []
     for clause in clauses(query):
         if not isinstance(clause.at, int):
             raise UsageError(
-                f"The query of the labels reads {clause.table} TIMESTAMP AS OF "
+                f"The query of {what} reads {clause.table} TIMESTAMP AS OF "
                 f"{clause.expression}. Write VERSION AS OF and a version, or nothing: what is "
                 "newest now is pinned."
             )
@@ -109,13 +117,13 @@ def _pinned(lake: Lakehouse, name: str, pin: TableVersion | None) -> TableVersio
     return snapshot.table_version
 
 
-def _refuse_changing(query: str, names: set[str]) -> None:
+def _refuse_changing(query: str, names: set[str], what: str) -> None:
     called = sorted(sql.functions_in(query) & VOLATILE_FUNCTIONS)
     reasons = [f"{name}()" for name in called] + sql.samples_in(query)
     reasons += sorted(names & set(system.VIEWS))
     if reasons:
         raise UsageError(
-            f"The query of the labels uses {', '.join(reasons)}, so the same versions would not "
-            "give the same labels again. Take the value from a table or write it down, and write "
+            f"The query of {what} uses {', '.join(reasons)}, so the same versions would not "
+            f"give {what} again. Take the value from a table or write it down, and write "
             "ORDER BY before LIMIT."
         )

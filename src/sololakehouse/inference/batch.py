@@ -1,112 +1,339 @@
-"""Batch inference: score the rows of a table or a query with a registered model."""
+"""Batch inference: score the rows of a table, a query or a file with a registered model."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from functools import partial, reduce
+from itertools import islice
+from operator import add
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse.config import ScoringJob
-from sololakehouse.errors import UsageError
+from sololakehouse.errors import BusyError, UsageError
 from sololakehouse.features.recipe import TrainingSetSpec
-from sololakehouse.features.spine import in_order
-from sololakehouse.inference.predictor import Prediction, Predictor, feature_versions
-from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.features.requests import FeatureRequest
+from sololakehouse.features.tables import open_tables
+from sololakehouse.inference.increment import NewRows, new_rows
+from sololakehouse.inference.predictor import Predictor, feature_versions
+from sololakehouse.inference.scoring_input import InputPlace, ScoringInput, TableInput
+from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot, Transaction
+from sololakehouse.lake.memory import Memory
+from sololakehouse.lake.resumable import ResumableWork, resumable_work
+from sololakehouse.lake.row_groups import write_row_groups
 from sololakehouse.models.registry import ModelVersion, resolve
-from sololakehouse.pipelines import sql
-from sololakehouse.pipelines.query import run_query
-from sololakehouse.provenance import Change, TableVersion, fingerprint
+from sololakehouse.pipelines.ahead import ahead
+from sololakehouse.pipelines.quarantine import is_own
+from sololakehouse.provenance import Change, Manifest, TableVersion, fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
 
 OPERATION = "BATCH INFERENCE"
 MOMENT_COLUMNS = ("scored_at",)
+ADDED_COLUMNS = (
+    *("probability", "prediction", "model_name", "model_version", "feature_versions"),
+    *MOMENT_COLUMNS,
+)
+CHUNK_ROWS = 1_000_000
+_ROWS_FILE = "input.arrow"
+OnRows = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What a batch inference did: the output at its version, and whether it was up to date."""
+    """What a batch inference did: the output at its version, and whether it was up to date.
+
+    Attributes
+    ----------
+    scored
+        Rows that were scored for this version, those that an interrupted call had scored included.
+    kept
+        Rows of the version before that stayed, because nothing that decides them changed.
+    resumed
+        Of the scored rows those that an interrupted call had scored.
+    """
 
     model: ModelVersion
     snapshot: Snapshot
     up_to_date: bool
+    scored: int = 0
+    kept: int = 0
+    resumed: int = 0
 
 
-def score(lake: Lakehouse, writer: LakeWriter, job: ScoringJob) -> ScoreResult:
+def score(
+    lake: Lakehouse,
+    writer: LakeWriter,
+    job: ScoringJob,
+    *,
+    as_of: datetime | None = None,
+    on_rows: OnRows | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+) -> ScoreResult:
     """Score the job's input into its output table, which then holds exactly these rows.
 
-    The output has the input's columns, `probability`, `prediction`, `model_name`,
-    `model_version`, `feature_versions` (JSON: table to Delta version) and `scored_at` (UTC).
-    Rows are ordered by the model's timestamp, then by all columns. If model version, input,
-    input versions and feature versions are those of an output that is there, nothing is done.
+    The output has the input's columns in the order of the input's rows, with `job.features` the
+    looked-up values that the model was given, `probability` (of a classifier of two classes),
+    `prediction`, `model_name`, `model_version`, `feature_versions` (JSON: table to Delta version)
+    and `scored_at` (UTC, when the command began that scored the row).
+
+    If model version, input, input versions and feature versions are those of an output that is
+    there, nothing is done. If the input is a table that has only grown, and no row that was scored
+    can see a row that a feature table has gained, only the new rows are scored, and added to the
+    stored ones; the commit's details say how many were kept, or why none. The commit carries the
+    Delta transaction `score/<model>`. What a killed call had scored is not scored again.
+
+    Parameters
+    ----------
+    as_of
+        Read input and feature tables as they were at this moment, which has a time zone. The
+        model is the one that is in the stage now.
+    on_rows
+        Called with the rows that are scored, and how many there are in all.
+    chunk_rows
+        About how many rows are scored before they are put down where a killed process leaves them.
 
     Raises
     ------
     NotFoundError
-        The model, its alias, or an input table does not exist.
+        The model, its alias, an input table or a file does not exist, or not at that moment.
     UsageError
-        The input is neither a table nor a query.
+        The input is neither a table, a query nor a file, has a column that is added, or the output
+        holds something else than predictions.
+    FeatureLookupError, FeatureFunctionError, FunctionFailedError
+        The rows lack what a feature needs, or a function failed on one of them.
+    BusyError
+        Another process scores into the same table.
     """
     version = resolve(lake, job.model)
     spec = TrainingSetSpec.model_validate(version.recipe)
-    sources = [lake.read(name).table_version for name in sorted(_input_tables(job.input))]
-    features = feature_versions(lake, spec)
-    mark = _fingerprint(version, job, [*sources, *features])
+    source = InputPlace(lake, job.input, as_of).open(_needed_types(lake, version, spec))
     before = lake.newest(job.output)
+    _refuse_output(job.output, before, source)
+    features = feature_versions(lake, spec, as_of)
+    inputs = (*source.versions, *features)
+
+    def mark_of(versions: Sequence[TableVersion]) -> str:
+        return _fingerprint(version, job, source.identity, versions)
+
+    mark = mark_of(inputs)
     if before is not None and before.record and before.record.fingerprint == mark:
         return ScoreResult(version, before, up_to_date=True)
-    request = _request(lake, job.input, spec, sources)
-    prediction = Predictor(lake, version, spec).predict(request)
-    change = Change(
-        operation=OPERATION,
-        fingerprint=mark,
-        inputs=[*sources, *prediction.features],
-        details={"model": version.name, "model_version": version.version, "input": job.input},
-        left_out=MOMENT_COLUMNS,
-    )
-    rows = _output_rows(request.hstack(prediction.outputs), prediction, version, writer)
-    return ScoreResult(version, writer.write_frame(job.output, rows, change), up_to_date=False)
+    scoring = _Scoring(lake, writer, job, version, spec, inputs, features, on_rows, chunk_rows)
+    base = before.table_version.content if before else None
+    work = fingerprint(mark, base)
+    with resumable_work(lake.project.warehouse, job.output, work, "slh score") as place:
+        return scoring.scored(place, source, before, mark, mark_of)
 
 
-def _input_tables(source: str) -> set[str]:
-    if not source.strip():
-        raise UsageError("The input is empty. Name a table or write a SELECT.")
-    return sql.tables_in_query(source) if sql.is_select(source) else {source}
+@dataclass
+class _Scoring:
+    """One batch inference whose inputs are pinned."""
+
+    lake: Lakehouse
+    writer: LakeWriter
+    job: ScoringJob
+    version: ModelVersion
+    spec: TrainingSetSpec
+    inputs: Sequence[TableVersion]
+    features: Sequence[TableVersion]
+    on_rows: OnRows | None
+    chunk_rows: int
+
+    def scored(
+        self,
+        place: ResumableWork,
+        source: ScoringInput,
+        before: Snapshot | None,
+        mark: str,
+        mark_of: Callable[[Sequence[TableVersion]], str],
+    ) -> ScoreResult:
+        import polars as pl
+
+        new, why_not = self._new_rows(source, before, mark_of)
+        file = place.once(_ROWS_FILE, (new or source).write)
+        rows = pl.scan_ipc(file)
+        schema = rows.collect_schema()
+        _refuse_columns(schema, self.job)
+        request = FeatureRequest.plan(self.lake, schema, self.spec, self.features)
+        earlier = [chunk.manifest for chunk in place.chunks]
+        resumed = sum(manifest.rows for manifest in earlier)
+        manifests = [*earlier, *self._chunks(place, rows, request, len(earlier), resumed)]
+        details = {
+            "model": self.version.name,
+            "model_version": self.version.version,
+            "input": self.job.input,
+            "input_identity": source.identity,
+            "input_columns": list(schema),
+            "feature_columns": self._stored_features(schema),
+            "computed": {"kept": new.kept} if new else {"in full": why_not},
+        }
+        left_out = MOMENT_COLUMNS
+        change = Change(OPERATION, mark, self.inputs, details=details, left_out=left_out)
+        manifest = reduce(add, manifests)
+        snapshot = self._committed(place, before, change, manifest, appends=new is not None)
+        return ScoreResult(
+            self.version,
+            snapshot,
+            up_to_date=False,
+            scored=manifest.rows,
+            kept=new.kept if new else 0,
+            resumed=resumed,
+        )
+
+    def _new_rows(
+        self,
+        source: ScoringInput,
+        before: Snapshot | None,
+        mark_of: Callable[[Sequence[TableVersion]], str],
+    ) -> tuple[NewRows | None, str]:
+        if not isinstance(source, TableInput):
+            return new_rows(self.lake, before, source, (), mark_of)
+        schema = source.snapshot.schema
+        request = FeatureRequest.plan(self.lake, schema, self.spec, self.features)
+        return new_rows(self.lake, before, source, request.lookups, mark_of)
+
+    def _chunks(
+        self,
+        place: ResumableWork,
+        rows: pl.LazyFrame,
+        request: FeatureRequest,
+        number: int,
+        done: int,
+    ) -> Iterator[Manifest]:
+        """Score the rows that are left; at least one chunk is there in the end."""
+        import polars as pl
+
+        total = int(rows.select(pl.len()).collect().item())
+        if number and done == total:
+            return
+        memory = Memory.of(self.lake.project.settings.memory_limit)
+        left = rows.slice(done)
+        if request.given_types:
+            left = left.map_batches(request.given, streamable=True, schema=_given(rows, request))
+        found = request.find(left, memory, place.beside)
+        predictor = Predictor(self.lake, self.version, self.spec)
+        ranges = (self._output_rows(some, request, predictor) for some in found.ranges())
+        ranges_of_a_chunk = max(1, self.chunk_rows // found.at_once)
+        count = max(1, -(-found.rows // found.at_once))
+        waiting = iter(ahead(ranges))
+        for first in range(0, count, ranges_of_a_chunk):
+            chunk = islice(waiting, min(ranges_of_a_chunk, count - first))
+            write = partial(write_row_groups, frames=chunk, left_out=MOMENT_COLUMNS)
+            written = place.add(number, write)
+            number += 1
+            done += written.manifest.rows
+            if self.on_rows:
+                self.on_rows(done, total)
+            yield written.manifest
+
+    def _output_rows(
+        self, found: pl.DataFrame, request: FeatureRequest, predictor: Predictor
+    ) -> pl.DataFrame:
+        import polars as pl
+
+        found = request.computed(found)
+        outputs = predictor.outputs(found)
+        looked_up = [name for plan in request.lookups for name in plan.outputs.values()]
+        made = [*looked_up, *(plan.output for plan in request.functions)]
+        without = set(made) - set(self._stored_features(()))
+        used = {source.table: source.version for source in request.versions}
+        moment = pl.lit(self.writer.run.started_at).cast(pl.Datetime("us", "UTC"))
+        return (
+            found.drop(without)
+            .hstack(outputs)
+            .with_columns(
+                pl.lit(self.version.name).alias("model_name"),
+                pl.lit(self.version.version, pl.Int32).alias("model_version"),
+                pl.lit(json.dumps(used, sort_keys=True)).alias("feature_versions"),
+                moment.alias("scored_at"),
+            )
+        )
+
+    def _stored_features(self, given: Mapping[str, Any] | tuple[()]) -> list[str]:
+        """Return the columns of features that the output has beside those of the input."""
+        if not self.job.features:
+            return []
+        return [name for name in self.version.feature_columns if name not in given]
+
+    def _committed(
+        self,
+        place: ResumableWork,
+        before: Snapshot | None,
+        change: Change,
+        manifest: Manifest,
+        *,
+        appends: bool,
+    ) -> Snapshot:
+        transaction_id = f"score/{self.version.name}"
+        number = ((before and before.transaction_version(transaction_id)) or 0) + 1
+        done = self.writer.commit(
+            self.job.output,
+            place.rows_folder,
+            change,
+            mode="append" if appends else "overwrite",
+            transaction=Transaction(transaction_id, number),
+            manifest=manifest,
+        )
+        if not is_own(done, self.writer, change.fingerprint):
+            raise BusyError(
+                f"Another process scored into {self.job.output} meanwhile. Score again. The table "
+                "is as the other process left it."
+            )
+        return done
 
 
-def _request(
-    lake: Lakehouse, source: str, spec: TrainingSetSpec, tables: list[TableVersion]
-) -> pl.DataFrame:
+def _given(rows: pl.LazyFrame, request: FeatureRequest) -> dict[str, pl.DataType]:
+    return {**rows.collect_schema(), **request.given_types}
+
+
+def _needed_types(
+    lake: Lakehouse, version: ModelVersion, spec: TrainingSetSpec
+) -> dict[str, pl.DataType]:
+    """Return the types of what the model was trained with, and of its lookups' keys and times."""
     import polars as pl
 
-    versions = {table.table: table.version for table in tables}
-    if sql.is_select(source):
-        answer = pl.from_arrow(run_query(lake, source, versions=versions))
-        rows = answer if isinstance(answer, pl.DataFrame) else answer.to_frame()
-    else:
-        rows = lake.read(source, versions[source]).to_polars()
-    return in_order(rows, spec.timestamp if spec.timestamp in rows.columns else None)
+    types = dict(lake.read(version.training_set, version.training_set_version).schema)
+    types.pop(spec.label, None)
+    tables = open_tables(lake, spec.feature_lookups)
+    for lookup in spec.feature_lookups:
+        table = tables[lookup.table_name]
+        keys = zip(lookup.lookup_key, table.contract.keys, strict=True)
+        types |= {column: table.schema[key] for column, key in keys}
+        if lookup.timestamp_lookup_key:
+            types[lookup.timestamp_lookup_key] = pl.Datetime("us", "UTC")
+    return types
 
 
-def _output_rows(
-    rows: pl.DataFrame, prediction: Prediction, version: ModelVersion, writer: LakeWriter
-) -> pl.DataFrame:
-    import polars as pl
-
-    used = {source.table: source.version for source in prediction.features}
-    return rows.with_columns(
-        pl.lit(version.name).alias("model_name"),
-        pl.lit(version.version, pl.Int32).alias("model_version"),
-        pl.lit(json.dumps(used, sort_keys=True)).alias("feature_versions"),
-        pl.lit(writer.run.started_at).cast(pl.Datetime("us", "UTC")).alias("scored_at"),
-    )
+def _refuse_output(output: str, before: Snapshot | None, source: ScoringInput) -> None:
+    if output in {version.table for version in source.versions}:
+        raise UsageError(f"{output} is the input, and cannot be the output. Name another table.")
+    made = before.record.content_operation if before and before.record else None
+    if before is not None and made != OPERATION:
+        raise UsageError(
+            f"{output} holds no predictions: {(made or 'another program').lower()} made it. Name "
+            "another table for the output, such as inference.scored."
+        )
 
 
-def _fingerprint(version: ModelVersion, job: ScoringJob, inputs: list[TableVersion]) -> str:
-    source = sql.normal_form(job.input) if sql.is_select(job.input) else job.input
+def _refuse_columns(schema: pl.Schema, job: ScoringJob) -> None:
+    taken = [name for name in ADDED_COLUMNS if name in schema]
+    if taken:
+        raise UsageError(
+            f"{job.input} has a column {taken[0]!r}, which is the name of what scoring adds. Leave "
+            "it out, or rename it."
+        )
+
+
+def _fingerprint(
+    version: ModelVersion, job: ScoringJob, identity: str, inputs: Sequence[TableVersion]
+) -> str:
     return fingerprint(
         (version.name, version.version, version.fingerprint),
-        source,
+        identity,
+        job.features,
         [(table.table, *table.content) for table in inputs],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sololakehouse.errors import RunError, UsageError
@@ -122,6 +123,10 @@ class Predictor:
             )
         return Prediction(found, outputs, used, self._version, scores)
 
+    def outputs(self, found: pl.DataFrame) -> pl.DataFrame:
+        """Return the `outputs` of a `Prediction` for rows whose features have been looked up."""
+        return self.predict_found(found, ()).outputs
+
     def scores(self, found: pl.DataFrame) -> Any:
         """Return what MLflow's scoring gives: an array of `predict_proba`, else of `predict`."""
         ask = getattr(self._model, "predict_proba", self._model.predict)
@@ -152,7 +157,12 @@ class Predictor:
         return pl.Series("prediction", classes or [0.0]).clear()
 
 
-def feature_versions(lake: Lakehouse, spec: TrainingSetSpec) -> Sequence[TableVersion]:
-    """Return the newest versions of the feature tables that a model looks up, by name."""
+def feature_versions(
+    lake: Lakehouse, spec: TrainingSetSpec, as_of: datetime | None = None
+) -> Sequence[TableVersion]:
+    """Return the feature tables that a model looks up, by name, in their newest versions.
+
+    With `as_of` they are those that were the newest at that moment.
+    """
     names = sorted({lookup.table_name for lookup in spec.feature_lookups})
-    return [lake.read(name).table_version for name in names]
+    return [lake.read(name, timestamp=as_of).table_version for name in names]

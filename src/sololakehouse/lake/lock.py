@@ -70,6 +70,31 @@ def table_lock(warehouse: Path, table: str) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def work_lock(warehouse: Path, table: str, command: str) -> Iterator[None]:
+    """Be the only process that does long work for `table`.
+
+    Raises
+    ------
+    BusyError
+        Another process does.
+    RunError
+        The warehouse cannot be written to.
+    """
+    from filelock import Timeout
+
+    with disk_errors(warehouse / LOCKS):
+        lock = _lock(warehouse, f"{table}.work")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BusyError.of(command, {}) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 _POLL_SECONDS = 0.01
 
 

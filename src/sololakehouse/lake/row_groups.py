@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import reduce
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 _ROWS_OF_A_GROUP = 122_880
 
 
-def write_row_groups(path: Path, frames: Iterable[pl.DataFrame]) -> Manifest:
+def write_row_groups(
+    path: Path, frames: Iterable[pl.DataFrame], left_out: Sequence[str] = ()
+) -> Manifest:
     """Write frames of one schema, at least one, each as row groups; return the manifest of all.
 
-    Only text is dictionary-encoded: of numbers it takes six times as long to write, and is larger.
+    The columns in `left_out` are not part of the manifest. Only text is dictionary-encoded: of
+    numbers it takes six times as long to write, and is larger.
     """
     import polars as pl
     import pyarrow.parquet as pq
@@ -33,7 +36,7 @@ def write_row_groups(path: Path, frames: Iterable[pl.DataFrame]) -> Manifest:
     with ThreadPoolExecutor(1) as beside, ExitStack() as closing:
         file = None
         for frame in frames:
-            manifest = beside.submit(content_manifest, frame)
+            manifest = beside.submit(content_manifest, frame, left_out)
             rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
             file = file or closing.enter_context(
                 pq.ParquetWriter(

@@ -118,7 +118,7 @@ def pack(report: RunReport, folder: Path, key: str) -> PackedRun:
         "params": {name: str(value) for name, value in report.params.items()},
         "metrics": {name: float(value) for name, value in report.metrics.items()},
         "tags": dict(report.tags),
-        "datasets": [_dataset(table, role) for table, role in report.datasets],
+        "datasets": [dataset(table, role) for table, role in report.datasets],
     }
     (folder / ABOUT).write_text(json.dumps(about), "utf-8")
     return PackedRun(folder, key, about)
@@ -160,7 +160,8 @@ def _requirements(libraries: Sequence[str]) -> list[str]:
     return [f"{name}=={version(name).partition('+')[0]}" for name in names]
 
 
-def _dataset(table: Snapshot, role: str) -> dict[str, Any]:
+def dataset(table: Snapshot, role: str) -> dict[str, Any]:
+    """Return what MLflow keeps of a table at a version: our manifest is its digest."""
     return {
         "name": table.name,
         "digest": table.record.manifest.digest if table.record else table.table_id[:32],

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.config import Project
-from sololakehouse.models.packing import PackedRun
-from sololakehouse.models.tracking import experiment_id
+from sololakehouse.lake import Snapshot
+from sololakehouse.models.packing import PackedRun, dataset
+from sololakehouse.models.tracking import connected, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,6 +57,45 @@ def send(
             client.log_model_artifacts(model_id, str(packed.model))
             client.finalize_logged_model(model_id, "READY")
     return LoggedModel(run_id, f"models:/{model_id}", packed.hashes)
+
+
+def log_numbers(
+    project: Project,
+    experiment: str,
+    name: str,
+    tags: Mapping[str, str],
+    numbers: Sequence[tuple[str, float, int]],
+    texts: Mapping[str, str],
+    tables: Sequence[tuple[Snapshot, str]],
+) -> str:
+    """Log a run that trains nothing, such as an evaluation; return its identifier.
+
+    Parameters
+    ----------
+    numbers
+        Each with its name and its step.
+    texts
+        Files by name.
+    tables
+        What was read, each with its role.
+
+    Raises
+    ------
+    RunError
+        The store cannot be reached, or keeps the experiment's files in another folder.
+    """
+    from mlflow.entities import Metric, RunTag
+
+    with connected(project) as client:
+        place = experiment_id(client, project, experiment)
+        run = client.create_run(place, run_name=name).info
+        metrics = [Metric(key, number, run.start_time, step) for key, number, step in numbers]
+        client.log_batch(run.run_id, metrics, tags=[RunTag(*tag) for tag in tags.items()])
+        client.log_inputs(run.run_id, datasets=_datasets([dataset(*table) for table in tables]))
+        for key, text in texts.items():
+            client.log_text(run.run_id, text, key)
+        client.set_terminated(run.run_id)
+        return str(run.run_id)
 
 
 @contextmanager

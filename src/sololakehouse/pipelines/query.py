@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sololakehouse.engine import SYSTEM_PREFIX, Engine
@@ -15,6 +17,7 @@ from sololakehouse.pipelines.time_travel import Clause, as_moment, clauses, pinn
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark.sql import DataFrame
 
 
 def run_query(
@@ -45,6 +48,22 @@ def run_query(
     RunError
         A table's file is damaged, or a table has a Delta feature that cannot be read here.
     """
+    with _asked(lake, text, versions or {}) as frame:
+        return (frame if limit is None else frame.limit(limit)).toArrow()
+
+
+def write_query(lake: Lakehouse, text: str, folder: Path, versions: Mapping[str, int]) -> None:
+    """Write the answer of a `SELECT` as Parquet files into a new folder; see `run_query`.
+
+    The engine writes them: the rows need not fit into memory.
+    """
+    with _asked(lake, text, versions) as frame:
+        frame.write.parquet(str(folder))
+
+
+@contextmanager
+def _asked(lake: Lakehouse, text: str, versions: Mapping[str, int]) -> Iterator[DataFrame]:
+    """Give the lazy answer of a query; what its rows meet is said as a mistake of the query."""
     text = with_clauses(text)
     names = sql.tables_in_query(text)
     for name in sorted(names):
@@ -55,11 +74,10 @@ def run_query(
         past = {clause: _past(lake, engine, clause) for clause in asked}
         query = pinned(text, past.__getitem__)
         for name in sorted(names):
-            _register(lake, engine, name, (versions or {}).get(name))
+            _register(lake, engine, name, versions.get(name))
         query = sql.renamed(query, {name: _engine_name(name) for name in names})
         try:
-            frame = engine.session.sql(query.rstrip().rstrip(";"))
-            return (frame if limit is None else frame.limit(limit)).toArrow()
+            yield engine.session.sql(query.rstrip().rstrip(";"))
         except Exception as error:
             for name in sorted(names):
                 lake.read(name).verify()
