@@ -19,7 +19,6 @@ from sololakehouse.models.experiment import ModelSettings
 from sololakehouse.models.inputs import model_input
 from sololakehouse.models.metrics import compute_metrics
 from sololakehouse.models.model_settings import Search, ThresholdByCost
-from sololakehouse.models.part import Part
 from sololakehouse.models.split import split_by_time
 from sololakehouse.models.trainers import (
     check_settings,
@@ -169,18 +168,6 @@ def test_the_number_of_threads_decides_nothing_unless_the_trainer_says_so(parts,
     inputs = parts["test"].inputs
     same = np.array_equal(one.predict_proba(inputs), two.predict_proba(inputs))
     assert same or "cpu" in trainer_of(KINDS[kind]).threads_matter_on
-
-
-def test_threads_do_not_share_out_the_sums_of_a_linear_model(parts):
-    draw = np.random.default_rng(1)
-    inputs = pd.DataFrame(draw.normal(size=(40_000, 24))).rename(columns=str)
-    labels = (inputs["0"] + draw.normal(size=len(inputs)) > 0).to_numpy().astype(int)
-    many = Part("train", inputs, labels)
-    one, two = (
-        fit(KINDS["logistic_regression"], many, parts["validation"], seed=1, threads=threads)
-        for threads in (1, 2)
-    )
-    assert np.array_equal(innermost(one).coef_, innermost(two).coef_)
 
 
 def test_a_forest_adds_up_its_votes_in_one_order(parts):
