@@ -85,8 +85,8 @@ def parts(project):
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_twice_gives_the_same_predictions(parts, kind):
     one = fit(KINDS[kind], parts["train"], parts["validation"], seed=1)
-    np.random.seed(5)
-    torch.manual_seed(5)
+    np.random.rand()
+    torch.rand(1)
     two = fit(KINDS[kind], parts["train"], parts["validation"], seed=1)
     inputs = parts["test"].inputs
     assert np.array_equal(one.predict_proba(inputs), two.predict_proba(inputs))
@@ -168,20 +168,6 @@ def test_the_number_of_threads_decides_nothing_unless_the_trainer_says_so(parts,
     inputs = parts["test"].inputs
     same = np.array_equal(one.predict_proba(inputs), two.predict_proba(inputs))
     assert same or "cpu" in trainer_of(KINDS[kind]).threads_matter_on
-
-
-def test_threads_do_not_share_out_the_sums_of_a_linear_model(parts):
-    train = parts["train"]
-    many = replace(
-        train,
-        inputs=pd.concat([train.inputs] * 30, ignore_index=True),
-        labels=np.tile(train.labels, 30),
-    )
-    one, two = (
-        fit(KINDS["logistic_regression"], many, parts["validation"], seed=1, threads=threads)
-        for threads in (1, 2)
-    )
-    assert np.array_equal(innermost(one).coef_, innermost(two).coef_)
 
 
 def test_a_forest_adds_up_its_votes_in_one_order(parts):
