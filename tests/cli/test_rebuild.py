@@ -36,7 +36,7 @@ def test_rebuild_says_each_link_and_the_verdict_and_ends_with_1_if_it_diverged(
     assert other.code == 1
     assert (said["verdict"], said["first_link"]) == ("diverged", "experiment")
     verdicts = project.lake.read(REBUILDS).to_polars().sort("at")["verdict"]
-    assert verdicts.to_list() == ["bit-identical", "diverged"]
+    assert verdicts.to_list() == ["metric-identical", "diverged"]
     runs = project.lake.read("system.runs").to_polars()
     assert runs["command"].to_list().count("rebuild") == 2
 
