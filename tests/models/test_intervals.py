@@ -103,8 +103,38 @@ def test_many_rows_are_resampled_less_often(rows, resamples, monkeypatch):
     asked = []
     monkeypatch.setattr(
         "sololakehouse.models.intervals._counts",
-        lambda truth, _, count: asked.append(count) or iter([np.ones((1, len(truth)))]),
+        lambda truth, _, count, __: asked.append(count) or iter([np.ones((1, len(truth)))]),
     )
     truth = np.arange(rows) % 2
     resampled(truth, [Measure(METRICS["brier"], truth.astype(float))], seed=1)
     assert asked == [resamples]
+
+
+def test_rows_of_one_group_are_drawn_together():
+    truth, probability = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.6, 0.4])
+    measures = [Measure(METRICS["roc_auc"], probability)]
+    (found,) = resampled(truth, measures, seed=1, resamples=50, groups=np.array([0, 0, 1, 1]))
+    assert set(found.round(4).tolist()) == {0.0, 0.75, 1.0}
+
+
+def test_days_that_are_alike_within_give_wider_intervals():
+    draw = np.random.default_rng(1)
+    day = np.repeat(np.arange(30), 50)
+    good = draw.random(30)[day] < 0.5
+    truth = draw.integers(0, 2, len(day))
+    measures = [Measure(METRICS["brier"], np.where(good, truth * 0.8 + 0.1, 0.5))]
+    alone, together = (
+        Interval.of(resampled(truth, measures, seed=1, resamples=200, groups=groups)[0])
+        for groups in (None, day)
+    )
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
+def test_a_resample_of_one_class_has_no_curve(name):
+    truth, probability = np.array([0, 1]), np.array([0.2, 0.4])
+    measures = [Measure(METRICS[name], probability), Measure(METRICS["brier"], probability)]
+    curve, brier = resampled(truth, measures, seed=1, resamples=40, groups=np.array([0, 1]))
+    assert set(curve[~np.isnan(curve)].tolist()) == {1.0}
+    assert 0 < np.isnan(curve).sum() < 40
+    assert not np.isnan(brier).any()

@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics: a stratified bootstrap, the same resamples for all of them."""
+"""Confidence intervals of metrics: a bootstrap, the same resamples for all of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ class Interval:
 
 
 def resampled(
-    truth: Array, measures: Sequence[Measure], seed: int, resamples: int | None = None
+    truth: Array,
+    measures: Sequence[Measure],
+    seed: int,
+    resamples: int | None = None,
+    groups: Array | None = None,
 ) -> Array:
     """Compute metrics on resamples of the rows; each resample is the same for all measures.
 
@@ -56,12 +60,18 @@ def resampled(
     doi:10.1186/1471-2105-12-77): a resample has as many rows of each class as the data, and no
     metric is undefined. The difference of two rows of the result is a paired bootstrap.
 
+    Rows that are not independent are drawn by groups, such as days, all rows of a group together
+    (Field and Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x). Curves are then NaN in a resample
+    that holds one class only.
+
     Parameters
     ----------
     truth
         0 or 1, shape (n,); both must occur.
     resamples
         Default: 1,000; fewer, at least 200, if there are more than 30,000 rows.
+    groups
+        The number of each row's group, from 0, shape (n,); None: each row is drawn alone.
 
     Returns
     -------
@@ -73,26 +83,29 @@ def resampled(
     count = resamples or max(_FEWEST, min(RESAMPLES, _DRAWN_ROWS // len(truth)))
     statistics = [_statistic(truth, measure) for measure in measures]
     blocks = [
-        [statistic(counts) for statistic in statistics] for counts in _counts(truth, seed, count)
+        [statistic(counts) for statistic in statistics]
+        for counts in _counts(truth, seed, count, groups)
     ]
     return np.concatenate([np.stack(block) for block in blocks], axis=1)
 
 
-def _counts(truth: Array, seed: int, resamples: int) -> Iterator[Array]:
+def _counts(truth: Array, seed: int, resamples: int, groups: Array | None) -> Iterator[Array]:
     """Give how often each row was drawn, in blocks of shape (some resamples, n)."""
     import numpy as np
 
     draw = np.random.default_rng(seed)
-    classes = [np.flatnonzero(truth == one) for one in (0, 1)]
+    strata = [np.flatnonzero(truth == one) for one in (0, 1)]
+    if groups is not None:
+        strata = [np.arange(int(groups.max()) + 1)]
     left, most = resamples, max(1, _ROWS_AT_ONCE // len(truth))
     while left:
-        counts = np.empty((min(left, most), len(truth)))
+        counts = np.empty((min(left, most), sum(map(len, strata))))
         for row in counts:
-            for members in classes:
+            for members in strata:
                 drawn = draw.integers(len(members), size=len(members))
                 row[members] = np.bincount(drawn, minlength=len(members))
         left -= len(counts)
-        yield counts
+        yield counts if groups is None else counts[:, groups]
 
 
 def _statistic(truth: Array, measure: Measure) -> Statistic:
@@ -105,7 +118,7 @@ def _statistic(truth: Array, measure: Measure) -> Statistic:
         return _of_curve(metric.function, truth, probability)
     if metric.function in _OF_LOSS:
         loss = _OF_LOSS[metric.function](truth, probability)
-        return lambda counts: counts @ loss / len(truth)
+        return lambda counts: counts @ loss / counts.sum(axis=1)
     given = probability >= measure.threshold if metric.of_classes else probability
     return lambda counts: np.array([_by_library(metric, truth, given, row) for row in counts])
 
@@ -168,7 +181,7 @@ def _area(true: Array, false: Array) -> Array:
     import numpy as np
 
     trapezoids = np.diff(false, axis=1, prepend=0) * (2 * true - np.diff(true, axis=1, prepend=0))
-    area: Array = trapezoids.sum(axis=1) / (2 * true[:, -1] * false[:, -1])
+    area: Array = _or_nan(trapezoids.sum(axis=1), 2 * true[:, -1] * false[:, -1])
     return area
 
 
@@ -176,8 +189,16 @@ def _average_precision(true: Array, false: Array) -> Array:
     import numpy as np
 
     precision = _share(true, true + false)
-    average: Array = (np.diff(true, axis=1, prepend=0) * precision).sum(axis=1) / true[:, -1]
+    found = (np.diff(true, axis=1, prepend=0) * precision).sum(axis=1)
+    average: Array = _or_nan(found, true[:, -1] * (false[:, -1] > 0))
     return average
+
+
+def _or_nan(part: Array, whole: Array) -> Array:
+    """Divide; by 0 it is NaN: there is no curve of one class."""
+    import numpy as np
+
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
 def _share(part: Array, whole: Array) -> Array:

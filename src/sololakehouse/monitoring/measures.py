@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.config import EvaluationSettings
-from sololakehouse.models.metrics import compute_metrics
-from sololakehouse.monitoring.bootstrap import interval, resampled_metrics
+from sololakehouse.models.intervals import Interval, Measure
+from sololakehouse.models.intervals import resampled as resampled_metrics
+from sololakehouse.models.metrics import compute_metrics, metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,7 @@ NUMBERS = (
     *("calibration_error", "threshold", "precision", "recall", "cost"),
 )
 SEED = 20_260_101
+RESAMPLES = 200
 THRESHOLDS = tuple(number / 50 for number in range(1, 50))
 _BINS = 10
 
@@ -69,7 +71,7 @@ def with_intervals(rows: Rows) -> dict[str, float | None]:
     drawn = resampled(rows)
     found: dict[str, float | None] = {}
     for name in METRICS:
-        low, high = interval(drawn[name])
+        low, high = limits(drawn[name])
         found |= {name: values[name], f"{name}_low": low, f"{name}_high": high}
     return found
 
@@ -82,7 +84,7 @@ def differences(rows: Rows, other: Rows) -> dict[str, float | None]:
     drawn, drawn_theirs = resampled(rows), resampled(other)
     found: dict[str, float | None] = {}
     for name in METRICS:
-        low, high = interval(drawn[name] - drawn_theirs[name])
+        low, high = limits(drawn[name] - drawn_theirs[name])
         found |= {name: mine[name] - theirs[name], f"{name}_low": low, f"{name}_high": high}
     return found
 
@@ -93,7 +95,20 @@ def resampled(rows: Rows) -> dict[str, Array]:
 
     days, groups = np.unique(rows.groups, return_inverse=True)
     by_day = groups if len(days) >= _BINS else None
-    return resampled_metrics(rows.truth, rows.probability, seed=SEED, groups=by_day)
+    measures = [Measure(metric(name), rows.probability) for name in METRICS]
+    drawn = resampled_metrics(rows.truth, measures, SEED, RESAMPLES, by_day)
+    return dict(zip(METRICS, drawn, strict=True))
+
+
+def limits(values: Array) -> tuple[float | None, float | None]:
+    """Return the limits of the interval of resampled values; NaN are left out, None without any."""
+    import numpy as np
+
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None, None
+    found = Interval.of(known)
+    return found.low, found.high
 
 
 def at_threshold(rows: Rows, settings: EvaluationSettings) -> dict[str, float | None]:
