@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.models.training import TrainingOutcome
@@ -18,6 +19,10 @@ from sololakehouse.provenance import Run
 from tests.rain import ModelProject
 from tests.rain import make_project as make_rain_project
 from tests.reference import Demo, fresh_copy, run_demo
+
+# A busy machine is no failure.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 SPEC = """\
 name: test
