@@ -106,7 +106,7 @@ def test_a_part_without_any_label_has_no_metric(watched):
 def test_a_challenger_predicts_the_same_rows_from_the_same_feature_versions(trained, tmp_path):
     project = ModelProject(shutil.copytree(trained[0].folder, tmp_path / "rain"))
     score(project.lake, project.writer(), JOB)
-    sky = project.lake.read("features.sky").to_polars().with_columns(-100 * pl.col("light"))
+    sky = project.lake.read("features.sky").to_polars().with_columns(light=-100 * pl.col("light"))
     project.writer().write_frame("features.sky", sky, Change("TEST", "another sky"))
     found = run(project, against="rain@1")
     version = resolve(project.lake, "rain@1")
