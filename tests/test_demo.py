@@ -148,9 +148,11 @@ def test_the_model_in_production_is_traced_to_the_files_and_found_from_below(dem
     assert above.summary.endswith("In production: flight_delay@2.")
 
 
-def test_the_page_on_serving_shows_requests_that_are_answered(demo):
+def test_the_page_on_serving_and_the_demo_show_requests_that_are_answered(demo):
     page = (Path(__file__).parents[1] / "docs" / "serving.md").read_text("utf-8")
-    asked = re.findall(r"http://127.0.0.1:5001(/\w+) -H '[^']+' -d '([^']+)'", page)
+    (said,) = demo.summary["served"]
+    shown = page + said["curl"]
+    asked = re.findall(r"http://127.0.0.1:5001(/\w+) -H '[^']+' -d '([^']+)'", shown)
     served = ServedModel(demo.lake, resolve(demo.lake, "flight_delay@production"))
     state = ServingState(demo.lake, "", served, Limits(), Access("127.0.0.1", True, None))
     found = []
@@ -159,6 +161,8 @@ def test_the_page_on_serving_shows_requests_that_are_answered(demo):
         moment = datetime(2026, 1, 1, tzinfo=UTC)
         request = Request("1", path, served, body.encode(), "application/json", moment, 0.0)
         found.append(json.loads(how(state, request, history=True)[0]))
-    assert [len(one["predictions"]) for one in found] == [1, 1]
+    assert [len(one["predictions"]) for one in found] == [1, 1, 1]
+    ages = {one["table"]: one["age_seconds"] for one in found[-1]["lookups"]}
+    assert ages["features.origin_weather"] == [1500.0]
     assert found[0]["features"][0]["leg_departure_delay"] == -6
     assert None not in served.example().values()

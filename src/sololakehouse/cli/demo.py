@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import click
+
 from sololakehouse.cli.inference import run_scoring, score_row
 from sololakehouse.cli.lake import table_row
 from sololakehouse.cli.models import outcome_rows, print_models, train_file
@@ -18,6 +20,7 @@ from sololakehouse.cli.pipelines import ingest_sources, run_pipeline
 from sololakehouse.cli.recording import recorded
 from sololakehouse.cli.render import print_line, print_table
 from sololakehouse.cli.run_view import View
+from sololakehouse.cli.serve import DEFAULT_PORT
 from sololakehouse.config import ProjectSettings
 from sololakehouse.errors import ConfigError, RunError
 from sololakehouse.lake import Lakehouse, system
@@ -152,8 +155,22 @@ class _Demo:
             "evaluation": months,
             "steps": self.steps,
             "jobs": [name for name, job in project.settings.scoring.items() if job.labels],
+            "served": self._served(),
             "changed": self._changed,
         }
+
+    def _served(self) -> list[dict[str, Any]]:
+        """Name each model in production, with a command that asks its server."""
+        from sololakehouse.models.versions import model_versions
+        from sololakehouse.serving.example import curl_line, example_row
+
+        served = []
+        for version in model_versions(self._lake):
+            if version.stage == "production":
+                row = example_row(self._lake, version)
+                url = f"http://127.0.0.1:{DEFAULT_PORT}"
+                served.append({"model": version.name, "curl": row and curl_line(url, row)})
+        return served
 
 
 def run_demo(folder: Path, *, quiet: bool) -> dict[str, Any]:
@@ -163,7 +180,7 @@ def run_demo(folder: Path, *, quiet: bool) -> dict[str, Any]:
     -------
     dict
         `folder`, `mlflow`, `tables`, `models`, `drift`, `evaluation`, `steps` with their seconds,
-        and `changed`: whether anything was committed.
+        `served`, and `changed`: whether anything was committed.
 
     Raises
     ------
@@ -237,6 +254,10 @@ def _print_commands(summary: dict[str, Any]) -> None:
         for job in summary["jobs"]:
             print_line(f"  slh drift {job} --html drift.html")
             print_line(f"  slh evaluate {job} --html evaluation.html")
+    for served in summary["served"]:
+        print_line(f"  slh serve {served['model']}@production")
+        if served["curl"]:
+            click.echo(f"  {served['curl']}")
 
 
 def _rank(schema: str) -> int:

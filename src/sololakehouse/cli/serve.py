@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -12,10 +11,12 @@ from sololakehouse.cli.render import as_json, print_json, print_line
 if TYPE_CHECKING:
     from sololakehouse.serving.served_model import ServedModel
 
+DEFAULT_PORT = 5001
+
 
 @click.command()
 @click.argument("model")
-@click.option("--port", type=click.IntRange(0, 65535), default=5001, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Others need a token.")
 @click.option("--max-rows", type=click.IntRange(1), default=10_000, show_default=True)
 @click.option("--max-bytes", type=click.IntRange(1), default=10_000_000, show_default=True)
@@ -56,9 +57,8 @@ def serve(
       slh serve flight_delay@production
       SLH_SERVE_TOKEN=$(openssl rand -hex 32) slh serve flight_delay@3 --host 0.0.0.0
     """
-    from pydantic_core import to_json
-
     from sololakehouse.lake import Lakehouse
+    from sololakehouse.serving.example import curl_line
     from sololakehouse.serving.limits import Access, Limits
     from sololakehouse.serving.server import serve as serve_model
 
@@ -68,9 +68,8 @@ def serve(
         if json_wanted:
             print_json({"url": url, "model": served.name, "version": served.version.version})
             return
-        body = shlex.quote(to_json({"rows": [served.example()]}).decode())
         print_line(f"{served.version} answers at {url}  (docs: {url}/docs, Ctrl-C stops it)")
-        print_line(f"  curl -s {url}/predict -H 'Content-Type: application/json' -d {body}")
+        click.echo(f"  {curl_line(url, served.example())}")
 
     serve_model(
         Lakehouse.open(),
