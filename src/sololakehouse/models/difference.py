@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -48,8 +49,17 @@ def differences(lake: Lakehouse, one: ModelVersion, other: ModelVersion) -> list
     return [
         {"what": what, "one": mine.get(what), "other": theirs.get(what)}
         for what in dict.fromkeys([*mine, *theirs])
-        if mine.get(what) != theirs.get(what)
+        if not _equal(mine.get(what), theirs.get(what))
     ]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two JSON-like values are equal; NaN is equal to NaN.
+
+    >>> _equal({"missing": float("nan")}, {"missing": float("nan")})
+    True
+    """
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _facts(lake: Lakehouse, run: ModelVersion) -> Iterator[tuple[str, Any]]:
