@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
@@ -72,18 +72,23 @@ def run_report(
     )
 
 
-def intervals_on_test(experiment: Experiment, trained: Trained, test: Part) -> dict[str, Interval]:
-    """Return the 95 % intervals of the metrics on the test part, by names such as `test_roc_auc`.
+def intervals_on_test(
+    experiment: Experiment, trained: Sequence[Trained], test: Part
+) -> list[dict[str, Interval]]:
+    """Return for each model the 95 % intervals of its metrics, by names such as `test_roc_auc`.
 
-    Only of the test part: nothing was fitted to it and nothing chosen by it.
+    Only of the test part: nothing was fitted to it and nothing chosen by it. All models are
+    measured on the same resamples.
     """
-    probability = trained.model.predict_proba(test.inputs)[:, 1]
-    measures = [
-        Measure(metric(name), probability, trained.threshold) for name in experiment.metrics
-    ]
-    values = resampled(test.labels, measures, experiment.seed)
-    names = (f"test_{name}" for name in experiment.metrics)
-    return {name: Interval.of(row) for name, row in zip(names, values, strict=True)}
+    measures = []
+    for one in trained:
+        probability = one.model.predict_proba(test.inputs)[:, 1]
+        measures += [
+            Measure(metric(name), probability, one.threshold) for name in experiment.metrics
+        ]
+    values = iter(resampled(test.labels, measures, experiment.seed))
+    names = [f"test_{name}" for name in experiment.metrics]
+    return [{name: Interval.of(next(values)) for name in names} for _ in trained]
 
 
 def confusion_at(threshold: float, truth: Any, probability: Any) -> dict[str, Any]:

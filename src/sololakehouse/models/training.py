@@ -177,10 +177,10 @@ def register_trained(
     data = data_evidence(lake, training_set)
     found = notes or [model_evidence(one.model, parts) for one in trained]
     models = []
-    for one, evidence in zip(trained, found, strict=True):
+    each = zip(trained, found, intervals_on_test(experiment, trained, parts["test"]), strict=True)
+    for one, evidence, intervals in each:
         where = {**one.record["environment"], **code_of(writer.run.code_revision)}
         about = {**one.record, "environment": where, **data, **evidence}
-        intervals = intervals_on_test(experiment, one, parts["test"])
         report = run_report(
             lake,
             writer,
