@@ -132,7 +132,7 @@ def test_splits_and_labels_are_told(taxi: Taxi) -> None:
         "training.taxi",
         "groups on both sides",
         "noted",
-        "100.0% of the rows of 'test' have a place that 'train' has as well",
+        "100.0% of the rows of 'test' have values of place that 'train' has as well",
     )
     assert "1.0 days" in found["embargo"].said or "24.0 hours" in found["embargo"].said
     assert found["labels at the split"].state == "clean"

@@ -147,7 +147,7 @@ def _groups(parts: pl.DataFrame, experiment: Experiment) -> Iterator[Told]:
         both = test.join(seen, on=list(key), how="semi").height
         if test.height:
             share = f"{both / test.height:.1%} of the rows of 'test'"
-            said = f"{share} have a {', '.join(key)} that 'train' has as well"
+            said = f"{share} have values of {', '.join(key)} that 'train' has as well"
             yield "groups on both sides", "noted" if both else "clean", said
 
 
