@@ -66,7 +66,7 @@ def outcome(project, steps):
 
 
 def test_each_step_and_trial_is_told(project, outcome, steps):
-    assert len(steps) == steps_of(project.experiment(text=whole())) == 9
+    assert len(steps) == steps_of(project.experiment(text=whole())) == 8
     assert [step for step in steps if "trial" in step] == [
         f"trial {number} of 3 for the model" for number in (1, 2, 3)
     ]
@@ -108,7 +108,12 @@ def test_mlflow_has_parameters_metrics_and_what_to_install(project, outcome):
     model = outcome.runs[1]
     with connected(project.lake.project) as client:
         run = client.get_run(model.mlflow_run_id)
+    bounds = {name: [] for name in model.record["intervals"]}
+    for end in ("low", "high"):
+        for name, found in bounds.items():
+            found.append(run.data.metrics.pop(f"{name}_{end}"))
     assert run.data.metrics == pytest.approx(dict(model.metrics))
+    assert bounds == model.record["intervals"]
     assert run.data.params["params.learning_rate"] == str(
         model.record["search"]["params"]["learning_rate"]
     )
