@@ -5,8 +5,9 @@
 
 Seeded data: numbers with missing values, two texts, a label that some of them decide. The training
 set is written beforehand; a process of its own splits it, fits one model of the kind, and measures
-it on all parts, as `slh train` does before it talks to MLflow. `base` is what the process takes
-before the data: Python and its libraries. `--at-once` repeats it with all rows in memory.
+it on all parts, as `slh train` does before it talks to MLflow. Memory is the process's own, without
+pages of files, which the system can drop; `base` is what it takes before the data. `--at-once`
+repeats it with all rows in memory.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SLICE = 250_000
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 PERIODS = {"train": (0, 80), "validation": (80, 90), "test": (90, 100)}
 PARAMS = {
-    "xgboost": {"n_estimators": 50, "max_depth": 6, "learning_rate": 0.2},
+    "xgboost": {"n_estimators": 20, "max_depth": 6, "learning_rate": 0.2},
     "torch": {"epochs": 2, "batch_size": 4096},
 }
 FIT = """\
@@ -43,14 +44,15 @@ from sololakehouse.models.fitting import fit_and_measure
 folder, limit, config = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 if config["model"]["kind"] == "torch":
     import torch
-process, peak, done = psutil.Process(), [0, 0], threading.Event()
+process, peak, done = psutil.Process(), {}, threading.Event()
+phase = "split"
 def used():
-    found = process.memory_full_info()
-    return found.uss, found.pss
+    found = process.memory_info()
+    return found.rss - found.shared
 def watch():
-    while not done.wait(0.2):
-        peak[:] = map(max, peak, used())
-base = used()[1]
+    while not done.wait(0.1):
+        peak[phase] = max(peak.get(phase, 0), used())
+base = used()
 thread = threading.Thread(target=watch)
 thread.start()
 began = time.perf_counter()
@@ -59,12 +61,12 @@ saved = Lakehouse.open(folder).read("gold.large")
 columns = [name for name in saved.columns if name not in ("at", "wet")]
 at_once = rows_at_once(saved, experiment, limit)
 with parts_of(saved.scan(), experiment, columns, at_once, folder) as parts:
-    split = time.perf_counter() - began
+    split, phase = time.perf_counter() - began, "fit"
     trained = fit_and_measure("model", experiment.model, parts, experiment)
 seconds = time.perf_counter() - began
 done.set()
 thread.join()
-print(json.dumps({"seconds": seconds, "split": split, "base": base, "peak": peak[1],
+print(json.dumps({"seconds": seconds, "split": split, "base": base, "peak": peak,
     "rows_at_once": at_once, "auc": trained.metrics["test_roc_auc"]}))
 """
 
@@ -136,11 +138,13 @@ def main() -> None:
                 [sys.executable, "-c", FIT, *given], check=True, capture_output=True, text=True
             )
             said = json.loads(done.stdout)
+            peak = max(said["peak"].values())
             print(
                 f"{asked.kind} {'from batches' if said['rows_at_once'] else 'at once'}: "
                 f"{said['seconds']:.0f} s ({said['split']:.0f} s of it the split), peak "
-                f"{said['peak'] / 1e6:,.0f} MB with base {said['base'] / 1e6:,.0f} MB, "
-                f"{(said['peak'] - said['base']) / 1e6 / held:.2f} of the data above it; "
+                f"{peak / 1e6:,.0f} MB ({said['peak']['split'] / 1e6:,.0f} MB in the split), base "
+                f"{said['base'] / 1e6:,.0f} MB, {(peak - said['base']) / 1e6 / held:.2f} of the "
+                f"data above it; "
                 f"ROC AUC {said['auc']:.4f}"
             )
 
