@@ -194,15 +194,16 @@ def test_a_saved_version_is_trained_on_as_it_is(project, outcome, tmp_path):
 
 
 def test_a_training_set_that_does_not_fit_into_memory_is_refused(project, outcome, monkeypatch):
-    monkeypatch.setattr("sololakehouse.models.training._COPIES", 10_000)
+    monkeypatch.setattr("sololakehouse.models.batches._COPIES", 10_000)
     with pytest.raises(TrainingError) as said:
         project.train("model.params={n_estimators: 2}")
     rows, columns = 2160, len(project.lake.read("training.rain").columns)
     needed = -(-rows * columns * 8 * 10_000 // 10**6)
     assert str(said.value) == (
         f"training.rain has 2,160 rows of {columns} columns. Training on them takes about "
-        f"{needed}MB, more than the 'memory_limit' of 1000MB. Set 'memory_limit: {needed}MB' in "
-        "lakehouse.yml if the machine has that much, or take fewer rows or columns."
+        f"{needed}MB, more than the 'memory_limit' of 1000MB. Only the kinds xgboost and torch "
+        "train from batches, and the baseline is logistic_regression. Set 'memory_limit: "
+        f"{needed}MB' in lakehouse.yml if the machine has that much, or take fewer rows or columns."
     )
 
 

@@ -49,6 +49,8 @@ def train(file: Path, overrides: tuple[str, ...], force: bool, json_wanted: bool
         print_line(f"Left out of {part}, as they lie within the embargo: {_rows(count)}.")
     for part, count in outcome.unknown.items():
         print_line(f"Left out of {part}, as their label was not known at its end: {_rows(count)}.")
+    if outcome.rows_at_once:
+        print_line(f"Trained from batches of {_rows(outcome.rows_at_once)}.")
     if outcome.up_to_date:
         print_line("Up to date: nothing that decides the models changed.")
 

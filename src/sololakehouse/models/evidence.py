@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.models.model_content import model_content
-from sololakehouse.models.part import Part
+from sololakehouse.models.part import AnyPart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,10 +39,10 @@ def data_evidence(lake: Lakehouse, training_set: Snapshot) -> dict[str, Any]:
         }
         for table in (training_set, *sources)
     }
-    return {DATA: {"tables": tables, "row_order": row_order(training_set.to_polars())}}
+    return {DATA: {"tables": tables, "row_order": row_order(training_set.scan())}}
 
 
-def model_evidence(model: Any, parts: Mapping[str, Part]) -> dict[str, Any]:
+def model_evidence(model: Any, parts: Mapping[str, AnyPart]) -> dict[str, Any]:
     """Return what identifies a fitted model: `predictions` by part, and `model_content`."""
     return {
         PREDICTIONS: {name: digest(predict(model, part)) for name, part in parts.items()},
@@ -50,10 +50,12 @@ def model_evidence(model: Any, parts: Mapping[str, Part]) -> dict[str, Any]:
     }
 
 
-def predict(model: Any, part: Part) -> np.ndarray:
+def predict(model: Any, part: AnyPart) -> np.ndarray:
     """Return the probability of class 1 for each row of a part, shape (n,)."""
-    probability: np.ndarray = model.predict_proba(part.inputs)[:, 1]
-    return probability
+    import numpy as np
+
+    found = [model.predict_proba(inputs)[:, 1] for inputs in part.frames()]
+    return np.concatenate(found)
 
 
 def digest(predictions: np.ndarray) -> str:
@@ -68,7 +70,7 @@ def digest(predictions: np.ndarray) -> str:
     return hashlib.sha256(predictions.astype("<f8").tobytes()).hexdigest()
 
 
-def row_order(frame: pl.DataFrame) -> str:
+def row_order(frame: pl.DataFrame | pl.LazyFrame) -> str:
     """Return a digest of rows in their order: a content manifest alone does not know one."""
     from sololakehouse.provenance import content_manifest
 

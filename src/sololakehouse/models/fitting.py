@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.models.device import device_for
 from sololakehouse.models.environment import environment
+from sololakehouse.models.evidence import predict
 from sololakehouse.models.experiment import PARTS, Experiment, ModelSettings
 from sololakehouse.models.folds import folds_of, spread
 from sololakehouse.models.metrics import compute_metrics
-from sololakehouse.models.part import Part
+from sololakehouse.models.part import AnyPart, BatchedPart, Part
 from sololakehouse.models.search import Trialed, search
-from sololakehouse.models.trainers import decisive_libraries, fit, trainer_of
+from sololakehouse.models.trainers import decisive_libraries, fit, fit_batches, trainer_of
 from sololakehouse.models.trainers.decision import threshold_of
 from sololakehouse.models.trainers.trainer import Device
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+
+ROWS_AT_ONCE = "rows_at_once"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Trained:
         With the parameters that a search found.
     record
         What to know of it beside the settings, as JSON-like values: `threshold`,
-        `thread_dependent`, `environment`, and of a search its `params` and all its `trials`.
+        `thread_dependent`, `environment`, of a search its `params` and all its `trials`, and the
+        `rows_at_once` of batches if it was trained from them.
     """
 
     role: str
@@ -49,7 +53,7 @@ class Trained:
 def fit_and_measure(
     role: str,
     settings: ModelSettings,
-    parts: Mapping[str, Part],
+    parts: Mapping[str, AnyPart],
     experiment: Experiment,
     *,
     on_trial: Callable[[int], None] | None = None,
@@ -72,7 +76,11 @@ def fit_and_measure(
     TrainingError
         A fold of the cross-validation has too little to learn from or to measure on.
     """
-    fitting = _Fitting(experiment, parts, device_for(experiment.device, settings))
+    batched = isinstance(parts["train"], BatchedPart)
+    device = device_for(experiment.device, settings)
+    # XGBoost's pages on the disk are for the CPU.
+    device = "cpu" if batched and settings.kind == "xgboost" else device
+    fitting = _Fitting(experiment, parts, device)
     trialed = fitting.search(settings, on_trial) if settings.search else None
     chosen = settings.with_params(trialed.params if trialed else {})
     model = fitting.fit(chosen, parts["train"], parts["validation"])
@@ -90,24 +98,27 @@ class _Fitting:
     """The fits of one model: all with the same seed, threads and device."""
 
     experiment: Experiment
-    parts: Mapping[str, Part]
+    parts: Mapping[str, AnyPart]
     device: Device
 
-    def fit(self, settings: ModelSettings, train: Part, held_out: Part) -> Pipeline:
+    def fit(self, settings: ModelSettings, train: AnyPart, held_out: AnyPart) -> Pipeline:
         seed, threads = self.experiment.seed, self.experiment.threads
-        return fit(settings, train, held_out, seed, threads=threads, device=self.device)
+        if isinstance(train, Part) and isinstance(held_out, Part):
+            return fit(settings, train, held_out, seed, threads=threads, device=self.device)
+        assert isinstance(train, BatchedPart)
+        assert isinstance(held_out, BatchedPart)
+        return fit_batches(settings, train, held_out, seed, threads=threads, device=self.device)
 
-    def measured(self, model: Pipeline, part: Part) -> dict[str, float]:
-        probability = model.predict_proba(part.inputs)[:, 1]
+    def measured(self, model: Pipeline, part: AnyPart) -> dict[str, float]:
+        probability = predict(model, part)
         names = self.experiment.metrics
         return compute_metrics(names, part.labels, probability, threshold_of(model))
 
     def cross_validated(self, settings: ModelSettings) -> dict[str, float]:
-        if self.experiment.cross_validation is None:
+        train = self.parts["train"]
+        if self.experiment.cross_validation is None or isinstance(train, BatchedPart):
             return {}
-        folds = folds_of(
-            self.parts["train"], self.experiment.cross_validation, self.experiment.split.embargo
-        )
+        folds = folds_of(train, self.experiment.cross_validation, self.experiment.split.embargo)
         return spread([self.measured(self.fit(settings, *fold), fold[1]) for fold in folds])
 
     def search(
@@ -138,6 +149,9 @@ class _Fitting:
             "thread_dependent": self.device in trainer_of(settings).threads_matter_on,
             "environment": environment(libraries, threads, self.device),
         }
+        train = self.parts["train"]
+        if isinstance(train, BatchedPart):
+            record[ROWS_AT_ONCE] = train.rows_at_once
         if trialed is not None:
             record["search"] = {"params": dict(trialed.params), "trials": list(trialed.trials)}
         return record

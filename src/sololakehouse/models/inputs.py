@@ -20,6 +20,17 @@ def model_input(frame: pl.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
     Raises
     ------
+    NotFoundError, ConfigError, RunError
+        As `model_values`.
+    """
+    return model_values(frame, columns).to_pandas()
+
+
+def model_values(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Return doubles and text, NULL where a value is missing: `model_input` before pandas has it.
+
+    Raises
+    ------
     NotFoundError
         A column is missing.
     ConfigError
@@ -43,7 +54,7 @@ def model_input(frame: pl.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
                 f"The feature {column!r} must be finite or NULL, but {counted(rows)} an infinite "
                 "number there."
             )
-    return converted.to_pandas()
+    return converted
 
 
 def _as_input(name: str, kind: pl.DataType) -> pl.Expr:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import SoloLakehouseError
+from sololakehouse.models.batches import parts_of
 from sololakehouse.models.evidence import model_evidence, predict
 from sololakehouse.models.experiment import Experiment, ModelSettings
-from sololakehouse.models.fitting import fit_and_measure
+from sololakehouse.models.fitting import ROWS_AT_ONCE, fit_and_measure
 from sololakehouse.models.model_file import SKOPS_FILE
-from sololakehouse.models.split import split_by_time
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,12 +80,22 @@ class Refitted:
 
 
 def write_inputs(
-    folder: Path, frame: pl.DataFrame, config: Mapping[str, Any], columns: Sequence[str]
+    folder: Path,
+    frame: pl.DataFrame,
+    config: Mapping[str, Any],
+    columns: Sequence[str],
+    rows_at_once: int | None = None,
 ) -> None:
-    """Write what `refit` takes: a training set in its order, the experiment, its features."""
+    """Write what `refit` takes: a training set in its order, the experiment, its features.
+
+    Parameters
+    ----------
+    rows_at_once
+        Train from batches of so many rows; None: from all rows at once.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     frame.write_parquet(folder / TRAINING_SET_FILE, compression="zstd")
-    about = {"config": config, "feature_columns": list(columns)}
+    about = {"config": config, "feature_columns": list(columns), ROWS_AT_ONCE: rows_at_once}
     (folder / EXPERIMENT_FILE).write_text(json.dumps(about, indent=2, sort_keys=True), "utf-8")
 
 
@@ -117,23 +127,23 @@ def refit(
     begin = on_step or (lambda _: None)
     about = json.loads((folder / EXPERIMENT_FILE).read_text("utf-8"))
     experiment = Experiment.model_validate(about["config"])
-    frame = pl.read_parquet(folder / TRAINING_SET_FILE)
-    parts = split_by_time(frame, experiment, tuple(about["feature_columns"]))
-    for role in roles:
-        begin(f"fitting the {role}")
-        trained = fit_and_measure(role, getattr(experiment, role), parts, experiment)
-        own = folder / role
-        own.mkdir(exist_ok=True)
-        dump(trained.model, own / SKOPS_FILE)
-        found: dict[str, Any] = {n: predict(trained.model, part) for n, part in parts.items()}
-        np.savez(own / PREDICTIONS_FILE, **found)
-        outcome = {
-            "metrics": dict(trained.metrics),
-            "evidence": model_evidence(trained.model, parts),
-            "record": dict(trained.record),
-            "settings": trained.settings.model_dump(mode="json"),
-        }
-        (own / OUTCOME_FILE).write_text(json.dumps(outcome, indent=2, sort_keys=True), "utf-8")
+    rows, columns = pl.scan_parquet(folder / TRAINING_SET_FILE), about["feature_columns"]
+    with parts_of(rows, experiment, columns, about.get(ROWS_AT_ONCE), folder) as parts:
+        for role in roles:
+            begin(f"fitting the {role}")
+            trained = fit_and_measure(role, getattr(experiment, role), parts, experiment)
+            own = folder / role
+            own.mkdir(exist_ok=True)
+            dump(trained.model, own / SKOPS_FILE)
+            found: dict[str, Any] = {n: predict(trained.model, part) for n, part in parts.items()}
+            np.savez(own / PREDICTIONS_FILE, **found)
+            outcome = {
+                "metrics": dict(trained.metrics),
+                "evidence": model_evidence(trained.model, parts),
+                "record": dict(trained.record),
+                "settings": trained.settings.model_dump(mode="json"),
+            }
+            (own / OUTCOME_FILE).write_text(json.dumps(outcome, indent=2, sort_keys=True), "utf-8")
     return [Refitted.read(folder, role) for role in roles]
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models import plots
+from sololakehouse.models.evidence import predict
 from sololakehouse.models.experiment import PARTS, Experiment
 from sololakehouse.models.fitting import Trained
 from sololakehouse.models.intervals import Interval, Measure, resampled
 from sololakehouse.models.metrics import metric
 from sololakehouse.models.packing import RunReport
-from sololakehouse.models.part import Part
+from sololakehouse.models.part import AnyPart, BatchedPart
 from sololakehouse.models.split import LEARNED_FROM
 from sololakehouse.models.trainers import decisive_libraries, importances, used_params
 
@@ -24,13 +25,13 @@ def run_report(
     training_set: Snapshot,
     mark: str,
     trained: Trained,
-    parts: Mapping[str, Part],
+    parts: Mapping[str, AnyPart],
     intervals: Mapping[str, Interval],
     environment: Mapping[str, Any],
 ) -> RunReport:
     """Return the report of one trained model; `mark` is the fingerprint of its training."""
     test = parts["test"]
-    probability = trained.model.predict_proba(test.inputs)[:, 1]
+    probability = predict(trained.model, test)
     confusion = confusion_at(trained.threshold, test.labels, probability)
     figures = {
         "roc": plots.roc(test.labels, probability),
@@ -47,6 +48,8 @@ def run_report(
     if experiment.split.embargo:
         rows |= {f"{name}_embargoed_rows": parts[name].embargoed for name in LEARNED_FROM}
     rows["outside_rows"] = training_set.rows - sum(rows.values())
+    if isinstance(test, BatchedPart):
+        rows["rows_at_once"] = test.rows_at_once
     low = {f"{name}_low": found.low for name, found in intervals.items()}
     high = {f"{name}_high": found.high for name, found in intervals.items()}
     return RunReport(
@@ -66,14 +69,14 @@ def run_report(
         datasets=tables_of(lake, training_set),
         metadata=carried(training_set),
         model=trained.model,
-        inputs=parts["train"].inputs,
+        inputs=parts["train"].example,
         documents={"confusion": confusion, "environment": dict(environment)},
         libraries=decisive_libraries(trained.settings),
     )
 
 
 def intervals_on_test(
-    experiment: Experiment, trained: Sequence[Trained], test: Part
+    experiment: Experiment, trained: Sequence[Trained], test: AnyPart
 ) -> list[dict[str, Interval]]:
     """Return for each model the 95 % intervals of its metrics, by names such as `test_roc_auc`.
 
@@ -82,7 +85,7 @@ def intervals_on_test(
     """
     measures = []
     for one in trained:
-        probability = one.model.predict_proba(test.inputs)[:, 1]
+        probability = predict(one.model, test)
         measures += [
             Measure(metric(name), probability, one.threshold) for name in experiment.metrics
         ]

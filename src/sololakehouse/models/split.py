@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,9 +16,22 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-__all__ = ["LEARNED_FROM", "Part", "split_by_time"]
+__all__ = ["LEARNED_FROM", "Cut", "Part", "cut_by_time", "refuse_empty", "split_by_time"]
 
 LEARNED_FROM = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The rows of one part with all their columns; the rest is as in `Part`."""
+
+    name: str
+    rows: pl.DataFrame
+    labels: np.ndarray
+    unknown: int
+    embargoed: int
+    moments: np.ndarray | None
+    known_at: np.ndarray | None
 
 
 def split_by_time(
@@ -43,6 +58,34 @@ def split_by_time(
     ConfigError, RunError
         A feature is of a type or holds a value that no model takes.
     """
+    parts = {
+        cut.name: Part(
+            cut.name,
+            model_input(cut.rows, columns),
+            cut.labels,
+            unknown=cut.unknown,
+            embargoed=cut.embargoed,
+            moments=cut.moments,
+            known_at=cut.known_at,
+        )
+        for cut in cut_by_time(frame, experiment, columns)
+    }
+    train = parts["train"]
+    empty = [str(name) for name in train.inputs.columns if train.inputs[name].isna().all()]
+    refuse_empty(empty, len(train.labels))
+    return parts
+
+
+def cut_by_time(
+    frame: pl.DataFrame, experiment: Experiment, columns: Sequence[str]
+) -> Iterator[Cut]:
+    """Give the rows of each part; only label and moments are looked at, see `split_by_time`.
+
+    Raises
+    ------
+    TrainingError
+        As `split_by_time`, apart from what the features hold.
+    """
     label, where = experiment.training_set.label, experiment.training_set.name
     if not columns:
         raise TrainingError(
@@ -50,7 +93,6 @@ def split_by_time(
             "take columns out of 'exclude_columns'."
         )
     _check_label(frame, label, where)
-    parts = {}
     for name in PARTS:
         period = _rows_in(frame, experiment, name)
         early = _before_embargo(period, experiment, name)
@@ -61,17 +103,15 @@ def split_by_time(
                 f"The part {name!r} of {len(truth):,} rows holds only {label} = {truth[0]}. "
                 "Nothing can be learned or measured there: give it more time in 'split'."
             )
-        parts[name] = Part(
+        yield Cut(
             name,
-            model_input(rows, columns),
+            rows,
             truth,
             unknown=early.height - rows.height,
             embargoed=period.height - early.height,
             moments=_moments(rows, experiment.timestamp),
             known_at=_moments(rows, experiment.training_set.label_known_at),
         )
-    _check_features(parts["train"])
-    return parts
 
 
 def _check_label(frame: pl.DataFrame, label: str, where: str) -> None:
@@ -100,11 +140,17 @@ def _check_label(frame: pl.DataFrame, label: str, where: str) -> None:
         )
 
 
-def _check_features(train: Part) -> None:
-    empty = [str(name) for name in train.inputs.columns if train.inputs[name].isna().all()]
-    if empty:
+def refuse_empty(columns: Sequence[str], rows: int) -> None:
+    """Refuse features that are NULL in the whole part `train`.
+
+    Raises
+    ------
+    TrainingError
+        There are some.
+    """
+    if columns:
         raise TrainingError(
-            f"Nothing can be learned from {shortened(empty)}: NULL in all {len(train.labels):,} "
+            f"Nothing can be learned from {shortened(columns)}: NULL in all {rows:,} "
             "rows of the part 'train'. Check the lookups, or list it in 'exclude_columns'."
         )
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sololakehouse.config import written_size
-from sololakehouse.errors import ConfigError, NotFoundError, TrainingError, UnreachableError
+from sololakehouse.errors import ConfigError, NotFoundError, UnreachableError
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.saved import build_training_set
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.models.batches import parts_of, rows_at_once
 from sololakehouse.models.device import device_for
 from sololakehouse.models.environment import code_of, library_versions
 from sololakehouse.models.evidence import data_evidence, model_evidence
@@ -22,7 +22,7 @@ from sololakehouse.models.experiment import Experiment, ModelSettings
 from sololakehouse.models.fitting import Trained, fit_and_measure
 from sololakehouse.models.intervals import Interval
 from sololakehouse.models.packing import RunReport
-from sololakehouse.models.part import Part
+from sololakehouse.models.part import AnyPart, BatchedPart
 from sololakehouse.models.pending import (
     PendingRuns,
     TrainedModel,
@@ -33,7 +33,6 @@ from sololakehouse.models.pending import (
 )
 from sololakehouse.models.registry import BASELINE, ModelVersion, lease_model, model_versions
 from sololakehouse.models.report import intervals_on_test, run_report
-from sololakehouse.models.split import split_by_time
 from sololakehouse.models.tracking import check_store, store_exists
 from sololakehouse.models.trainers import check_settings, decisive_libraries
 from sololakehouse.provenance import fingerprint
@@ -41,11 +40,9 @@ from sololakehouse.provenance import fingerprint
 OPERATION = "TRAINING"
 MODEL = "model"
 _STEPS = 5
+_SCRATCH = ".slh"
 # Part of every fingerprint. Raise it when a change of this code can change a model.
 TRAINERS_VERSION = 2
-# A frame, its copy as pandas, what the preprocessing makes of it, and the library's own copy.
-_COPIES = 4
-_BYTES_OF_A_VALUE = 8
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,8 @@ class TrainingOutcome:
 
     `unknown` is how many rows of a part were left out, because their label was not known when the
     part ended, and `embargoed` how many, because they lie within the embargo before the next part;
-    both are empty if nothing was trained.
+    both are empty if nothing was trained. `rows_at_once` is the size of the batches that they were
+    trained from; None: all rows at once, or nothing was trained.
     """
 
     runs: tuple[ModelVersion, ...]
@@ -62,6 +60,7 @@ class TrainingOutcome:
     up_to_date: bool
     unknown: Mapping[str, int] = field(default_factory=dict)
     embargoed: Mapping[str, int] = field(default_factory=dict)
+    rows_at_once: int | None = None
 
     @property
     def staged(self) -> ModelVersion | None:
@@ -122,27 +121,42 @@ def train(
             known = _registered(lake, experiment, mark)
         _lease(writer, known, training_set)
         return TrainingOutcome(tuple(known), training_set, up_to_date=True)
-    parts = _parts(training_set, experiment, lake.project.settings.memory_limit)
-    trained = []
-    # Importing MLflow and making its store takes as long as fitting the baseline.
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        store = beside.submit(check_store, lake.project, experiment.name)
-        for role, settings in ((BASELINE, experiment.baseline), (MODEL, experiment.model)):
-            begin(f"fitting the {role}")
-            on_trial = partial(_begin_trial, begin, role, settings)
-            trained.append(fit_and_measure(role, settings, parts, experiment, on_trial=on_trial))
-            with suppress(UnreachableError):  # what is trained is kept, and said at the end
-                store.result()
-    registered = register_trained(
-        lake, writer, experiment, training_set, mark, trained, parts, begin=begin
-    )
+    at_once = rows_at_once(training_set, experiment, lake.project.settings.memory_limit)
+    rows, columns = training_set.scan(), _feature_columns(training_set)
+    place = lake.project.folder / _SCRATCH
+    with parts_of(rows, experiment, columns, at_once, place) as parts:
+        trained = _fitted(lake, experiment, parts, begin)
+        registered = register_trained(
+            lake, writer, experiment, training_set, mark, trained, parts, begin=begin
+        )
     return TrainingOutcome(
         tuple(registered),
         training_set,
         up_to_date=False,
         unknown={name: part.unknown for name, part in parts.items() if part.unknown},
         embargoed={name: part.embargoed for name, part in parts.items() if part.embargoed},
+        rows_at_once=at_once,
     )
+
+
+def _fitted(
+    lake: Lakehouse,
+    experiment: Experiment,
+    parts: Mapping[str, AnyPart],
+    begin: Callable[[str], None],
+) -> list[Trained]:
+    trained = []
+    batches = " from batches" if isinstance(parts["train"], BatchedPart) else ""
+    # Importing MLflow and making its store takes as long as fitting the baseline.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        store = beside.submit(check_store, lake.project, experiment.name)
+        for role, settings in ((BASELINE, experiment.baseline), (MODEL, experiment.model)):
+            begin(f"fitting the {role}{batches}")
+            on_trial = partial(_begin_trial, begin, role, settings)
+            trained.append(fit_and_measure(role, settings, parts, experiment, on_trial=on_trial))
+            with suppress(UnreachableError):  # what is trained is kept, and said at the end
+                store.result()
+    return trained
 
 
 def register_trained(
@@ -152,7 +166,7 @@ def register_trained(
     training_set: Snapshot,
     mark: str,
     trained: Sequence[Trained],
-    parts: Mapping[str, Part],
+    parts: Mapping[str, AnyPart],
     *,
     notes: Sequence[Mapping[str, Any]] = (),
     begin: Callable[[str], None],
@@ -190,7 +204,7 @@ def register_trained(
             one,
             parts,
             intervals,
-            about["environment"],
+            where,
         )
         models.append(_pending(experiment, training_set, mark, one, report, intervals, about))
     pending = pack_runs(
@@ -277,24 +291,6 @@ def _registered(lake: Lakehouse, experiment: Experiment, mark: str) -> list[Mode
     ]
     newest = {version.role: version for version in found}
     return [newest[role] for role in (BASELINE, MODEL)] if len(newest) == 2 else []
-
-
-def _parts(training_set: Snapshot, experiment: Experiment, limit: int) -> dict[str, Part]:
-    _refuse_too_large(training_set, limit)
-    frame = training_set.to_polars()
-    return split_by_time(frame, experiment, _feature_columns(training_set))
-
-
-def _refuse_too_large(training_set: Snapshot, limit: int) -> None:
-    columns = len(training_set.columns)
-    needed = training_set.rows * columns * _BYTES_OF_A_VALUE * _COPIES
-    if needed > limit:
-        raise TrainingError(
-            f"{training_set.name} has {training_set.rows:,} rows of {columns} columns. Training on "
-            f"them takes about {written_size(needed)}, more than the 'memory_limit' of "
-            f"{written_size(limit)}. Set 'memory_limit: {written_size(needed)}' in lakehouse.yml "
-            "if the machine has that much, or take fewer rows or columns."
-        )
 
 
 def _feature_columns(training_set: Snapshot) -> tuple[str, ...]:

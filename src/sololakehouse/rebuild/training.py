@@ -15,6 +15,7 @@ import yaml
 from sololakehouse.errors import RunError, SoloLakehouseError
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.evidence import MODEL_CONTENT, PREDICTIONS
+from sololakehouse.models.fitting import ROWS_AT_ONCE
 from sololakehouse.models.refit import Refitted, write_inputs
 from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.models.tracking import connected
@@ -113,7 +114,8 @@ def train_again(
     RunError
         The process failed.
     """
-    write_inputs(folder, frame, version.record["config"], version.feature_columns)
+    at_once = version.record.get(ROWS_AT_ONCE)
+    write_inputs(folder, frame, version.record["config"], version.feature_columns, at_once)
     command = [sys.executable, "-m", "sololakehouse.models.refit", str(folder), version.role]
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     done = subprocess.run(

@@ -7,30 +7,48 @@ floats can depend on them; `Trainer.threads_matter_on` says where.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import ConfigError, suggestion
+from sololakehouse.models.metrics import THRESHOLD
 from sololakehouse.models.model_settings import THREADS, Kind, ModelSettings
-from sololakehouse.models.trainers.decision import calibrated, innermost, with_threshold
+from sololakehouse.models.trainers.decision import (
+    best_threshold,
+    calibrated,
+    deciding,
+    innermost,
+    with_threshold,
+)
 from sololakehouse.models.trainers.lightgbm import LightGBMTrainer
+from sololakehouse.models.trainers.preprocessing import fitted_by_column
 from sololakehouse.models.trainers.python import PythonTrainer
 from sololakehouse.models.trainers.scikit_learn import ScikitLearnTrainer
 from sololakehouse.models.trainers.torch import TorchTrainer
-from sololakehouse.models.trainers.trainer import Device, Sample, Task, Trainer
+from sololakehouse.models.trainers.trainer import (
+    Batches,
+    BatchTask,
+    BatchTrainer,
+    Device,
+    Sample,
+    Task,
+    Trainer,
+)
 from sololakehouse.models.trainers.weights import row_weights
 from sololakehouse.models.trainers.xgboost import XGBoostTrainer
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-    from sololakehouse.models.part import Part
+    from sololakehouse.models.part import BatchedPart, Part
 
 __all__ = [
     "THREADS",
     "check_settings",
     "decisive_libraries",
     "fit",
+    "fit_batches",
     "importances",
     "trainer_of",
     "used_params",
@@ -104,7 +122,6 @@ def fit(
         calibration.
     """
     from sklearn.pipeline import Pipeline
-    from threadpoolctl import threadpool_limits
 
     trainer = trainer_of(settings)
     preprocessing = trainer.preprocessing(train.inputs)
@@ -116,16 +133,81 @@ def fit(
     ]
     stopping = samples[1] if settings.early_stopping_rounds is not None else None
     task = Task(samples[0], stopping, seed, threads, device, preprocessing)
+    with _fixed_threads(threads), _refusals(settings):
+        estimator = trainer.fit(task)
+        estimator = calibrated(estimator, settings, held_out, validation.labels)
+        estimator = with_threshold(estimator, settings, held_out, validation.labels)
+    return Pipeline([("preprocessing", preprocessing), ("estimator", estimator)])
+
+
+def fit_batches(
+    settings: ModelSettings,
+    train: BatchedPart,
+    validation: BatchedPart,
+    seed: int,
+    *,
+    threads: int = THREADS,
+    device: Device = "cpu",
+) -> Pipeline:
+    """Fit as `fit` does, without ever holding all rows; the settings have no calibration.
+
+    The model need not be that of `fit` to the last bit. The same blocks, seed, threads and device
+    give the same model.
+
+    Raises
+    ------
+    ConfigError
+        The estimator refuses a parameter's value, or the kind is not trained from batches.
+    """
+    from sklearn.pipeline import Pipeline
+
+    trainer = trainer_of(settings)
+    if not isinstance(trainer, BatchTrainer):
+        raise ConfigError(f"{settings.name} is not trained from batches.")
+    preprocessing = fitted_by_column(trainer.preprocessing, train)
+    rows, held_out = (
+        Batches(part, preprocessing, row_weights(settings, train.labels, part.labels))
+        for part in (train, validation)
+    )
+    stopping = held_out if settings.early_stopping_rounds is not None else None
+    folder = train.file.parent
+    task = BatchTask(rows, stopping, seed, threads, device, preprocessing, folder)
+    with _fixed_threads(threads), _refusals(settings):
+        estimator = trainer.fit_batches(task)
+        if settings.threshold != THRESHOLD:
+            first, wanted = rows.sample(0), _threshold(estimator, settings, held_out)
+            estimator = deciding(estimator, wanted, first.inputs, first.labels)
+    return Pipeline([("preprocessing", preprocessing), ("estimator", estimator)])
+
+
+def _threshold(estimator: Any, settings: ModelSettings, held_out: Batches) -> float:
+    import numpy as np
+
+    wanted = settings.threshold
+    if isinstance(wanted, float | int):
+        return wanted
+    blocks = (held_out.sample(number).inputs for number in range(len(held_out)))
+    probability = np.concatenate([estimator.predict_proba(inputs)[:, 1] for inputs in blocks])
+    return best_threshold(wanted, held_out.part.labels, probability)
+
+
+@contextmanager
+def _fixed_threads(threads: int) -> Iterator[None]:
+    from threadpoolctl import threadpool_limits
+
+    # BLAS adds up in another order with other threads, and gains little from more than one.
+    with threadpool_limits({"blas": 1, "openmp": threads}):
+        yield
+
+
+@contextmanager
+def _refusals(settings: ModelSettings) -> Iterator[None]:
+    """Turn what a library says of its parameters into one sentence."""
     try:
-        # BLAS adds up in another order with other threads, and gains little from more than one.
-        with threadpool_limits({"blas": 1, "openmp": threads}):
-            estimator = trainer.fit(task)
-            estimator = calibrated(estimator, settings, held_out, validation.labels)
-            estimator = with_threshold(estimator, settings, held_out, validation.labels)
+        yield
     except (TypeError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise ConfigError(f"{settings.name} with {settings.params}: {said}") from error
-    return Pipeline([("preprocessing", preprocessing), ("estimator", estimator)])
 
 
 def _is_used(settings: ModelSettings) -> bool:
@@ -133,7 +215,7 @@ def _is_used(settings: ModelSettings) -> bool:
     return (
         settings.early_stopping_rounds is not None
         or settings.calibration is not None
-        or settings.threshold != ModelSettings.model_fields["threshold"].default
+        or settings.threshold != THRESHOLD
     )
 
 

@@ -39,11 +39,22 @@ def with_threshold(estimator: Any, settings: ModelSettings, inputs: Any, labels:
     wanted = settings.threshold
     if wanted == THRESHOLD:
         return estimator
+    if not isinstance(wanted, float | int):
+        wanted = best_threshold(wanted, labels, estimator.predict_proba(inputs)[:, 1])
+    return deciding(estimator, wanted, inputs, labels)
+
+
+def deciding(estimator: Any, wanted: float, inputs: Any, labels: np.ndarray) -> Any:
+    """Return the fitted estimator, whose `predict` goes by this threshold.
+
+    Parameters
+    ----------
+    inputs, labels
+        Some rows of any part, by which scikit-learn sees what the estimator is.
+    """
     from sklearn.frozen import FrozenEstimator
     from sklearn.model_selection import FixedThresholdClassifier
 
-    if not isinstance(wanted, float | int):
-        wanted = best_threshold(wanted, labels, estimator.predict_proba(inputs)[:, 1])
     decided = FixedThresholdClassifier(
         FrozenEstimator(estimator), threshold=float(wanted), response_method="predict_proba"
     )

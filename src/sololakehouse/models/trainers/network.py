@@ -6,8 +6,10 @@ Imports scikit-learn: import this module where it is used.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 if TYPE_CHECKING:
     import torch
+
+    from sololakehouse.models.trainers.trainer import Batches
 
 _CHUNK = 256
 _LARGEST_EMBEDDING = 50
@@ -119,19 +123,25 @@ class TabularClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             A parameter has no valid value.
         """
-        self._check()
-        self.classes_ = np.array([0, 1])
-        self.layout_ = {
-            "numbers": int(X.shape[1]) - len(categories),
-            "categories": list(categories),
-            "hidden": list(self.hidden),
-            "normalization": self.normalization,
-            "dropout": float(self.dropout),
-        }
+        self._begin(int(X.shape[1]), categories)
         with _deterministic(self.random_state, self.threads, self.device):
             rows = _tensors(X, y, sample_weight, self.device)
-            held_out = _tensors(*validation, self.device) if validation else None
-            self._learn(rows, held_out)
+            held_out = [_tensors(*validation, self.device)] if validation else None
+            self._learn(partial(_batches, rows, self.batch_size), held_out)
+        return self
+
+    def fit_batches(
+        self, rows: Batches, *, categories: Sequence[int] = (), validation: Batches | None = None
+    ) -> TabularClassifier:
+        """Fit the network as `fit` does, reading one block of rows after the other.
+
+        In each epoch the blocks are taken in another order, and so are the rows within each; a
+        mini-batch has rows of one block.
+        """
+        self._begin(int(rows.sample(0).inputs.shape[1]), categories)
+        with _deterministic(self.random_state, self.threads, self.device):
+            held_out = None if validation is None else _Blocks(validation, self.device)
+            self._learn(_Blocks(rows, self.device, self.batch_size).shuffled, held_out)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -140,8 +150,8 @@ class TabularClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         inputs = torch.as_tensor(np.asarray(X, dtype=np.float32))
         with torch.inference_mode():
-            logits = [self._logits(chunk) for chunk in inputs.split(_CHUNK)]
-        one = torch.sigmoid(torch.cat(logits).double()).numpy() if logits else np.zeros(0)
+            found = [self._chances(chunk).numpy() for chunk in inputs.split(_CHUNK)]
+        one = np.concatenate(found) if found else np.zeros(0)
         return np.column_stack([1 - one, one])
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
@@ -152,6 +162,17 @@ class TabularClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name != _NETWORK}
 
+    def _begin(self, columns: int, categories: Sequence[int]) -> None:
+        self._check()
+        self.classes_ = np.array([0, 1])
+        self.layout_ = {
+            "numbers": columns - len(categories),
+            "categories": list(categories),
+            "hidden": list(self.hidden),
+            "normalization": self.normalization,
+            "dropout": float(self.dropout),
+        }
+
     def _check(self) -> None:
         if self.normalization not in ("batch", "layer", None):
             raise ValueError(f"normalization {self.normalization!r} is not batch, layer or null")
@@ -161,7 +182,11 @@ class TabularClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not all(isinstance(one, int) and one > 0 for one in sizes):
             raise ValueError("hidden, epochs and batch_size must be positive integers")
 
-    def _learn(self, rows: Rows, held_out: Rows | None) -> None:
+    def _learn(
+        self,
+        epoch: Callable[[torch.Generator], Iterable[Rows]],
+        held_out: Iterable[Rows] | None,
+    ) -> None:
         import torch
 
         network = _network(self.layout_).to(self.device)
@@ -173,7 +198,7 @@ class TabularClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.history_: list[float] = []
         for _ in range(self.epochs):
             network.train()
-            for batch in _batches(rows, self.batch_size, order):
+            for batch in epoch(order):
                 optimizer.zero_grad()
                 _loss(network, batch).backward()
                 optimizer.step()
@@ -192,13 +217,13 @@ class TabularClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.weights_ = _saved(weights)
         self.__dict__.pop(_NETWORK, None)
 
-    def _logits(self, chunk: torch.Tensor) -> torch.Tensor:
-        """Compute a chunk that is filled up, since other shapes are added up in another order."""
+    def _chances(self, chunk: torch.Tensor) -> torch.Tensor:
+        """Compute a chunk that is filled up: another shape adds up, and rounds, in another way."""
         import torch
 
         filled = torch.nn.functional.pad(chunk, (0, 0, 0, _CHUNK - len(chunk)))
-        logits: torch.Tensor = self._loaded()(filled)[: len(chunk)]
-        return logits
+        found: torch.Tensor = torch.sigmoid(self._loaded()(filled).double())[: len(chunk)]
+        return found
 
     def _loaded(self) -> torch.nn.Module:
         if _NETWORK not in self.__dict__:
@@ -275,6 +300,29 @@ def _batches(rows: Rows, size: int, order: torch.Generator) -> Iterator[Rows]:
             yield inputs[chosen], labels[chosen], weights[chosen]
 
 
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks of rows as tensors, in their order or shuffled."""
+
+    rows: Batches
+    device: str
+    size: int = 1
+
+    def __iter__(self) -> Iterator[Rows]:
+        return map(self._block, range(len(self.rows)))
+
+    def shuffled(self, order: torch.Generator) -> Iterator[Rows]:
+        """Give mini-batches: blocks in another order each time, and rows within each."""
+        import torch
+
+        for number in torch.randperm(len(self.rows), generator=order).tolist():
+            yield from _batches(self._block(number), self.size, order)
+
+    def _block(self, number: int) -> Rows:
+        sample = self.rows.sample(number)
+        return _tensors(sample.inputs, sample.labels, sample.weights, self.device)
+
+
 def _loss(network: torch.nn.Module, rows: Rows) -> torch.Tensor:
     from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -282,11 +330,15 @@ def _loss(network: torch.nn.Module, rows: Rows) -> torch.Tensor:
     return binary_cross_entropy_with_logits(network(inputs), labels, weights)
 
 
-def _mean_loss(network: torch.nn.Module, rows: Rows) -> float:
+def _mean_loss(network: torch.nn.Module, blocks: Iterable[Rows]) -> float:
     import torch
 
+    mean, seen = 0.0, 0
     with torch.inference_mode():
-        return float(_loss(network, rows))
+        for rows in blocks:
+            seen += len(rows[1])
+            mean += (float(_loss(network, rows)) - mean) * (len(rows[1]) / seen)
+    return mean
 
 
 def _copied(network: torch.nn.Module) -> dict[str, torch.Tensor]:

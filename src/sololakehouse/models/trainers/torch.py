@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.models.model_settings import ModelSettings
 from sololakehouse.models.trainers.preprocessing import category_counts, for_networks
-from sololakehouse.models.trainers.trainer import Device, Task, require
+from sololakehouse.models.trainers.trainer import BatchTask, Device, Task, require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,20 +37,28 @@ class TorchTrainer:
 
     def fit(self, task: Task) -> Any:
         """Fit the network; it predicts on the CPU, wherever it was fitted."""
-        estimator = _class()(
-            **self.settings.params,
-            patience=self.settings.early_stopping_rounds,
-            random_state=task.seed,
-            threads=task.threads,
-            device=task.device,
-        )
         held_out = task.validation
-        return estimator.fit(
+        return self._estimator(task).fit(
             task.train.inputs,
             task.train.labels,
             sample_weight=task.train.weights,
             categories=category_counts(task.preprocessing),
             validation=(held_out.inputs, held_out.labels, held_out.weights) if held_out else None,
+        )
+
+    def fit_batches(self, task: BatchTask) -> Any:
+        """Fit the network on mini-batches of each block, in an order that the seed decides."""
+        return self._estimator(task).fit_batches(
+            task.train, categories=category_counts(task.preprocessing), validation=task.validation
+        )
+
+    def _estimator(self, task: Task | BatchTask) -> Any:
+        return _class()(
+            **self.settings.params,
+            patience=self.settings.early_stopping_rounds,
+            random_state=task.seed,
+            threads=task.threads,
+            device=task.device,
         )
 
     @property

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from sololakehouse.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+
+    from sololakehouse.models.part import BatchedPart
 
 Device = Literal["cpu", "cuda"]
 
@@ -49,6 +52,45 @@ class Task:
     preprocessing: Any
 
 
+@dataclass(frozen=True)
+class Batches:
+    """The rows of a part, block by block, as the preprocessing makes them; `weights` of all."""
+
+    part: BatchedPart
+    preprocessing: Any
+    weights: np.ndarray | None
+
+    def __len__(self) -> int:
+        """Return how many blocks there are."""
+        return self.part.blocks
+
+    def sample(self, block: int) -> Sample:
+        """Read a block."""
+        rows = self.part.rows_of(block)
+        weights = None if self.weights is None else self.weights[rows]
+        inputs = self.preprocessing.transform(self.part.frame(block))
+        return Sample(inputs, self.part.labels[rows], weights)
+
+
+@dataclass(frozen=True)
+class BatchTask:
+    """What an estimator is fitted on, block by block; see `Task`.
+
+    Attributes
+    ----------
+    folder
+        Where a library may write what it keeps while it trains.
+    """
+
+    train: Batches
+    validation: Batches | None
+    seed: int
+    threads: int
+    device: Device
+    preprocessing: Any
+    folder: Path
+
+
 class Trainer(Protocol):
     """One model of an experiment, by its settings."""
 
@@ -83,6 +125,20 @@ class Trainer(Protocol):
             The estimator refuses a parameter's value.
         ConfigError
             The function gives no classifier that could be kept.
+        """
+
+
+@runtime_checkable
+class BatchTrainer(Trainer, Protocol):
+    """One that can do without all rows at once."""
+
+    def fit_batches(self, task: BatchTask) -> Any:
+        """Return a fitted classifier, as `fit` does; the same blocks give the same one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The estimator refuses a parameter's value.
         """
 
 
