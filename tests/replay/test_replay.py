@@ -41,7 +41,7 @@ def test_a_clean_pipeline_is_clean_in_both_modes(taxi: Taxi) -> None:
     taxi.run()
     report = taxi.replay(3, modes=("truncate", "perturb"))
     assert states(report) == {"features.place": "clean", "training.taxi": "clean"}
-    assert report.runs == 3 * 2 + 1
+    assert report.runs == 3 * 2
     place = report.table("features.place")
     assert place is not None
     assert (place.cutoffs, place.rows > 100) == (6, True)
