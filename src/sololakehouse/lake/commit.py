@@ -386,9 +386,7 @@ def _refuse_other_writers(table: str, operation: str) -> None:
 class _StagedFiles:
     """The files of one commit, from the moment on when they are in the table's folder."""
 
-    def __init__(
-        self, table: str, folder: Path, run_id: str, flush: Callable[..., None]
-    ) -> None:
+    def __init__(self, table: str, folder: Path, run_id: str, flush: Callable[..., None]) -> None:
         self._table = table
         self._folder = folder
         self._run_id = run_id
