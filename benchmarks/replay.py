@@ -1,9 +1,9 @@
 """Replay of the reference project: eight cutoffs against one full run.
 
 `python benchmarks/replay.py [--cutoffs 8] [--rounds 3]`. The full run computes all fourteen tables
-from bronze, `slh run`; the replay is `slh replay`, with its noise floor and all comparisons. Both
-are whole commands from a cold start, in turns. Memory is the highest sum, over all processes, of
-the proportional set size (PSS).
+from bronze, `slh run`; the replay is `slh replay`, with all comparisons. Both are whole commands
+from a cold start, in turns. Memory is the highest sum, over all processes, of the proportional set
+size (PSS).
 """
 
 from __future__ import annotations

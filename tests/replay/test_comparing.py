@@ -66,6 +66,10 @@ def test_only_what_is_judged_counts() -> None:
         rows(1, 2, 3), rows(7, 7, keys="ab"), ["key", "at"], "at", ["value"], {"value": late}
     )
     assert [(one.column, one.rows) for one in compared.differences] == [(ROWS, 1), ("value", 1)]
+    for value, differences in ((9, 0), (2, 1)):
+        other = rows(value, 9 if differences else 2)
+        compared = compare(rows(1, 2), other, ["key", "at"], "at", ["value"], {"value": late})
+        assert len(compared.differences) == differences
     rule = {ROWS: pl.col("at") < NOON}
     compared = compare(rows(1, 2), rows(1), ["key", "at"], "at", ["value"], rule)
     assert compared.differences == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -89,6 +89,8 @@ class Engine:
         A folder for as long as the session lives; the engine can read it.
     is_embedded
         Whether it computes in this process.
+    parquet_options
+        How `write_parquet` encodes its files, as options of Spark's writer; none: the engine's own.
     """
 
     is_embedded = False
@@ -106,6 +108,7 @@ class Engine:
         self.session = session
         self.name = name
         self.scratch = scratch
+        self.parquet_options: Mapping[str, str] = {}
         self._questions = questions
         self._reader = reader(session) if reader else DeltaReader(session)
         self._space = space
@@ -247,7 +250,8 @@ class Engine:
         EngineError
             There are rows, but none arrived in the folder.
         """
-        frame.write.mode("append").partitionBy(*partition_by).parquet(str(folder))
+        writer = frame.write.mode("append").options(**self.parquet_options)
+        writer.partitionBy(*partition_by).parquet(str(folder))
         if any(folder.glob("**/*.parquet" if partition_by else "*.parquet")):
             return
         first = frame.limit(1).toArrow()

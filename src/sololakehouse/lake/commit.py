@@ -210,7 +210,7 @@ class LakeWriter:
                 beside = newest if mode == "append" else None
                 features = features.checked(table, beside, removes)
             delta = self._prepare(table, schema, properties, mode, description, evolve=evolve)
-            staged_files = _StagedFiles(table, path, self.run.run_id)
+            staged_files = _StagedFiles(table, path, self.run.run_id, self.flush)
             try:
                 replaced = self._replaced(table, staged, change, removes)
                 staged_files.move([*files, *(replaced.kept if replaced else ())])
@@ -278,7 +278,7 @@ class LakeWriter:
             ),
         )
         version = delta.version() + 1
-        flush(path / LOG / f"{version:020}.json", path / LOG)
+        self.flush(path / LOG / f"{version:020}.json", path / LOG)
         delta.update_incremental()
         own = Snapshot(table, path, version, delta if delta.version() == version else None)
         self.lake.committed(own)
@@ -300,6 +300,10 @@ class LakeWriter:
         folder = staged / "kept"
         folder.mkdir()
         return without_rows(before, removes, change.left_out, folder)
+
+    def flush(self, *paths: Path) -> None:
+        """Wait until what a commit is made of outlives a power cut."""
+        flush(*paths)
 
     def record(self, change: Change, rows_written: int, manifest: Manifest) -> CommitRecord:
         """Return the record of a commit of this run; `manifest` is of the whole table."""
@@ -367,7 +371,7 @@ class LakeWriter:
                 return None
             _remove_empty(path / LOG, path)
             raise
-        flush(path / LOG / f"{0:020}.json", path / LOG, path, path.parent)
+        self.flush(path / LOG / f"{0:020}.json", path / LOG, path, path.parent)
         return created
 
 
@@ -382,10 +386,11 @@ def _refuse_other_writers(table: str, operation: str) -> None:
 class _StagedFiles:
     """The files of one commit, from the moment on when they are in the table's folder."""
 
-    def __init__(self, table: str, folder: Path, run_id: str) -> None:
+    def __init__(self, table: str, folder: Path, run_id: str, flush: Callable[..., None]) -> None:
         self._table = table
         self._folder = folder
         self._run_id = run_id
+        self._flush = flush
         self._before = newest_version(folder)
         self.adds: list[AddAction] = []
 
@@ -393,7 +398,7 @@ class _StagedFiles:
         """Move files into the table's folder and make sure that they are on the disk."""
         for file in files:
             self.adds.append(self._moved(file))
-        flush(*(self._folder / add.path for add in self.adds), self._folder)
+        self._flush(*(self._folder / add.path for add in self.adds), self._folder)
 
     def committed(self) -> Snapshot | None:
         """Return the version that names the files, if the commit was made after all.

@@ -139,20 +139,14 @@ class MutationTrial(Replay):
         return _Chosen(numbers[0] if numbers else None, most)
 
     def _find_noise(self, scratch: Scratch) -> None:
-        try:
-            scratch.fill({name: one.snapshot.scan() for name, one in self._dated.items()})
-            scratch.run(self.plan.computed)
-            for table in self._tables_on_trial():
-                self._full[table] = scratch.lake.read(table).to_polars()
-        finally:
-            self._noise_is_known.set()
+        for table in self._tables_on_trial():
+            self._full[table] = scratch.lake.read(table).to_polars()
 
     def _after_run(self, scratch: Scratch, cutoff: datetime, mode: Mode) -> None:
-        replayed = {table: scratch.lake.read(table) for table in self._tables_on_trial()}
-        self._noise_is_known.wait()
+        replayed = {name: scratch.lake.read(name).to_polars() for name in self._tables_on_trial()}
+        self._ensure_noise(scratch)
         self._compared[cutoff, mode] = {}
-        for table, snapshot in replayed.items():
-            rows = snapshot.to_polars()
+        for table, rows in replayed.items():
             moment, identity = self._identity(table)
             seen = _compared_until(self._full[table], rows, identity, moment, cutoff)
             self._compared[cutoff, mode][table] = seen

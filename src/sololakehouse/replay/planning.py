@@ -250,7 +250,7 @@ def _moment(lake: Lakehouse, computed: Sequence[str]) -> datetime | None:
 def scratch_steps(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Return steps that compute all rows, and check nothing: clipped data may look otherwise.
 
-    Rows that an expectation drops are dropped all the same.
+    Rows that an expectation drops are dropped all the same, and are kept nowhere.
     """
     return tuple(_unchecked(step) for step in steps)
 
@@ -258,9 +258,9 @@ def scratch_steps(steps: Iterable[Step]) -> tuple[Step, ...]:
 def _unchecked(step: Step) -> Step:
     declaration = step.node.declaration
     kept = {n: v for n, v in declaration.properties.items() if n == "pipelines.deterministic"}
-    dropping = tuple(replace(one, expectations=one.dropping) for one in declaration.branches)
-    plain = replace(declaration, expectations=(), properties=kept, branches=dropping)
-    node = replace(step.node, declaration=plain)
+    unchecked = tuple(replace(one, expectations=()) for one in declaration.branches)
+    plain = replace(declaration, expectations=(), properties=kept, branches=unchecked)
+    node = replace(step.node, declaration=plain, marks=None)
     return replace(step, node=node, anew=step.state == "run", redefinition=None)
 
 
@@ -269,7 +269,5 @@ def with_columns(step: Step, columns: Sequence[str]) -> Step:
     if not columns:
         return step
     frame: Any = step.node.frame
-    branch = replace(step.node.declaration.branches[0], expectations=())
-    declaration = replace(step.node.declaration, branches=(branch,))
     wider = frame.selectExpr("*", *columns)
-    return replace(step, node=replace(step.node, frame=wider, marks=None, declaration=declaration))
+    return replace(step, node=replace(step.node, frame=wider))

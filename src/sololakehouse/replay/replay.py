@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from threading import Event, Lock
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sololakehouse.errors import RunError, RunFailedError, StepError, UsageError
@@ -102,7 +102,8 @@ class Replay:
         self._causes: list[Explained] = []
         self._explained: set[tuple[str, str]] = set()
         self._explaining = Lock()
-        self._noise_is_known = Event()
+        self._noise_is_known = False
+        self._finding_noise = Lock()
         self._joined_at: datetime | None = None
         self._additions: Mapping[str, Sequence[str]] = {}
         self._runs = 0
@@ -149,7 +150,7 @@ class Replay:
         cutoffs = self._cutoffs()
         self._joined_at = max(cutoffs)
         jobs = [(cutoff, mode) for cutoff in cutoffs for mode in self._request.modes]
-        lanes = Lanes.of(self._request.parallel, len(jobs) + 1)
+        lanes = Lanes.of(self._request.parallel, len(jobs))
         empty = {name: dated.snapshot.scan().head(0) for name, dated in self._dated.items()}
         opened = partial(
             scratch_lakehouse, self._lake, self.plan, empty, lanes.steps, self._additions
@@ -164,15 +165,12 @@ class Replay:
         lanes: int,
     ) -> None:
         """Run all jobs side by side, those with the most rows first."""
-        works: list[Callable[[Scratch], None]] = [
-            self._find_noise,
-            *(partial(self._replay_at, *job) for job in reversed(jobs)),
-        ]
-        names = ["the noise floor", *(f"{mode} at {at:%Y-%m-%d %H:%M}" for at, mode in jobs[::-1])]
+        works = [partial(self._replay_at, *job) for job in reversed(jobs)]
+        names = [f"{mode} at {at:%Y-%m-%d %H:%M}" for at, mode in jobs[::-1]]
         self._progress(names[0], 0, len(works))
-        for number, _ in side_by_side(works, opened, lanes):
-            self._runs += 1
-            self._progress(names[number], self._runs, len(works))
+        for done, (number, _) in enumerate(side_by_side(works, opened, lanes), start=1):
+            self._progress(names[number], done, len(works))
+        self._runs = len(works) + self._noise_is_known
         self._gather(jobs)
 
     def _gather(self, jobs: Sequence[Job]) -> None:
@@ -220,23 +218,27 @@ class Replay:
                 found += scan.select(moment.min(), moment.max().alias("last")).collect().row(0)
         return [moment for moment in found if moment is not None]
 
+    def _ensure_noise(self, scratch: Scratch) -> None:
+        """Run the pipeline once without clipping, in the lane that needs it first."""
+        with self._finding_noise:
+            if not self._noise_is_known:
+                scratch.fill({name: one.snapshot.scan() for name, one in self._dated.items()})
+                scratch.run(self.plan.computed)
+                self._find_noise(scratch)
+                self._noise_is_known = True
+
     def _find_noise(self, scratch: Scratch) -> None:
         """Note the columns that differ although nothing is clipped."""
-        try:
-            scratch.fill({name: one.snapshot.scan() for name, one in self._dated.items()})
-            scratch.run(self.plan.computed)
-            unsettled = {
-                name: _names(self._table_compared(scratch, name, None))
-                for name in self._compared_tables()
-            }
-            differ = {name for name, columns in unsettled.items() if columns}
-            for name, one in self._compared_sets().items():
-                compared = one.compared(scratch.lake, None, differ, joined=False)
-                unsettled[name] = _names(compared)
-            for name, columns in unsettled.items():
-                self._findings[name].unsettled = columns
-        finally:
-            self._noise_is_known.set()
+        unsettled = {
+            name: _names(self._table_compared(scratch, name, None))
+            for name in self._compared_tables()
+        }
+        differ = {name for name, columns in unsettled.items() if columns}
+        for name, one in self._compared_sets().items():
+            compared = one.compared(scratch.lake, None, differ, joined=False)
+            unsettled[name] = _names(compared)
+        for name, columns in unsettled.items():
+            self._findings[name].unsettled = columns
 
     def _replay_at(self, cutoff: datetime, mode: Mode, scratch: Scratch) -> None:
         try:
@@ -251,14 +253,19 @@ class Replay:
         self._after_run(scratch, cutoff, mode)
 
     def _after_run(self, scratch: Scratch, cutoff: datetime, mode: Mode) -> None:
-        """Compare what the scratch lakehouse holds with the full history."""
+        """Compare what the scratch lakehouse holds with the full history.
+
+        What is equal needs no noise floor; the first difference asks for it.
+        """
         tables = {n: self._table_compared(scratch, n, cutoff) for n in self._compared_tables()}
         differ = {name for name, compared in tables.items() if compared.differences}
         sets = {
             name: one.compared(scratch.lake, cutoff, differ, joined=cutoff == self._joined_at)
             for name, one in self._compared_sets().items()
         }
-        self._compared[cutoff, mode] = tables | sets
+        self._compared[cutoff, mode] = found = tables | sets
+        if any(compared.differences for compared in found.values()):
+            self._ensure_noise(scratch)
         if differ and mode == "truncate":
             self._explain(scratch, cutoff, tables)
 
@@ -295,7 +302,6 @@ class Replay:
 
     def _explain(self, scratch: Scratch, cutoff: datetime, tables: Mapping[str, Compared]) -> None:
         """Look for the source rows that change the examples, once for each column."""
-        self._noise_is_known.wait()
         found: dict[str, list[Leak]] = {}
         with self._explaining:
             for name, compared in tables.items():

@@ -22,10 +22,19 @@ if TYPE_CHECKING:
     import polars as pl
 
 OPERATION = "REPLAY"
+# Each file is read once or a few times, and soon gone: small files are not worth their time.
+QUICK_PARQUET = {
+    "compression": "lz4_raw",
+    "dictionary_enabled": "false",
+    "statistics_enabled": "none",
+}
 
 
 class ScratchWriter(LakeWriter):
-    """A writer that hashes no rows: what a scratch table holds is compared value by value."""
+    """A writer that hashes no rows, and does not wait for the disk.
+
+    What a scratch table holds is compared value by value, and outlives nothing.
+    """
 
     def commit(self, table: str, staged: Path, change: Change, **given: Any) -> Snapshot:
         """Commit staged files with the number of their rows in place of a manifest."""
@@ -34,6 +43,9 @@ class ScratchWriter(LakeWriter):
         count = sum(pq.read_metadata(file).num_rows for file in staged.glob("*.parquet"))
         given["manifest"] = Manifest(rows=count, row_sum=0, columns={})
         return super().commit(table, staged, change, **given)
+
+    def flush(self, *paths: Path) -> None:
+        """Leave it to the system when files reach the disk."""
 
 
 class Scratch:
@@ -111,6 +123,7 @@ def scratch_lakehouse(
                 with_columns(step, additions.get(step.name, ()))
                 for step in scratch_steps(pipeline.steps)
             )
+            pipeline.engine.parquet_options = QUICK_PARQUET
             unchecked = PreparedPipeline(pipeline.engine, steps, pipeline.name)
             yield Scratch(beside, unchecked, run, Capacity.of(parallel))
 
