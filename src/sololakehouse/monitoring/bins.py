@@ -73,7 +73,7 @@ class NumberBins:
         ordered = np.sort(values)
         known = np.searchsorted(ordered, np.nan)
         up_to = np.searchsorted(ordered[:known], self.edges, side="right")
-        return np.diff(up_to, prepend=0, append=[known, len(ordered)])
+        return np.diff(np.concatenate([[0], up_to, [known, len(ordered)]]))
 
 
 @dataclass(frozen=True)
