@@ -112,3 +112,18 @@ def test_texts_that_were_never_seen_are_counted_and_named():
     )
     assert {one["label"]: one["share"] for one in found.bins}["missing"] == 0.1
     assert found.ks is None
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=30)
+def test_every_value_is_counted_in_the_bin_between_its_edges(seed):
+    draw = np.random.default_rng(seed)
+    sample = draw.choice([draw.normal(size=500), draw.integers(-3, 3, 500).astype(float)])
+    bins = NumberBins.of(sample)
+    special = [np.nan, np.inf, -np.inf, -0.0, *bins.edges]
+    values = draw.permutation(np.concatenate([draw.choice(sample, 200), special, [np.nan]]))
+    expected = np.zeros(bins.size, int)
+    for value in values:
+        place = -1 if np.isnan(value) else sum(value > edge for edge in bins.edges)
+        expected[place] += 1
+    assert bins.hits(values).tolist() == expected.tolist()

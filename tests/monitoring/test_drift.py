@@ -11,8 +11,9 @@ from sololakehouse.config import DriftSettings, ScoringJob, validate
 from sololakehouse.errors import ConfigError, NotFoundError
 from sololakehouse.inference.batch import score
 from sololakehouse.models.registry import resolve
-from sololakehouse.monitoring import Predictions, drift
+from sololakehouse.monitoring import Predictions, drift, reference
 from sololakehouse.monitoring.drift_report import drift_html
+from sololakehouse.monitoring.periods import by_period, period_of
 from sololakehouse.monitoring.reference import Reference
 from sololakehouse.provenance import Change
 from tests.monitoring.conftest import JOB
@@ -188,9 +189,35 @@ def test_predictions_without_features_say_how_to_get_them(watched):
         look(watched, bare)
 
 
+@pytest.mark.parametrize("period", ["day", "week", "month", "quarter", "year"])
+def test_rows_in_any_order_are_in_the_period_that_their_moment_is_in(period):
+    draw = np.random.default_rng(8)
+    hours = draw.permutation(2 * 365 * 24)[:2000]
+    moments = [BEGIN + timedelta(hours=int(hour)) for hour in hours]
+    zoned = pl.DataFrame({"at": [*moments, None]}).cast({"at": pl.Datetime("us", "Asia/Tokyo")})
+    expected = zoned.drop_nulls().group_by(period_of("at", period).alias("name")).agg("at")
+    found = by_period(zoned, "at", period)
+    assert len(found) == expected.height
+    for name, part in found:
+        (wanted,) = expected.filter(pl.col("name") == name)["at"]
+        assert part["at"].to_list() == wanted.to_list()
+    assert by_period(zoned.tail(1), "at", period) == []
+
+
+def test_columns_in_several_readings_are_all_counted(project, seen, monkeypatch):
+    monkeypatch.setattr(reference, "_AT_ONCE", 2)
+    monkeypatch.setattr(reference, "_PREDICTED_AT_ONCE", 100)
+    again = look(project, with_settings(least_rows=101))
+    places = [(one["period"], one["against"], one["column"]) for one in again.rows]
+    assert places == [(one["period"], one["against"], one["column"]) for one in seen.rows]
+    for one, other in zip(again.rows, seen.rows, strict=True):
+        assert (one["bins"], one["psi"]) == (other["bins"], other["psi"])
+        assert one["value"] == pytest.approx(other["value"])
+
+
 def test_the_report_shows_what_changed(seen):
     page = drift_html(seen.rows)
-    for text in ("2026-W17", "tower", "never seen", "wind", "<svg", "Alarms"):
+    for text in ("2026-W17", "tower", "never seen", "wind", "<svg", "Alarms", "missing</text>"):
         assert text in page, text
     assert "<script" not in page
     assert "http" not in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     Array = np.ndarray[Any, Any]
+
+Split: TypeAlias = "Callable[[pl.DataFrame], Iterable[tuple[str, pl.DataFrame]]]"
 
 COARSE = 10
 _FINE_IN_COARSE = 12
@@ -67,11 +69,11 @@ class NumberBins:
         """Return how often each bin is hit, missing values last: shape (k + 2,)."""
         import numpy as np
 
-        # NaN is sorted behind all numbers, so it falls into the last bin of values.
-        found = np.bincount(np.searchsorted(self.edges, values), minlength=self.size)
-        missing = np.count_nonzero(np.isnan(values))
-        found[-2:] += [-missing, missing]
-        return found
+        # Sorting takes a tenth of the time that a search for each value takes.
+        ordered = np.sort(values)
+        known = np.searchsorted(ordered, np.nan)
+        up_to = np.searchsorted(ordered[:known], self.edges, side="right")
+        return np.diff(np.concatenate([[0], up_to, [known, len(ordered)]]))
 
 
 @dataclass(frozen=True)
@@ -141,13 +143,19 @@ Counts: TypeAlias = NumberCounts | TextCounts
 
 
 class Tally:
-    """Counts of the values of columns by period, added up batch by batch."""
+    """Counts of the values of columns by period, added up batch by batch.
 
-    def __init__(self, bins: Mapping[str, Bins], period: str) -> None:
+    Parameters
+    ----------
+    split
+        Gives the names of the periods in a batch, with their rows.
+    """
+
+    def __init__(self, bins: Mapping[str, Bins], split: Split) -> None:
         from threading import Lock
 
         self._bins = bins
-        self._period = period
+        self._split = split
         self._hits: dict[tuple[str, str], Array] = {}
         self._totals: Counter[tuple[str, str]] = Counter()
         self._texts: dict[tuple[str, str], Counter[str | None]] = {}
@@ -156,7 +164,7 @@ class Tally:
 
     def add(self, batch: pl.DataFrame) -> None:
         """Count a batch, whose numbers are doubles; any thread may."""
-        for period, rows in self._parts(batch):
+        for period, rows in self._split(batch):
             numbers, texts = {}, {}
             for name, bins in self._bins.items():
                 if isinstance(bins, NumberBins):
@@ -173,18 +181,6 @@ class Tally:
             return TextCounts(self._texts[period, column])
         at = (period, column)
         return NumberCounts(bins, self._hits[at], self._totals[at])
-
-    @property
-    def periods(self) -> list[str]:
-        """The periods, in their order."""
-        return sorted(self.rows)
-
-    def _parts(self, batch: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-        periods = batch[self._period].unique().to_list()
-        if len(periods) == 1:
-            return [(str(periods[0]), batch)]
-        parts = batch.partition_by(self._period, as_dict=True)
-        return [(str(key[0]), rows) for key, rows in parts.items()]
 
     def _take(
         self,

@@ -33,6 +33,13 @@ def drift_html(rows: Sequence[Row]) -> str:
     judged = sorted({row["period"] for row in columns if row["state"] != TOO_FEW})
     newest = judged[-1] if judged else None
     now = [row for row in columns if row["period"] == newest]
+    before = [
+        row
+        for row in rows
+        if row["against"] != TRAINING
+        and row["kind"] != PERFORMANCE
+        and row["state"] in (ALARM, WARNING)
+    ]
     return rendered(
         "drift.html",
         model=_model(rows),
@@ -44,13 +51,8 @@ def drift_html(rows: Sequence[Row]) -> str:
         changed=[_with_chart(row) for row in now if row["state"] in (ALARM, WARNING)][:_SHOWN],
         performance=[row for row in rows if row["kind"] == PERFORMANCE],
         matrix=_matrix(columns),
-        before=[
-            row
-            for row in rows
-            if row["against"] != TRAINING
-            and row["kind"] != PERFORMANCE
-            and row["state"] in (ALARM, WARNING)
-        ],
+        before=before,
+        alarms_before=sum((row["period"], row["state"]) == (newest, ALARM) for row in before),
         quality=[row for row in now if row["missing"] or row["unseen"]],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ SAMPLE_ROWS = 200_000
 _SHUFFLED_ROWS = 5_000
 _SEED = 20_260_101
 _INDEX = "number of the row"
+_AT_ONCE = 8
+_PREDICTED_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,26 @@ class Reference:
         """At most 200,000 rows at even distances."""
         import polars as pl
 
-        every = -(-self.rows // SAMPLE_ROWS)
-        columns = list(dict.fromkeys(self.model.feature_columns))
-        picked = self.scan().select(columns).with_row_index(_INDEX)
-        return picked.filter(pl.col(_INDEX) % every == 0).drop(_INDEX).collect(engine="streaming")
+        every = pl.col(_INDEX) % -(-self.rows // SAMPLE_ROWS) == 0
+        rows = self.scan()
+        return pl.concat(
+            [
+                rows.select(names)
+                .with_row_index(_INDEX)
+                .filter(every)
+                .drop(_INDEX)
+                .collect(engine="streaming")
+                for names in columns_at_once(list(dict.fromkeys(self.model.feature_columns)))
+            ],
+            how="horizontal",
+        )
 
     def probabilities(self) -> pl.Series | None:
         """Return what the model says of the sample; None if it gives no probabilities."""
-        outputs = self._predictor.outputs(self.sample)
+        import polars as pl
+
+        some = self.sample.iter_slices(_PREDICTED_AT_ONCE)
+        outputs = pl.concat([self._predictor.outputs(rows) for rows in some])
         return outputs["probability"] if "probability" in outputs.columns else None
 
     def importances(self) -> dict[str, float]:
@@ -127,6 +142,11 @@ class Reference:
     def _predictor(self) -> Predictor:
         spec = TrainingSetSpec.model_validate(self.model.recipe)
         return Predictor(self.lake, self.model, spec)
+
+
+def columns_at_once(columns: Sequence[str]) -> list[Sequence[str]]:
+    """Return the columns in groups: the reader holds several row groups of all that it reads."""
+    return [columns[first : first + _AT_ONCE] for first in range(0, len(columns), _AT_ONCE)]
 
 
 def _instant(text: str) -> pl.Expr:

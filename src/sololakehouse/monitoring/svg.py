@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_ROW, _LEFT, _WIDTH, _TOP = 26, 150, 640, 8
+_ROW, _TOP, _ACROSS, _GAP = 26, 8, 340, 14
+_LETTER, _CAPITAL = 7, 10
 _SQUARE, _EDGE = 300, 40
 
 
@@ -33,7 +34,8 @@ def whiskers(rows: Sequence[tuple[str, Sequence[Mark]]], reference: float | None
         return ""
     ends = [end for mark in marks for end in (mark.value, mark.low, mark.high) if end is not None]
     ends += [reference] if reference is not None else []
-    axis = _Axis(min(ends), max(ends), _LEFT, _WIDTH - 60)
+    left = 2 * _GAP + _CAPITAL * max(len(name) for name, _ in rows)
+    axis = _Axis(min(ends), max(ends), left, left + _ACROSS)
     height = _TOP + _ROW * len(rows) + 28
     parts = [axis.ticks(height - 24, _TOP)]
     if reference is not None:
@@ -41,10 +43,10 @@ def whiskers(rows: Sequence[tuple[str, Sequence[Mark]]], reference: float | None
         parts.append(f'<line class="reference" x1="{x}" x2="{x}" y1="{_TOP}" y2="{height - 24}"/>')
     for number, (name, some) in enumerate(rows):
         y = _TOP + _ROW * number + _ROW / 2
-        parts.append(f'<text class="name" x="{_LEFT - 14}" y="{y + 4}">{escape(name)}</text>')
+        parts.append(f'<text class="name" x="{left - _GAP}" y="{y + 4}">{escape(name)}</text>')
         for at, mark in enumerate(some):
             parts.append(_whisker(axis, mark, y + 7 * (at - (len(some) - 1) / 2)))
-    return _svg(_WIDTH, height, parts)
+    return _svg(left + _ACROSS + 2 * _GAP, height, parts)
 
 
 def _whisker(axis: _Axis, mark: Mark, y: float) -> str:
@@ -96,7 +98,10 @@ def curves(
 def bars(
     shares: Sequence[Sequence[float]], labels: Sequence[str], width: int = 300, height: int = 90
 ) -> str:
-    """Draw bars of several series side by side for each label; the labels are shown on hovering."""
+    """Draw bars of several series side by side for each label, and share and label on hovering.
+
+    If not all labels have room below, the first and the last are there.
+    """
     top = max((share for some in shares for share in some), default=0.0) or 1.0
     step = width / max(1, len(labels))
     parts = []
@@ -108,7 +113,19 @@ def bars(
             place = f'x="{x}" y="{round(height - tall, 1)}" width="{wide:.1f}" height="{tall}"'
             said = f"<title>{escape(label)}: {some[at]:.1%}</title>"
             parts.append(f'<rect class="series-{number}" {place}>{said}</rect>')
-    return _svg(width, height, parts)
+    return _svg(width, height + 16, [*parts, *_below(labels, step, height + 13)])
+
+
+def _below(labels: Sequence[str], step: float, y: float) -> list[str]:
+    if all(_LETTER * len(label) <= step for label in labels):
+        middles = [round(step * (at + 0.5), 1) for at in range(len(labels))]
+        named = [("tick", x, label) for x, label in zip(middles, labels, strict=True)]
+    else:
+        width = round(step * len(labels), 1)
+        named = [("tick begin", 0.0, labels[0]), ("tick up", width, labels[-1])]
+    return [
+        f'<text class="{kind}" x="{x}" y="{y}">{escape(text)}</text>' for kind, x, text in named
+    ]
 
 
 @dataclass(frozen=True)
