@@ -12,7 +12,8 @@ from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.requests import lookup_features
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.experiment import Experiment
-from sololakehouse.models.gates import GateResult, GateSettings, training_set_of
+from sololakehouse.models.gate_settings import GateSettings
+from sololakehouse.models.gates import GateResult, training_set_of
 from sololakehouse.models.inputs import model_input
 from sololakehouse.models.intervals import Interval, Measure, resampled
 from sololakehouse.models.metrics import THRESHOLD, Metric

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, mod
 from sololakehouse.config import Duration, Project, Settings, read_mapping, validate
 from sololakehouse.errors import ConfigError, suggestion
 from sololakehouse.features.recipe import TrainingSetSpec
-from sololakehouse.models.gates import GateSettings
+from sololakehouse.models.gate_settings import GateSettings
 from sololakehouse.models.metrics import Metric, metric
 from sololakehouse.models.model_settings import ON_CUDA, THREADS, ModelSettings, with_source
 

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import Field
-
-from sololakehouse.config import Settings
 from sololakehouse.errors import (
     GateError,
     NotFoundError,
@@ -18,37 +15,13 @@ from sololakehouse.errors import (
 )
 from sololakehouse.features.certificates import Certificate, certificate_of
 from sololakehouse.lake import Lakehouse, Snapshot
+from sololakehouse.models.gate_settings import GateSettings
 from sololakehouse.models.metrics import metric
 from sololakehouse.models.versions import BASELINE, LOGGED, ModelVersion
 from sololakehouse.provenance import ExpectationResult
 
 REBUILDS = "system.rebuilds"
 Verdict = Literal["passed", "failed", "not available"]
-
-
-class GateSettings(Settings):
-    """What an experiment asks of its model before production, besides beating the baseline.
-
-    Attributes
-    ----------
-    slices
-        Columns of the training set; each of their values is a slice of the test part.
-    max_slice_loss
-        By how much the first metric may be worse than the champion's on a slice.
-    min_slice_rows
-        Slices of fewer rows, or of one class only, are not judged.
-    max_loss
-        By how much the first metric may be worse than the champion's on the whole test part, at
-        the worse end of the 95 % interval of the difference. None: the interval must reach 0.
-    require_rebuild
-        Whether production needs a version that 'slh rebuild' has rebuilt.
-    """
-
-    slices: tuple[str, ...] = ()
-    max_slice_loss: float = Field(default=0.02, ge=0)
-    min_slice_rows: int = Field(default=100, ge=1)
-    max_loss: float | None = Field(default=None, ge=0)
-    require_rebuild: bool = False
 
 
 @dataclass(frozen=True)

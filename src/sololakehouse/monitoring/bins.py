@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import fsum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -104,9 +105,9 @@ class NumberCounts:
 
     @property
     def mean(self) -> float | None:
-        """The mean of the values; None without any."""
+        """The mean of the values to 12 digits, as later ones depend on the order of adding."""
         known = self.rows - self.missing
-        return self.total / known if known else None
+        return float(f"{self.total / known:.12g}") if known else None
 
     @property
     def coarse(self) -> Array:
@@ -157,7 +158,7 @@ class Tally:
         self._bins = bins
         self._split = split
         self._hits: dict[tuple[str, str], Array] = {}
-        self._totals: Counter[tuple[str, str]] = Counter()
+        self._totals: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._texts: dict[tuple[str, str], Counter[str | None]] = {}
         self._lock = Lock()
         self.rows: Counter[str] = Counter()
@@ -180,7 +181,7 @@ class Tally:
         if isinstance(bins, TextBins):
             return TextCounts(self._texts[period, column])
         at = (period, column)
-        return NumberCounts(bins, self._hits[at], self._totals[at])
+        return NumberCounts(bins, self._hits[at], fsum(self._totals[at]))
 
     def _take(
         self,
@@ -194,7 +195,7 @@ class Tally:
             at = (period, name)
             known = self._hits.get(at)
             self._hits[at] = hits if known is None else known + hits
-            self._totals[at] += total  # type: ignore[assignment]
+            self._totals[at].append(total)
         for name, counts in texts.items():
             self._texts.setdefault((period, name), Counter()).update(counts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sololakehouse.errors import UsageError
+from sololakehouse.errors import RunError, UsageError
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.requests import FeatureRequest
 from sololakehouse.inference.predictor import Predictor
@@ -35,6 +35,8 @@ def challenge(
     ------
     UsageError
         The challenger gives no probability, or is the model itself.
+    RunError
+        The rows were scored by a release that did not note their input.
     FeatureLookupError, NotFoundError
         The stored rows lack what it needs.
     """
@@ -42,6 +44,11 @@ def challenge(
 
     if (challenger.name, challenger.version) == (predictions.model.name, predictions.model.version):
         raise UsageError(f"{challenger} cannot be compared with itself. Name another version.")
+    if "input_columns" not in predictions.details:
+        raise RunError(
+            f"{predictions.table.name} was scored by an earlier release, which did not note the "
+            "input. Score it again with 'slh score', then compare."
+        )
     spec = TrainingSetSpec.model_validate(challenger.recipe)
     rows = predictions.table.scan().select(predictions.details["input_columns"])
     pins = predictions.table.record.inputs if predictions.table.record else ()

@@ -118,7 +118,8 @@ def drift(lake: Lakehouse, writer: LakeWriter, predictions: Predictions) -> Drif
     frame = _frame([_about(predictions, mark) | row for row in _in_order(rows)])
     inputs = [predictions.table.table_version, reference.table.table_version]
     inputs += [labels.table_version] if labels else []
-    change = Change(OPERATION, mark, inputs, details={"watched": str(predictions.model)})
+    details = {"watched": str(predictions.model)}
+    change = Change(OPERATION, mark, inputs, details=details, left_out=("drift",))
     snapshot = append_rows(writer, DRIFT, frame, change)
     return Drift(_decoded(rows_of(snapshot, "drift", mark)), snapshot, False, predictions.model)
 

@@ -134,7 +134,7 @@ def evaluate(
     found = [about | row for row in _measured(frame, predictions, challenger)]
     inputs = [predictions.table.table_version, labels.table_version]
     details = {"evaluated": str(predictions.model), "against": str(challenger or "")}
-    change = Change(OPERATION, mark, inputs, details=details)
+    change = Change(OPERATION, mark, inputs, details=details, left_out=("evaluation",))
     snapshot = append_rows(writer, EVALUATIONS, _frame(found), change)
     rows = _decoded(rows_of(snapshot, "evaluation", mark))
     not_logged = _logged(lake, predictions, labels, rows)

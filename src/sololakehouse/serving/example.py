@@ -14,7 +14,7 @@ from sololakehouse.serving.fields import fields_of
 
 
 def example_row(lake: Lakehouse, version: ModelVersion) -> dict[str, Any] | None:
-    """Return a row of the table of labels as `/predict` takes it; None if they are no table."""
+    """Return a row of the newest labels as `/predict` takes it; None if they are no table."""
     spec = TrainingSetSpec.model_validate(version.recipe)
     labels = lake.newest(spec.labels) if spec.labels and lake.exists(spec.labels) else None
     if labels is None:
@@ -24,8 +24,10 @@ def example_row(lake: Lakehouse, version: ModelVersion) -> dict[str, Any] | None
     functions = functions_of(lake, spec)
     fields = fields_of(spec, version.feature_columns, training_set, tables, functions)
     asked = fields.of_role("key", "moment", "input")
-    rows = labels.scan().select(name for name in asked if name in labels.columns).head(1)
-    known = rows.collect().to_dicts()
+    newest_first = [*fields.of_role("moment"), *asked]
+    rows = labels.scan().select(name for name in asked if name in labels.columns)
+    order = [name for name in dict.fromkeys(newest_first) if name in labels.columns]
+    known = rows.sort(order, descending=True).head(1).collect().to_dicts()
     return {name: known[0].get(name) for name in asked} if known else None
 
 
