@@ -69,7 +69,7 @@ clean: ## Remove what the demo wrote
 # The tests start a PostgreSQL of their own. Who may not install it sees them skipped, and why.
 postgres:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
-		|| test "$$(id -u)" != 0 || (apt-get update -qq && apt-get install -y -qq postgresql)
+		|| test "$$(id -u)" != 0 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
