@@ -82,7 +82,7 @@ _UNITS = {
 
 
 def parse_duration(value: Any) -> Any:
-    """Read a duration such as `90min`, `3h` or `28d`; leave other values to pydantic (ISO 8601).
+    """Read a duration such as `90min`, `3h` or `28d`; leave ISO 8601, as `P1D`, to pydantic.
 
     A day is 24 hours, a week 7 days. The unit of a number is never guessed.
 
@@ -96,6 +96,8 @@ def parse_duration(value: Any) -> Any:
     found = _DURATION.match(value.strip()) if isinstance(value, str) else None
     if found:
         return int(found["number"]) * _UNITS[found["unit"]]
+    if isinstance(value, str) and not value.strip().lstrip("+-").startswith("P"):
+        raise ValueError(f"{value!r} is no length of time. Write one such as 90min, 6h or 28d")
     return value
 
 

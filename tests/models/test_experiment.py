@@ -147,11 +147,17 @@ def test_a_mistake_names_its_place(project, mistake):
         ),
         ("model.params={", "'{' is not valid YAML"),
         ("metrics=[acuracy]", "No metric 'acuracy'. Did you mean 'accuracy'?"),
+        ("split.embargo=soon", "'soon' is no length of time. Write one such as 90min, 6h or 28d"),
+        ("cross_validation.folds=1", "cross_validation.folds"),
     ],
 )
 def test_an_override_that_does_not_fit(project, override, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         project.experiment(override)
+
+
+def test_an_override_may_begin_a_section_that_the_file_lacks(project):
+    assert project.experiment("cross_validation.folds=3").cross_validation.folds == 3
 
 
 def test_a_missing_file_is_named(project):

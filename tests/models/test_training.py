@@ -232,3 +232,10 @@ def test_an_unreachable_store_is_one_sentence(project):
     with pytest.raises(RunError, match=r"MLflow at http://127\.0\.0\.1:9 cannot be reached"):
         project.train()
     assert "system.training_runs" not in project.lake.table_names()
+
+
+def test_slices_that_are_no_columns_are_refused_before_anything_is_trained(project):
+    said = r"gates\.slices: No column 'plce'. Did you mean 'place'"
+    with pytest.raises(NotFoundError, match=said):
+        project.train("gates.slices=[plce]")
+    assert "system.training_runs" not in project.lake.table_names()

@@ -135,7 +135,12 @@ def test_given_cutoffs_are_taken_and_others_refused(taxi: Taxi) -> None:
     [
         ("bronze.sky", "bronze.skyy", NotFoundError, "Did you mean 'bronze.sky'"),
         ("tip: coal", "tipp: coal", NotFoundError, "Did you mean 'tip'"),
-        ("bronze.sky: seen_at", "bronze.sky: seen", ConfigError, "bronze.sky cannot be computed"),
+        (
+            "bronze.sky: seen_at",
+            "bronze.sky: seen",
+            ConfigError,
+            "bronze.sky cannot be computed: no column 'seen'. Did you mean 'seen_at'?",
+        ),
         ("bronze.sky: seen_at", "gold.rides: asked_at", ConfigError, "computed by the pipeline"),
         (
             "bronze.sky: seen_at",

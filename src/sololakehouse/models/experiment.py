@@ -227,6 +227,8 @@ def _override(content: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: write KEY=VALUE, as in model.params.max_depth=8.")
     for parent in parents:
         inner = content.get(parent)
+        if inner is None and parent in content:
+            inner = content[parent] = {}
         if not isinstance(inner, dict):
             sections = [name for name, known in content.items() if isinstance(known, dict)]
             hint = suggestion(parent, sections, "section")

@@ -108,6 +108,7 @@ def train(
             device_for(experiment.device, settings)
     begin("training set")
     training_set = training_set_of(lake, writer, experiment)
+    _check_slices(experiment, training_set)
     mark = _fingerprint(experiment, training_set)
     waiting = None if force else _waiting(lake, mark)
     if waiting is not None:
@@ -246,6 +247,14 @@ def training_set_of(lake: Lakehouse, writer: LakeWriter, experiment: Experiment)
             "the recipe as it was saved, or leave out 'training_set_version' to build it anew."
         )
     return saved
+
+
+def _check_slices(experiment: Experiment, training_set: Snapshot) -> None:
+    """Refuse slices that the gates could never judge, before time goes into training."""
+    for name in experiment.gates.slices:
+        if name not in training_set.columns:
+            known = training_set.columns
+            raise NotFoundError.of("column", name, known, where="gates.slices")
 
 
 def _lease(writer: LakeWriter, versions: Sequence[ModelVersion], training_set: Snapshot) -> None:

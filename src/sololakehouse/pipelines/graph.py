@@ -19,6 +19,7 @@ from sololakehouse.pipelines.declarations import (
 )
 from sololakehouse.pipelines.dropped import refuse_taken_names
 from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan, timeless_digest
+from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.refused_actions import refused_actions
 from sololakehouse.pipelines.settings import AS_OF, keys_read
 from sololakehouse.pipelines.stored import StoredTables
@@ -29,9 +30,6 @@ from sololakehouse.quality import AnyExpectation, Expectation
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.types import StructType
-
-_IDENTIFIER = re.compile(r'missing from the schema|Identifier\("([^"]+)"\)')
-_UNRESOLVED = re.compile(r"\[UNRESOLVED_COLUMN\.\w+\].*? with name (\S+) cannot be resolved")
 
 
 @dataclass(frozen=True)
@@ -268,7 +266,7 @@ class GraphBuilder:
             said = str(error) if isinstance(error, DefinitionError) else None
             raise DefinitionError(
                 f"{place}: {name}: the expectation {expectation.name!r}: "
-                f"{said or _explained(error, frame.columns)}"
+                f"{said or explained(error, frame.columns)}"
             ) from error
 
     def _check_time_bound(self, name: str) -> None:
@@ -508,22 +506,12 @@ class GraphBuilder:
         place = error_place(error, file, self._folder)
         if file.suffix == ".sql" or place.line < declaration.place.line:
             place = declaration.place
-        return DefinitionError(f"{place}: {name}: {_explained(error, self._columns_read(name))}")
+        return DefinitionError(f"{place}: {name}: {explained(error, self._columns_read(name))}")
 
     def _columns_read(self, name: str) -> Iterator[str]:
         for read in self._reads.get(name, ()):
             self._let_read([read])
             yield from self._engine.session.table(read).columns
-
-
-def _explained(error: Exception, known: Iterable[str]) -> str:
-    message = first_line(error)
-    missing = _IDENTIFIER.findall(message) if "missing from the schema" in message else []
-    columns = [found for found in missing if found]
-    columns += [found.replace("`", "").rpartition(".")[2] for found in _UNRESOLVED.findall(message)]
-    if not columns:
-        return message
-    return f"no column {columns[-1]!r}. {suggestion(columns[-1], set(known), 'column')}"
 
 
 def _resolves(frame: DataFrame, conditions: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from sololakehouse.engine import Engine, quoted
 from sololakehouse.errors import ConfigError, NotFoundError, suggestion
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.pipelines import sql
-from sololakehouse.pipelines.declarations import first_line
+from sololakehouse.pipelines.missing_columns import explained
 
 if TYPE_CHECKING:
     import polars as pl
@@ -192,11 +192,18 @@ def moments_of(
     try:
         found = pl.from_arrow(engine.session.sql(query).toArrow())
     except Exception as error:
-        raise ConfigError(
-            f"lakehouse.yml: known_at: {where} cannot be computed: {first_line(error)}"
-        ) from error
+        said = explained(error, _columns_of(engine, source))
+        raise ConfigError(f"lakehouse.yml: known_at: {where} cannot be computed: {said}") from error
     assert isinstance(found, pl.DataFrame)
     return found.with_columns(pl.col(ROW).cast(pl.Int64), pl.exclude(ROW).dt.cast_time_unit("us"))
+
+
+def _columns_of(engine: Engine, query: str) -> list[str]:
+    """Return the columns of a query; none if the query itself is what cannot be computed."""
+    try:
+        return [name for name in engine.session.sql(query).columns if name != ROW]
+    except Exception:  # noqa: BLE001  (engines raise whatever they like)
+        return []
 
 
 def _moments(
