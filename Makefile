@@ -43,6 +43,9 @@ check: $(TOOLS) ## Check style, types and the layers of the code
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+diagrams: $(TOOLS) ## Draw docs/diagrams again from its descriptions
+	$(BIN)/python docs/diagrams/generate.py
+
 format: $(TOOLS) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -94,4 +97,4 @@ $(FEAST): constraints-feast.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-feast/bin/python --constraint constraints-feast.txt 'feast[duckdb]'
 	@touch $@
 
-.PHONY: help setup demo test postgres test-faults test-conformance test-soak test-spark check format feast bench clean
+.PHONY: help setup demo test postgres test-faults test-conformance test-soak test-spark check diagrams format feast bench clean

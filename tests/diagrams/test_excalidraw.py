@@ -6,7 +6,9 @@ from itertools import combinations
 from typing import Any
 
 from sololakehouse.diagrams import Diagram
-from sololakehouse.diagrams.excalidraw import element_id, excalidraw
+from sololakehouse.diagrams.excalidraw import excalidraw
+from sololakehouse.diagrams.flow import drawing
+from sololakehouse.diagrams.scene import element_id
 from tests.diagrams.drawn import chain, on_any_diagram
 
 EVERY = {
@@ -27,7 +29,7 @@ KEYS = {"rectangle": EVERY, "text": EVERY | OF_TEXT, "arrow": EVERY | OF_ARROWS}
 
 
 def elements(diagram: Diagram) -> dict[str, dict[str, Any]]:
-    found = json.loads(excalidraw(diagram))["elements"]
+    found = json.loads(excalidraw(drawing(diagram)))["elements"]
     named = {element["id"]: element for element in found}
     assert len(named) == len(found)
     return named
@@ -39,10 +41,10 @@ def of_type(found: dict[str, dict[str, Any]], kind: str) -> list[dict[str, Any]]
 
 @on_any_diagram
 def test_the_file_has_what_excalidraw_s_schema_asks_for(diagram):
-    drawing = json.loads(excalidraw(diagram))
-    assert drawing.keys() == {"type", "version", "source", "elements", "appState", "files"}
-    assert (drawing["type"], drawing["version"], drawing["files"]) == ("excalidraw", 2, {})
-    for element in drawing["elements"]:
+    written = json.loads(excalidraw(drawing(diagram)))
+    assert written.keys() == {"type", "version", "source", "elements", "appState", "files"}
+    assert (written["type"], written["version"], written["files"]) == ("excalidraw", 2, {})
+    for element in written["elements"]:
         assert element.keys() == KEYS[element["type"]]
         assert re.fullmatch(r"[a-z]+(-[0-9a-f]{12})?", element["id"])
         assert 0 <= element["seed"] < 2**31
@@ -86,12 +88,16 @@ def test_texts_stand_inside_their_boxes_and_boxes_apart(diagram):
         diagram.colours[box.kind] for box in diagram.boxes
     ]
     for box, drawn in zip(boxes, diagram.boxes, strict=True):
-        text = found[element_id("text", drawn.id)]
-        assert text["text"] == text["originalText"] == "\n".join(drawn.lines)
-        assert box["x"] < text["x"]
-        assert text["x"] + text["width"] < box["x"] + box["width"]
-        assert box["y"] < text["y"]
-        assert text["y"] + text["height"] < box["y"] + box["height"]
+        texts = [found[element_id("text", drawn.id)]]
+        if len(drawn.lines) > 1:
+            texts.append(found[element_id("text", drawn.id, "details")])
+        assert [text["text"] for text in texts] == [text["originalText"] for text in texts]
+        assert "\n".join(text["text"] for text in texts) == "\n".join(drawn.lines)
+        for text in texts:
+            assert box["x"] < text["x"]
+            assert text["x"] + text["width"] < box["x"] + box["width"]
+            assert box["y"] < text["y"]
+            assert text["y"] + text["height"] < box["y"] + box["height"]
     for one, other in combinations(boxes, 2):
         beside = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
         above = one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"]
@@ -100,7 +106,7 @@ def test_texts_stand_inside_their_boxes_and_boxes_apart(diagram):
 
 @on_any_diagram
 def test_the_same_diagram_gives_the_same_file(diagram):
-    assert excalidraw(diagram) == excalidraw(diagram)
+    assert excalidraw(drawing(diagram)) == excalidraw(drawing(diagram))
 
 
 def test_arrows_keep_a_gap_to_their_boxes():
@@ -120,5 +126,6 @@ def test_wide_letters_get_wide_boxes():
 
 def test_the_title_stands_above_all_boxes():
     found = elements(chain("a", "b"))
-    assert found["title"]["text"] == "chain"
-    assert found["title"]["y"] + found["title"]["height"] < 0
+    title = found[element_id("words", "title")]
+    assert title["text"] == "chain"
+    assert title["y"] + title["height"] < min(box["y"] for box in of_type(found, "rectangle"))

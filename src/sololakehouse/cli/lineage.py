@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lineage.graph import Lineage
 
-FORMATS = ("tree", "json", "mermaid", "excalidraw", "openlineage")
+FORMATS = ("tree", "json", "mermaid", "excalidraw", "svg", "openlineage")
 _SUFFIXES = {
     ".json": "json",
     ".mmd": "mermaid",
     ".mermaid": "mermaid",
     ".excalidraw": "excalidraw",
+    ".svg": "svg",
     ".jsonl": "openlineage",
 }
 _DIGITS_IN_TERMINALS = 12
@@ -78,11 +79,10 @@ class _Form:
             from sololakehouse.lineage.events import lineage_events
 
             return "".join(f"{json.dumps(event)}\n" for event in lineage_events(lake, lineage))
-        from sololakehouse.diagrams.excalidraw import excalidraw
-        from sololakehouse.diagrams.mermaid import mermaid
+        from sololakehouse.diagrams.forms import drawn
         from sololakehouse.lineage.drawing import diagram
 
-        return {"mermaid": mermaid, "excalidraw": excalidraw}[self.format](diagram(lineage))
+        return drawn(diagram(lineage), self.format)
 
 
 def _lineage_options(command: F) -> F:
@@ -111,8 +111,8 @@ def trace(
     REFERENCE is a table, also at a version or moment (gold.sales@v3); a model (NAME@production,
     NAME@staging, NAME@3); the run of a command, or a training run of MLflow.
 
-    Output files ending in .json, .mmd, .excalidraw and .jsonl (OpenLineage events, one per line)
-    are written in that format.
+    Output files ending in .json, .mmd, .excalidraw, .svg and .jsonl (OpenLineage events, one per
+    line) are written in that format.
 
     \b
     Examples:

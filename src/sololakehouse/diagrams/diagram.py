@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Figure = Literal["box", "cylinder", "file", "person", "ellipse"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Box:
         Boxes of a lower rank stand further left; None: only what leads to it decides.
     marked
         Whether it stands out, as what the person asked for.
+    hatched
+        Whether strokes of the pen fill it rather than the whole area.
     """
 
     id: str
@@ -27,6 +32,8 @@ class Box:
     kind: str
     rank: int | None = None
     marked: bool = False
+    shape: Figure = "box"
+    hatched: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,206 +1,144 @@
-"""Diagrams as files that Excalidraw opens, with boxes and arrows that stay joined when moved.
+"""Drawings as files that Excalidraw opens, with boxes and arrows that stay joined when moved.
 
 The format is the one of https://docs.excalidraw.com/docs/codebase/json-schema.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
-import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sololakehouse.diagrams.diagram import Box, Diagram
-from sololakehouse.diagrams.layout import Place, Point, Route, lay_out
+from sololakehouse.diagrams.font import LINE_HEIGHT
+from sololakehouse.diagrams.palette import PAPER
+from sololakehouse.diagrams.scene import Element, Line, Scene, Shape, Text, extent, number_of
 
 _EXCALIFONT = 5
-_FONT_SIZE, _TITLE_SIZE, _LINE_HEIGHT = 16, 28, 1.25
-# No letter of Excalifont is wider, in parts of the font size: Excalidraw measures text when it
-# opens the file, and breaks lines that are wider than their box.
-_WIDTHS = {
-    **dict.fromkeys(string.ascii_uppercase + "%@#$&w", 0.94),
-    **dict.fromkeys(string.digits + "_~m", 0.71),
-}
-_OTHER_WIDTH, _FOREIGN_WIDTH = 0.61, 1.0
-_PADDING = 14
 _GAP = 6
-_INK = "#1e1e1e"
-_MARGIN = 40.0
+_NOTHING = "transparent"
+_Bound = Mapping[str, Sequence[dict[str, str]]]
 
 
-def excalidraw(diagram: Diagram) -> str:
-    """Lay a diagram out and write it as an `.excalidraw` file.
+def excalidraw(scene: Scene) -> str:
+    """Write a drawing as an `.excalidraw` file.
 
-    Everything in it, also what Excalidraw draws at random, depends on the diagram alone.
+    Everything in it, also what Excalidraw draws at random, depends on the drawing alone.
     """
-    layout = lay_out(diagram, _size)
-    named = {
-        element_id("arrow", str(number), route.arrow.start, route.arrow.end): route
-        for number, route in enumerate(layout.routes)
-    }
-    touching: dict[str, list[str]] = {box.id: [] for box in diagram.boxes}
-    for name, route in named.items():
-        touching[route.arrow.start].append(name)
-        touching[route.arrow.end].append(name)
-    elements = [_title(diagram.title)]
-    for place in layout.places:
-        colour = diagram.colours[place.box.kind]
-        elements += _box(place, colour, touching[place.box.id])
-    for name, route in named.items():
-        elements += _arrow(name, route)
+    bound = _bound(scene.elements)
     drawing = {
         "type": "excalidraw",
         "version": 2,
         "source": "sololakehouse",
-        "elements": elements,
-        "appState": {"viewBackgroundColor": "#ffffff", "gridSize": None},
+        "elements": [_common(e, bound) | _special(e) for e in scene.elements],
+        "appState": {"viewBackgroundColor": PAPER, "gridSize": None},
         "files": {},
     }
     return json.dumps(drawing, indent=1, ensure_ascii=False) + "\n"
 
 
-def _size(box: Box) -> tuple[float, float]:
-    width, height = _text_size(box.lines, _FONT_SIZE)
-    return width + 2 * _PADDING, height + 2 * _PADDING
+def _bound(elements: Sequence[Element]) -> _Bound:
+    """Return what moves with each element: its text, and the arrows that touch it."""
+    found: dict[str, list[dict[str, str]]] = {element.id: [] for element in elements}
+    for element in elements:
+        if isinstance(element, Text) and element.container:
+            found[element.container].insert(0, {"id": element.id, "type": "text"})
+        if isinstance(element, Line):
+            for end in dict.fromkeys((element.start, element.end)):
+                if end:
+                    found[end].append({"id": element.id, "type": "arrow"})
+    return found
 
 
-def _text_size(lines: Sequence[str], font_size: int) -> tuple[float, float]:
-    letters = max(map(_letters, lines), default=0.0)
-    return math.ceil(letters * font_size), len(lines) * font_size * _LINE_HEIGHT
+def _special(element: Element) -> dict[str, Any]:
+    if isinstance(element, Text):
+        return _text(element)
+    if isinstance(element, Shape):
+        return _shape(element)
+    return _line(element)
 
 
-def _letters(line: str) -> float:
-    return sum(
-        _WIDTHS.get(letter, _OTHER_WIDTH) if letter.isascii() else _FOREIGN_WIDTH for letter in line
-    )
-
-
-def _title(title: str) -> dict[str, Any]:
-    width, height = _text_size([title], _TITLE_SIZE)
-    return _element("title", "text", 0.0, -_MARGIN - height, width, height) | _text(
-        [title], _TITLE_SIZE, align="left", container=None
-    )
-
-
-def _box(place: Place, colour: str, arrows: Sequence[str]) -> list[dict[str, Any]]:
-    name, label = element_id("box", place.box.id), element_id("text", place.box.id)
-    text_width, text_height = _text_size(place.box.lines, _FONT_SIZE)
-    left, top = place.x + _PADDING, place.y + _PADDING
-    bound = [{"id": label, "type": "text"}, *({"id": arrow, "type": "arrow"} for arrow in arrows)]
-    frame = _element(name, "rectangle", place.x, place.y, place.width, place.height) | {
-        "backgroundColor": colour,
-        "strokeWidth": 4 if place.box.marked else 1,
-        "roundness": {"type": 3},
-        "boundElements": bound,
-    }
-    text = _element(label, "text", left, top, text_width, text_height)
-    return [frame, text | _text(place.box.lines, _FONT_SIZE, align="center", container=name)]
-
-
-def _arrow(name: str, route: Route) -> list[dict[str, Any]]:
-    (first, top), *between, (last, bottom) = route.points
-    corners = [(first + _GAP, top), *between, (last - _GAP, bottom)]
-    left = first + _GAP
-    points = [[x - left, y - top] for x, y in corners]
-    xs, ys = zip(*points, strict=True)
-    label = element_id("text", name) if route.arrow.label else None
-    line = _element(name, "arrow", left, top, max(xs) - min(xs), max(ys) - min(ys)) | {
-        "strokeStyle": "dashed" if route.arrow.dashed else "solid",
-        "roundness": {"type": 2},
-        "boundElements": [{"id": label, "type": "text"}] if label else [],
-        "points": points,
-        "lastCommittedPoint": None,
-        "startBinding": _binding(route.arrow.start),
-        "endBinding": _binding(route.arrow.end),
-        "startArrowhead": None,
-        "endArrowhead": "arrow",
-        "elbowed": False,
-    }
-    if label is None:
-        return [line]
-    width, height = _text_size([route.arrow.label], _FONT_SIZE)
-    x, y = _middle(corners)
-    text = _element(label, "text", x - width / 2, y - height / 2, width, height)
-    return [line, text | _text([route.arrow.label], _FONT_SIZE, align="center", container=name)]
-
-
-def _middle(points: Sequence[Point]) -> Point:
-    """Return where Excalidraw puts an arrow's label: its middle corner, or between two."""
-    half = len(points) // 2
-    if len(points) % 2:
-        return points[half]
-    (x, y), (other_x, other_y) = points[half - 1], points[half]
-    return (x + other_x) / 2, (y + other_y) / 2
-
-
-def _binding(box: str) -> dict[str, Any]:
-    return {"elementId": element_id("box", box), "focus": 0, "gap": _GAP}
-
-
-def _text(
-    lines: Sequence[str], font_size: int, *, align: str, container: str | None
-) -> dict[str, Any]:
-    text = "\n".join(lines)
+def _shape(shape: Shape) -> dict[str, Any]:
     return {
-        "text": text,
-        "originalText": text,
-        "fontSize": font_size,
+        "type": shape.kind,
+        "roundness": {"type": 3} if shape.rounded and shape.kind == "rectangle" else None,
+    }
+
+
+def _text(text: Text) -> dict[str, Any]:
+    words = "\n".join(text.lines)
+    return {
+        "type": "text",
+        "text": words,
+        "originalText": words,
+        "fontSize": text.size,
         "fontFamily": _EXCALIFONT,
-        "textAlign": align,
-        "verticalAlign": "middle" if container else "top",
-        "containerId": container,
-        "lineHeight": _LINE_HEIGHT,
+        "textAlign": text.align,
+        "verticalAlign": "middle" if text.container else "top",
+        "containerId": text.container,
+        "lineHeight": LINE_HEIGHT,
         "autoResize": True,
     }
 
 
-def _element(
-    name: str, kind: str, x: float, y: float, width: float, height: float
-) -> dict[str, Any]:
+def _line(line: Line) -> dict[str, Any]:
+    x, y = line.points[0]
+    is_arrow = line.start is not None
     return {
-        "id": name,
-        "type": kind,
+        "type": "arrow" if is_arrow else "line",
         "x": x,
         "y": y,
-        "width": width,
-        "height": height,
+        "roundness": {"type": 2} if line.curved else None,
+        "points": [[left - x, top - y] for left, top in line.points],
+        "lastCommittedPoint": None,
+        "startBinding": _binding(line.start),
+        "endBinding": _binding(line.end),
+        "startArrowhead": "arrow" if line.start_head else None,
+        "endArrowhead": "arrow" if line.end_head else None,
+    } | ({"elbowed": False} if is_arrow else {"polygon": line.fill is not None})
+
+
+def _binding(shape: str | None) -> dict[str, Any] | None:
+    return {"elementId": shape, "focus": 0, "gap": _GAP} if shape else None
+
+
+def _common(element: Element, bound: _Bound) -> dict[str, Any]:
+    left, top, right, bottom = extent(element)
+    return {
+        "id": element.id,
+        "type": "",
+        "x": left,
+        "y": top,
+        "width": right - left,
+        "height": bottom - top,
         "angle": 0,
-        "strokeColor": _INK,
-        "backgroundColor": "transparent",
-        "fillStyle": "solid",
-        "strokeWidth": 1,
-        "strokeStyle": "solid",
         "roughness": 1,
         "opacity": 100,
-        "groupIds": [],
+        "groupIds": [element.group] if element.group else [],
         "frameId": None,
         "roundness": None,
-        "seed": _number(name, "seed"),
+        "seed": number_of(element.id, "seed"),
         "version": 1,
-        "versionNonce": _number(name, "nonce"),
+        "versionNonce": number_of(element.id, "nonce"),
         "isDeleted": False,
-        "boundElements": [],
+        "boundElements": list(bound[element.id]),
         "updated": 1,
         "link": None,
         "locked": False,
+        **_look(element),
     }
 
 
-def element_id(kind: str, *names: str) -> str:
-    """Return the identifier of an element: of letters and digits, as it is part of URLs in SVG.
-
-    Examples
-    --------
-    >>> element_id("box", "gold.sales@v1")
-    'box-8b32ce536da2'
-    """
-    digest = hashlib.blake2b("\0".join([kind, *names]).encode(), digest_size=6)
-    return f"{kind}-{digest.hexdigest()}"
-
-
-def _number(name: str, of: str) -> int:
-    """Return a number from 0 to 2**31 - 1 in place of a random one: it shapes hand-drawn lines."""
-    digest = hashlib.blake2b(f"{of} {name}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest) >> 1
+def _look(element: Element) -> dict[str, Any]:
+    if isinstance(element, Text):
+        pen, fill, width, dashed, hatched = element.colour, None, 1.0, False, False
+    else:
+        pen, fill = element.stroke or _NOTHING, element.fill
+        width, dashed = element.stroke_width, element.dashed
+        hatched = element.hatched
+    return {
+        "strokeColor": pen,
+        "backgroundColor": fill or _NOTHING,
+        "fillStyle": "hachure" if hatched else "solid",
+        "strokeWidth": width,
+        "strokeStyle": "dashed" if dashed else "solid",
+    }

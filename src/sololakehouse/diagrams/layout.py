@@ -16,7 +16,7 @@ from itertools import pairwise
 from sololakehouse.diagrams.diagram import Arrow, Box, Diagram
 
 Point = tuple[float, float]
-_BETWEEN_COLUMNS, _BETWEEN_BOXES, _BETWEEN_LANES = 130.0, 28.0, 14.0
+_BETWEEN_BOXES, _BETWEEN_LANES = 28.0, 14.0
 _LANE_HEIGHT = 8.0
 _SWEEPS = 12
 
@@ -60,20 +60,24 @@ class _Slot:
 _Joined = Mapping[_Slot, Sequence[_Slot]]
 
 
-def lay_out(diagram: Diagram, size: Callable[[Box], tuple[float, float]]) -> Layout:
+def lay_out(
+    diagram: Diagram, size: Callable[[Box], tuple[float, float]], between: float = 130.0
+) -> Layout:
     """Place the boxes and arrows of a diagram.
 
     Parameters
     ----------
     size
         Width and height that a box needs, in pixels.
+    between
+        The room between two columns, in pixels.
     """
     columns = _columns(diagram)
     slots = {box.id: _Slot(box.id, columns[box.id]) for box in diagram.boxes}
     paths = [_path(arrow, columns) for arrow in diagram.arrows]
     grid = _ordered(slots.values(), paths)
     sizes = {slots[box.id]: size(box) for box in diagram.boxes}
-    lefts, widths = _horizontal(grid, sizes)
+    lefts, widths = _horizontal(grid, sizes, between)
     middles = _vertical(grid, sizes, paths)
     places = {}
     for box in diagram.boxes:
@@ -181,11 +185,11 @@ def _crossings(columns: Sequence[Sequence[_Slot]], right: _Joined) -> int:
 
 
 def _horizontal(
-    columns: Sequence[Sequence[_Slot]], sizes: Mapping[_Slot, tuple[float, float]]
+    columns: Sequence[Sequence[_Slot]], sizes: Mapping[_Slot, tuple[float, float]], between: float
 ) -> tuple[list[float], list[float]]:
     """Return where each column begins, and how wide it is."""
     widths = [max((sizes[s][0] for s in column if s in sizes), default=0.0) for column in columns]
-    lefts = [sum(widths[:index]) + index * _BETWEEN_COLUMNS for index in range(len(widths))]
+    lefts = [sum(widths[:index]) + index * between for index in range(len(widths))]
     return lefts, widths
 
 
