@@ -46,6 +46,9 @@ check: $(TOOLS) ## Check style, types and the layers of the code
 diagrams: $(TOOLS) ## Draw docs/diagrams again from its descriptions
 	$(BIN)/python docs/diagrams/generate.py
 
+terminal: $(TOOLS) ## Run the demo, and draw what it prints as docs/diagrams/demo.svg
+	$(BIN)/python docs/diagrams/terminal.py
+
 format: $(TOOLS) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -97,4 +100,4 @@ $(FEAST): constraints-feast.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-feast/bin/python --constraint constraints-feast.txt 'feast[duckdb]'
 	@touch $@
 
-.PHONY: help setup demo test postgres test-faults test-conformance test-soak test-spark check diagrams format feast bench clean
+.PHONY: help setup demo test postgres test-faults test-conformance test-soak test-spark check diagrams terminal format feast bench clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from graphlib import CycleError
 from itertools import pairwise
 
 from sololakehouse.diagrams import description as said
@@ -36,7 +37,7 @@ def compose(description: said.Description) -> Scene:
     Raises
     ------
     ConfigError
-        Two things have one name.
+        Two things have one name, or the arrows of a flow lead in a circle.
     NotFoundError
         An arrow begins or ends at something that is not there.
     """
@@ -155,7 +156,14 @@ class _Composer:
             for box in item.flow
         )
         diagram = Diagram("", boxes, tuple(inside), FILLS)
-        return flow(diagram, inside, downwards=item.direction == "down")
+        try:
+            return flow(diagram, inside, downwards=item.direction == "down")
+        except CycleError as error:
+            circle = " -> ".join(reversed(error.args[1]))
+            raise ConfigError(
+                f"The arrows of a flow lead in a circle: {circle}. Say of one of them 'around: "
+                "right', or put these boxes into rows and columns."
+            ) from error
 
 
 def _framed(inside: Block, frame: said.Frame) -> Block:

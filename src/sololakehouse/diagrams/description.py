@@ -209,6 +209,9 @@ class Arrows(Settings):
     def _has_ends(self) -> Arrows:
         if len(_ARROW.split(self.arrow)) < 3:
             raise ValueError(f"{self.arrow!r} is no arrow. Write 'a -> b', 'a --> b' or 'a <-> b'")
+        for joint in self.joints():
+            if joint.start == joint.end:
+                raise ValueError(f"{self.arrow!r} leads from {joint.start!r} to itself")
         return self
 
     def joints(self) -> Iterator[Joint]:

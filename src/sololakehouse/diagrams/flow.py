@@ -74,7 +74,7 @@ def _joint(arrow: Arrow, joints: Mapping[Arrow, Joint]) -> Joint:
 def _gap(labels: list[tuple[str, ...]], downwards: bool) -> float:
     """Return the room between layers: enough for the longest label and the arrow around it."""
     if not downwards:
-        return max([80.0, *(text_size(label, DETAIL_SIZE)[0] + 50 for label in labels if label)])
+        return max([100.0, *(text_size(label, DETAIL_SIZE)[0] + 50 for label in labels if label)])
     return max(
         [_BARE_GAP, *(len(label) * DETAIL_SIZE * LINE_HEIGHT + 56 for label in labels if label)]
     )

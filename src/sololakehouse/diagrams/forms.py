@@ -15,8 +15,8 @@ SUFFIXES: dict[str, Form] = {
 }
 
 
-def drawn(diagram: Diagram, form: str) -> str:
-    """Write a diagram in a form: one of those of `SUFFIXES`."""
+def drawn(diagram: Diagram, form: str, *, dark: bool = False) -> str:
+    """Write a diagram in a form, one of those of `SUFFIXES`; `dark` is for SVG."""
     if form == "mermaid":
         from sololakehouse.diagrams.mermaid import mermaid
 
@@ -25,4 +25,4 @@ def drawn(diagram: Diagram, form: str) -> str:
     from sololakehouse.diagrams.flow import drawing
     from sololakehouse.diagrams.svg import svg
 
-    return svg(drawing(diagram)) if form == "svg" else excalidraw(drawing(diagram))
+    return svg(drawing(diagram), dark=dark) if form == "svg" else excalidraw(drawing(diagram))

@@ -101,10 +101,10 @@ class Hand:
             height / 2 + self._stray(min(1.0, height / 30)),
         )
         begin = self._random.uniform(-0.6, -0.2)
-        count = 9
+        count = 16
         angles = [begin + 2 * math.pi * step / count for step in range(count + 1)]
         angles.append(angles[-1] + 0.15)
-        most = min(0.8, min(width, height) / 40)
+        most = min(0.7, min(width, height) / 40)
         return _through(
             [
                 self._near(

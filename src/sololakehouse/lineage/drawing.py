@@ -12,7 +12,7 @@ from sololakehouse.lineage.graph import FileNode, Lineage, Node, TableNode
 HASH_DIGITS = 12
 _FILES_SHOWN = 12
 _TABLES = ("bronze", "silver", "gold", "features", "training", "inference", "monitoring")
-_RANKS = {
+RANKS = {
     "landing file": 0,
     "bronze": 1,
     "silver": 2,
@@ -25,7 +25,7 @@ _RANKS = {
     "monitoring": 8,
     "sink": 9,
 }
-_COLOURS = {
+COLOURS = {
     "landing file": "#f1f3f5",
     "bronze": "#ffd8a8",
     "silver": "#dee2e6",
@@ -60,7 +60,7 @@ def diagram(lineage: Lineage) -> Diagram:
     title = f"What {lineage.asked} was made from"
     if lineage.direction == "built on":
         title = f"What is built on {lineage.asked}"
-    return Diagram(title, tuple(boxes), tuple(arrows), _COLOURS)
+    return Diagram(title, tuple(boxes), tuple(arrows), COLOURS)
 
 
 def short_hash(text: str, digits: int | None = HASH_DIGITS) -> str:
@@ -77,11 +77,16 @@ def short_hash(text: str, digits: int | None = HASH_DIGITS) -> str:
 
 
 def _node_box(node: Node, *, marked: bool) -> Box:
-    kind: str = node.kind
-    if isinstance(node, TableNode):
-        schema = node.table.partition(".")[0]
-        kind = schema if schema in _RANKS else "table"
-    return Box(node.id, tuple(_lines(node)), kind, _RANKS.get(kind), marked)
+    kind = kind_of(node)
+    return Box(node.id, tuple(_lines(node)), kind, RANKS.get(kind), marked)
+
+
+def kind_of(node: Node) -> str:
+    """Return what decides a node's colour: its kind, of a table its schema."""
+    if not isinstance(node, TableNode):
+        return node.kind
+    schema = node.table.partition(".")[0]
+    return schema if schema in RANKS else "table"
 
 
 def _lines(node: Node) -> Iterator[str]:
@@ -108,7 +113,7 @@ def _file_boxes(lineage: Lineage) -> Iterator[tuple[Box, tuple[str, ...]]]:
         marked = any(file.id in lineage.roots for file in files)
         lines = tuple(_file_lines(files))
         yield (
-            Box(f"files {files[0].id}", lines, "landing file", _RANKS["landing file"], marked),
+            Box(f"files {files[0].id}", lines, "landing file", RANKS["landing file"], marked),
             tables,
         )
 

@@ -88,7 +88,7 @@ def impact(lake: Lakehouse, reference: str) -> Impact:
     """
     reader = LineageReader(lake, files=False)
     asked = resolve(reader, reference)
-    damaged = _add_everything(reader)
+    damaged = add_everything(reader)
     graph = reader.lineage(reference, "built on", asked)
     table, at, _ = reference.partition("@")
     versions = _versions(graph, table)
@@ -106,8 +106,13 @@ def impact(lake: Lakehouse, reference: str) -> Impact:
     return Impact(replace(part, nodes=nodes), reads, frozenset(stale), tuple(damaged))
 
 
-def _add_everything(reader: LineageReader) -> list[str]:
-    """Add all that is there now; return why some tables could not be read."""
+def add_everything(reader: LineageReader) -> list[str]:
+    """Add the newest version of each table, all models and sinks.
+
+    Returns
+    -------
+    Why some tables could not be read.
+    """
     damaged = []
     for table in reader.lake.table_names():
         if not is_system(table):
