@@ -63,6 +63,7 @@ def test_each_format_is_printed(bare, slh):
     assert json.loads(printed("json"))["roots"] == ["bronze.sales@v1"]
     assert "flowchart LR" in printed("mermaid")
     assert json.loads(printed("excalidraw"))["type"] == "excalidraw"
+    assert printed("svg").endswith("</svg>\n")
     (event,) = map(json.loads, printed("openlineage").splitlines())
     assert event["eventType"] == "COMPLETE"
 
@@ -71,6 +72,7 @@ SUFFIXES = {
     "t.json": '{\n  "asked": "bronze.sales"',
     "t.mmd": "---\ntitle: ",
     "t.excalidraw": '{\n "type": "excalidraw"',
+    "t.svg": '<svg xmlns="http://www.w3.org/2000/svg"',
     "t.jsonl": '{"eventType": "COMPLETE"',
     "t.txt": "made from",
 }
@@ -153,7 +155,7 @@ MISTAKES = {
     "no such version": (["bronze.sales@v9"], "bronze.sales has no version 9"),
     "a moment without a zone": (["bronze.sales@2026-01-01T00:00:00"], "has no time zone"),
     "two formats": (["bronze.sales", "--json", "--format", "mermaid"], "are two formats"),
-    "a format that is none": (["bronze.sales", "--format", "svg"], "'svg' is not one of 'tree'"),
+    "a format that is none": (["bronze.sales", "--format", "png"], "'png' is not one of 'tree'"),
     "no folder": (["bronze.sales", "-o", "x/t.mmd"], "There is no folder"),
     "a folder": (["bronze.sales", "-o", "landing"], "landing is a folder. Name a file in it."),
 }

@@ -67,10 +67,19 @@ class Note(Settings):
         return self.id or self.note[0]
 
 
+def _some(value: Any) -> Any:
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("there is nothing in it")
+    return value
+
+
+Some = BeforeValidator(_some)
+
+
 class Row(Settings):
     """Things beside one another, from left to right; `gap` in pixels."""
 
-    row: tuple[Item, ...] = Field(min_length=1)
+    row: Annotated[tuple[Item, ...], Some]
     gap: float | None = None
     align: Literal["start", "middle", "end"] = "middle"
 
@@ -78,7 +87,7 @@ class Row(Settings):
 class Column(Settings):
     """Things under one another, from top to bottom; `gap` in pixels."""
 
-    column: tuple[Item, ...] = Field(min_length=1)
+    column: Annotated[tuple[Item, ...], Some]
     gap: float | None = None
     align: Literal["start", "middle", "end"] = "middle"
 
@@ -87,7 +96,7 @@ class Frame(Settings):
     """A frame with a caption around things under one another; arrows may lead to it."""
 
     frame: str
-    items: tuple[Item, ...] = Field(min_length=1)
+    items: Annotated[tuple[Item, ...], Some]
     id: str = ""
     colour: Colour = "gray"
     dashed: bool = False
@@ -103,9 +112,7 @@ class Frame(Settings):
 class Flow(Settings):
     """Boxes that the arrows between them put in layers."""
 
-    flow: tuple[Annotated[Box, BeforeValidator(lambda value: _item(value))], ...] = Field(
-        min_length=1
-    )
+    flow: Annotated[tuple[Annotated[Box, BeforeValidator(lambda value: _item(value))], ...], Some]
     direction: Literal["down", "right"] = "down"
 
 
@@ -121,7 +128,7 @@ class Cells(Settings):
 class Table(Settings):
     """A small table; `table` is its header."""
 
-    table: tuple[Cell, ...] = Field(min_length=1)
+    table: Annotated[tuple[Cell, ...], Some]
     rows: tuple[Annotated[Cells, BeforeValidator(lambda value: _cells(value))], ...]
     id: str = ""
     caption: str = ""
@@ -171,7 +178,7 @@ class Band(Settings):
 class Timeline(Settings):
     """Events from the earliest to the latest, from top to bottom; distances are not to scale."""
 
-    timeline: tuple[Event, ...] = Field(min_length=1)
+    timeline: Annotated[tuple[Event, ...], Some]
     bands: tuple[Band, ...] = ()
     id: str = "timeline"
 
@@ -235,7 +242,7 @@ class Description(Settings):
 
     title: str
     alt: str
-    draw: tuple[Item, ...] = Field(min_length=1)
+    draw: Annotated[tuple[Item, ...], Some]
     arrows: tuple[Annotated[Arrows, BeforeValidator(_arrow)], ...] = ()
     gap: float | None = None
 

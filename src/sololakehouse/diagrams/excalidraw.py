@@ -82,7 +82,7 @@ def _text(text: Text) -> dict[str, Any]:
 
 def _line(line: Line) -> dict[str, Any]:
     x, y = line.points[0]
-    is_arrow = line.start is not None
+    is_arrow = line.start_head or line.end_head
     return {
         "type": "arrow" if is_arrow else "line",
         "x": x,
