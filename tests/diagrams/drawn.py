@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import get_args
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sololakehouse.diagrams import Arrow, Box, Diagram
+from sololakehouse.diagrams.diagram import Figure
 
 COLOURS = {"one": "#ffd8a8", "two": "#b2f2bb"}
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=8)
 
 
 @st.composite
-def diagrams(draw) -> Diagram:
-    """Draw boxes of some lines, and arrows that lead from earlier to later ones."""
+def diagrams(draw, shapes=("box",)) -> Diagram:
+    """Draw figures with some lines of text, and arrows that lead from earlier to later ones."""
     count = draw(st.integers(1, 9))
     boxes = tuple(
         Box(
@@ -24,6 +26,8 @@ def diagrams(draw) -> Diagram:
             draw(st.sampled_from(sorted(COLOURS))),
             draw(st.none() | st.integers(0, 3)),
             draw(st.booleans()),
+            draw(st.sampled_from(shapes)),
+            len(shapes) > 1 and draw(st.booleans()),
         )
         for number in range(count)
     )
@@ -43,5 +47,10 @@ def chain(*names: str, colours: str = "one") -> Diagram:
 
 
 def on_any_diagram(test):
-    """Run a test on diagrams of many shapes."""
+    """Run a test on diagrams of many boxes and arrows."""
     return settings(max_examples=25, deadline=None)(given(diagram=diagrams())(test))
+
+
+def on_any_figures(test):
+    """Run a test on diagrams whose boxes have all shapes, plain or hatched."""
+    return settings(max_examples=25, deadline=None)(given(diagram=diagrams(get_args(Figure)))(test))

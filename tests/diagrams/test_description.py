@@ -211,6 +211,10 @@ def test_the_examples_of_the_manual_can_be_drawn(tmp_path, text):
     assert len(compose(read_description(tmp_path / "plan.yml")).elements) > 5
 
 
+def test_the_picture_of_the_manual_is_that_of_its_example():
+    assert EXAMPLES[0] == (FOLDER / "example.yml").read_text()
+
+
 def test_the_manual_names_every_key_and_colour():
     models = (Box, Words, Note, Row, Column, Frame, Flow, Table, Cells, Event, Band, Timeline)
     keys = {field.alias or name for m in models for name, field in m.model_fields.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from sololakehouse.errors import NotFoundError, RunError
@@ -55,6 +57,23 @@ def test_only_the_newest_version_says_what_a_table_is_made_from(shop):
     found = arrows(overview(shop.lake))
     assert ("bronze.prices", "gold.totals") in found
     assert ("silver.sales", "gold.totals") not in found
+
+
+def test_a_landing_file_that_was_replaced_is_not_counted(shop):
+    shop.ingest("bronze.sales", "landing/sales/2.csv", action="replace", content="c")
+    files = next(b for b in overview(shop.lake).diagram.boxes if b.kind == "landing file")
+    assert files.lines == ("landing/sales/", "2 files")
+
+
+def test_a_table_that_was_made_anew_is_the_one_that_there_is(shop):
+    for _ in range(3):
+        shop.commit("silver.extra")
+    old = shop.lake.read("silver.extra")
+    shop.commit("gold.more", old)
+    shutil.rmtree(shop.folder / "warehouse" / "silver" / "extra")
+    shop.commit("silver.extra", rows=range(7))
+    boxes = {box.id: box for box in overview(shop.lake).diagram.boxes}
+    assert boxes["silver.extra"].lines == ("silver.extra", "materialized view, 7 rows")
 
 
 def test_selected_are_marked_with_all_around_them(shop):

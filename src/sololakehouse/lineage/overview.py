@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -71,10 +71,11 @@ def overview(lake: Lakehouse, select: Sequence[str] = (), steps: int | None = No
     reader = LineageReader(lake)
     damaged = add_everything(reader)
     graph = reader.lineage("", "made from", ())
-    boxes = {box.id: box for box in _boxes(graph)}
+    current = _current(graph)
+    boxes = {box.id: box for box in _boxes(graph, current)}
     if not boxes and not damaged:
         raise RunError("There is nothing to draw yet. Run 'slh ingest' and 'slh run' first.")
-    arrows = list(_acyclic(_arrows(graph)))
+    arrows = list(_acyclic(_arrows(graph, current)))
     title = f"Lineage of {lake.project.settings.name}"
     if select:
         chosen = _chosen(boxes, select)
@@ -85,17 +86,16 @@ def overview(lake: Lakehouse, select: Sequence[str] = (), steps: int | None = No
     return Overview(Diagram(title, tuple(boxes.values()), tuple(arrows), COLOURS), tuple(damaged))
 
 
-def _boxes(graph: Lineage) -> Iterator[Box]:
-    """Give one box for all nodes of the same thing."""
-    groups: dict[str, list[Node]] = {}
+def _boxes(graph: Lineage, current: Container[str]) -> Iterator[Box]:
+    """Give one box for all nodes of the same thing; runs are part of the model they trained."""
+    things: dict[str, list[Node]] = {}
     for node in graph.nodes.values():
-        if not isinstance(node, RunNode):
-            groups.setdefault(_thing(node, graph), []).append(node)
-    for name, nodes in groups.items():
-        if _is_current(nodes[0], graph) or not isinstance(nodes[0], FileNode):
-            kind = kind_of(nodes[0])
-            shape = _SHAPES.get(kind, "cylinder")
-            yield Box(name, tuple(_lines(nodes)), kind, RANKS.get(kind), shape=shape)
+        if node.id in current and not isinstance(node, RunNode):
+            things.setdefault(_thing(node, graph), []).append(node)
+    for name, nodes in things.items():
+        kind = kind_of(nodes[0])
+        shape = _SHAPES.get(kind, "cylinder")
+        yield Box(name, tuple(_lines(nodes)), kind, RANKS.get(kind), shape=shape)
 
 
 def _thing(node: Node, graph: Lineage) -> str:
@@ -119,11 +119,10 @@ def _lines(nodes: Sequence[Node]) -> Iterator[str]:
     first = nodes[0]
     match first:
         case TableNode():
-            newest = max((n for n in nodes if isinstance(n, TableNode)), key=lambda n: n.version)
-            yield newest.table
-            rows = "" if newest.rows is None else f", {newest.rows:,} rows"
-            yield f"{newest.what}{rows}"
-            if newest.dropped:
+            yield first.table
+            rows = "" if first.rows is None else f", {first.rows:,} rows"
+            yield f"{first.what}{rows}"
+            if first.dropped:
                 yield "the table was dropped since"
         case ModelNode():
             yield first.name
@@ -141,26 +140,28 @@ def _lines(nodes: Sequence[Node]) -> Iterator[str]:
             yield first.what
 
 
-def _arrows(graph: Lineage) -> Iterator[Arrow]:
+def _arrows(graph: Lineage, current: Container[str]) -> Iterator[Arrow]:
     """Give the arrows between different things, each once; of a table's newest version alone."""
     seen = set()
     for edge in graph.edges:
-        made, source = graph.nodes[edge.made], graph.nodes[edge.source]
-        ends = _thing(source, graph), _thing(made, graph)
-        if ends[0] != ends[1] and ends not in seen and _is_current(made, graph):
+        ends = _thing(graph.nodes[edge.source], graph), _thing(graph.nodes[edge.made], graph)
+        if ends[0] != ends[1] and ends not in seen and edge.made in current:
             seen.add(ends)
             yield Arrow(*ends)
 
 
-def _is_current(node: Node, graph: Lineage) -> bool:
-    """Whether a node is no older version of a table, and no file that only such ones took."""
-    if isinstance(node, FileNode):
-        return any(_is_current(graph.nodes[edge.made], graph) for edge in graph.built[node.id])
-    if not isinstance(node, TableNode):
-        return True
-    tables = (other for other in graph.nodes.values() if isinstance(other, TableNode))
-    same = [other for other in tables if other.table == node.table and not other.dropped]
-    return not same or max(same, key=lambda other: other.rows_version) == node
+def _current(graph: Lineage) -> set[str]:
+    """Return the nodes that are no older version of a table, and no file of only such ones."""
+    newest: dict[str, TableNode] = {}
+    for node in graph.nodes.values():
+        if isinstance(node, TableNode):
+            known = newest.get(node.table, node)
+            newest[node.table] = max(known, node, key=lambda n: (not n.dropped, n.rows_version))
+    others = {n for n, node in graph.nodes.items() if not isinstance(node, TableNode | FileNode)}
+    current = {node.id for node in newest.values()} | others
+    return current | {edge.source for edge in graph.edges if edge.made in current}.intersection(
+        n for n, node in graph.nodes.items() if isinstance(node, FileNode)
+    )
 
 
 def _acyclic(arrows: Iterable[Arrow]) -> Iterator[Arrow]:
