@@ -57,7 +57,7 @@ check: $(TOOLS) ## Check style, types and the layers of the code
 diagrams: $(TOOLS) ## Draw docs/diagrams again from its descriptions
 	$(BIN)/python docs/diagrams/generate.py
 
-terminal: $(TOOLS) ## Run the demo, and draw what it prints as docs/diagrams/demo.svg
+terminal: $(TOOLS) ## Run the demo, and draw what it prints
 	$(BIN)/python docs/diagrams/terminal.py
 
 format: $(TOOLS) ## Format the code

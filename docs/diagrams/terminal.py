@@ -1,6 +1,7 @@
-"""Runs the demo in a copy of the reference project, and draws what it printed as demo.svg.
+"""Runs the demo in a copy of the reference project, and draws what it printed.
 
-`make terminal` calls it. Some tables in the middle are left out, which is said where they were.
+`make terminal` calls it: demo.svg is for light pages, demo-dark.svg for dark ones. Some tables in
+the middle are left out, which is said where they were.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 from rich.text import Text
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent.parent / "examples" / "nyc_flights"
-PICTURE = HERE / "demo.svg"
+PICTURES = {"demo.svg": DEFAULT_TERMINAL_THEME, "demo-dark.svg": SVG_EXPORT_THEME}
 _COMMAND = "slh demo examples/nyc_flights"
 _COLUMNS = 92
 _LEFT_OUT_OF_COPY = ("landing", "warehouse", "mlflow.db", "mlartifacts", ".slh")
@@ -96,14 +98,17 @@ def _kept(parts: Sequence[Sequence[str]]) -> Iterator[str]:
         yield ""
 
 
-def picture(lines: Sequence[str]) -> str:
+def picture(lines: Sequence[str], theme: TerminalTheme) -> str:
     """Draw the lines as a terminal shows them: steps bold, seconds dim."""
     console = Console(record=True, width=_COLUMNS, file=io.StringIO(), highlight=False)
     console.print(Text.assemble(("$ ", "green"), (_COMMAND, "bold")))
     for line in lines:
         console.print(_styled(line))
     return console.export_svg(
-        title="slh demo", code_format=_TEMPLATE.replace("ALT", _ALT), unique_id="demo"
+        title="slh demo",
+        theme=theme,
+        code_format=_TEMPLATE.replace("ALT", _ALT),
+        unique_id="demo",
     )
 
 
@@ -118,9 +123,11 @@ def _styled(line: str) -> Text:
 
 
 def main() -> None:
-    """Record the demo and write its picture."""
-    PICTURE.write_text(picture(shown(recorded())), "utf-8")
-    click.echo(PICTURE.relative_to(HERE.parent.parent))
+    """Record the demo and write its pictures."""
+    lines = shown(recorded())
+    for name, theme in PICTURES.items():
+        (HERE / name).write_text(picture(lines, theme), "utf-8")
+        click.echo(f"docs/diagrams/{name}")
 
 
 if __name__ == "__main__":

@@ -93,6 +93,10 @@ def test_texts_stand_inside_their_boxes_and_boxes_apart(diagram):
             texts.append(found[element_id("text", drawn.id, "details")])
         assert [text["text"] for text in texts] == [text["originalText"] for text in texts]
         assert "\n".join(text["text"] for text in texts) == "\n".join(drawn.lines)
+        if len(texts) == 1:
+            assert texts[0]["containerId"] == box["id"]
+        else:
+            assert {tuple(one["groupIds"]) for one in (box, *texts)} == {(box["groupIds"][0],)}
         for text in texts:
             assert box["x"] < text["x"]
             assert text["x"] + text["width"] < box["x"] + box["width"]

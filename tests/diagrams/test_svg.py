@@ -127,18 +127,20 @@ LINES = [
 ]
 
 
-def test_the_terminal_s_picture_shows_the_steps_and_says_what_is_left_out():
+@pytest.mark.parametrize("theme", terminal.PICTURES.values(), ids=terminal.PICTURES)
+def test_the_terminal_s_picture_shows_the_steps_and_says_what_is_left_out(theme):
     shown = terminal.shown(LINES)
     assert shown[:2] == LINES[:2]
     assert shown[3].startswith("... 3 more lines")
     assert shown[-1] == "Done in 2.0 s."
-    root = ElementTree.fromstring(terminal.picture(shown))
+    root = ElementTree.fromstring(terminal.picture(shown, theme))
     text = "\n".join(one.text or "" for one in root.iter(f"{SVG}text")).replace("\xa0", " ")
     assert "slh demo examples/nyc_flights" in text
     assert "27 files" in text
 
 
-def test_the_recorded_picture_loads_nothing_either():
-    written = terminal.PICTURE.read_text().replace("http://www.w3.org/2000/svg", "")
+@pytest.mark.parametrize("name", terminal.PICTURES)
+def test_the_recorded_picture_loads_nothing_either(name):
+    written = (terminal.HERE / name).read_text().replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?:|url\((?!#)|<script", written)
     assert "<desc>" in written

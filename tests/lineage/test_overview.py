@@ -53,9 +53,11 @@ def test_arrows_lead_from_what_something_was_made_from(shop):
 
 def test_only_the_newest_version_says_what_a_table_is_made_from(shop):
     other = shop.commit("bronze.prices")
+    shop.commit("gold.report", shop.lake.read("gold.totals"))
     shop.commit("gold.totals", other)
     found = arrows(overview(shop.lake))
     assert ("bronze.prices", "gold.totals") in found
+    assert ("gold.totals", "gold.report") in found
     assert ("silver.sales", "gold.totals") not in found
 
 
