@@ -94,7 +94,7 @@ def _text(text: Text, tint: _Tint) -> Iterator[str]:
 def _shape(shape: Shape, tint: _Tint) -> Iterator[str]:
     x, y, width, height = shape.x, shape.y, shape.width, shape.height
     hand = Hand(number_of(shape.id, "seed"))
-    radius = corner(shape)
+    radius = _corner(shape)
     if shape.fill and shape.hatched:
         yield _hatching(shape, _outline(shape), shape.fill, tint)
     elif shape.fill and shape.kind == "ellipse":
@@ -195,7 +195,7 @@ def _outline(shape: Shape) -> list[Point]:
     return [(x + half[0] * (1 + cos(turn)), y + half[1] * (1 + sin(turn))) for turn in turns]
 
 
-def corner(shape: Shape) -> float:
+def _corner(shape: Shape) -> float:
     """Return the radius of a rectangle's corners: a quarter of its shorter side, at most 32."""
     return min(32.0, min(shape.width, shape.height) / 4) if shape.rounded else 0.0
 
