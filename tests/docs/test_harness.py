@@ -41,7 +41,7 @@ def no_reference() -> Path:
         ("a\nb", "a", False),
         ("run ... done", "run 7 done", True),
         ("run ... done", "run 7", False),
-        ("a.b", "axb", False),
+        ("a.b ...", "axb c", False),
         ("a\n...\nz", "a\nb\nc\nz", True),
         ("a\n...\nz", "a\nz", True),
         ("a\n...\nz", "a\nb", False),
