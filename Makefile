@@ -12,11 +12,15 @@ TOOLS := .venv/.tools
 SPARK := .venv-spark/.installed
 # Feast, only for comparisons, pins a world of its own.
 FEAST := .venv-feast/.installed
+# Dagster, only to try the guide on scheduling.
+DAGSTER := .venv-dagster/.installed
 
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Create .venv with what the reference project needs, pinned
 
 setup: $(TOOLS) ## Create .venv with the pinned dependencies and the tools for developers
 
@@ -65,6 +69,8 @@ format: $(TOOLS) ## Format the code
 	$(BIN)/ruff check --fix .
 
 feast: $(FEAST) ## Put Feast into .venv-feast, to compare with
+
+dagster: $(DAGSTER) ## Put Dagster into .venv-dagster, so that the tests run the guide's definitions
 
 bench: $(TOOLS) $(SPARK) $(FEAST) ## Run the benchmarks
 	$(BIN)/python benchmarks/demo.py
@@ -117,3 +123,9 @@ $(FEAST): constraints-feast.txt $(INSTALLED)
 	@touch $@
 
 .PHONY: help setup demo test postgres chromium test-faults test-conformance test-soak test-spark test-docs docs docs-serve check diagrams terminal format feast bench clean
+$(DAGSTER): $(INSTALLED)
+	$(PYTHON) -m venv .venv-dagster
+	$(BIN)/uv pip install --quiet --python .venv-dagster/bin/python dagster==1.13.28
+	@touch $@
+
+.PHONY: help install setup demo test postgres chromium test-faults test-conformance test-soak test-spark test-docs docs docs-serve check format feast dagster bench clean

@@ -31,6 +31,10 @@ def test_a_project_is_found_from_a_folder_below(tmp_path):
         ("name: x\nsources: {s: {path: a}}\n", "sources.s.table: Field required"),
         ("name: x\nsources: {s: {path: a, table: flat}}\n", "sources.s.table: String should match"),
         ("name: x\nengine: cluster\n", "engine: 'cluster' is no engine. Write 'embedded'"),
+        (
+            "name: x\nwarehouse: s3://models/lake\n",
+            "warehouse: s3://models/lake is no folder. Tables are on a file system of this machine",
+        ),
         ("- a\n", "must hold a mapping of settings"),
         ("a: [\n", "is not valid YAML"),
     ],

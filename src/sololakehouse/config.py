@@ -527,6 +527,17 @@ class ProjectSettings(Settings):
     scoring: dict[str, ScoringJob] = {}
     mlflow: MlflowSettings = MlflowSettings()
 
+    @field_validator("warehouse")
+    @classmethod
+    def _is_a_folder(cls, warehouse: str) -> str:
+        if "://" in warehouse:
+            raise ValueError(
+                f"{warehouse} is no folder. Tables are on a file system of this machine, since "
+                "processes lock files there; models and plots can be on S3, with "
+                "'mlflow.artifacts'"
+            )
+        return warehouse
+
     @property
     def engine_name(self) -> str:
         """The engine as it may be shown and recorded."""

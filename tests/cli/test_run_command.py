@@ -242,6 +242,23 @@ def test_explain_says_what_changed(slh, shop, change):
     assert found["gold.beside"]["changes"] == ["silver.good, which is computed first"]
 
 
+def test_explain_shows_the_plan_of_a_table_that_is_up_to_date(slh, shop):
+    shop.write("transformations/tables.sql", MENDED)
+    view = "CREATE TEMPORARY VIEW both AS SELECT id FROM silver.good WHERE id > 0;"
+    table = "CREATE MATERIALIZED VIEW gold.both AS SELECT id FROM both"
+    shop.write("transformations/views.sql", f"{view}\n{table}")
+    slh("run", folder=shop.folder)
+    found = explained(slh, shop, "--select", "gold.both")
+    assert {name: row["state"] for name, row in found.items()} == {
+        "gold.both": "up to date",
+        "both": "view",
+    }
+    for row in found.values():
+        assert "Plan" in row["query_plan"]
+        assert "gives no plan" not in row["query_plan"]
+    assert "warehouse/silver/good/" in found["gold.both"]["query_plan"]
+
+
 def test_explain_tells_versions_streams_and_the_plan(slh, shop):
     shop.write(
         "transformations/stream.sql",

@@ -42,7 +42,11 @@ def _nyc_flights(parent: Path, reference: Callable[[], Path]) -> Path:
     return copy_project(reference(), parent / "nyc_flights")
 
 
-PROJECTS = {"empty": _empty, "nyc_flights": _nyc_flights}
+def _new_flights(parent: Path, _: Callable[[], Path]) -> Path:
+    return fresh_copy(parent / "nyc_flights")
+
+
+PROJECTS = {"empty": _empty, "nyc_flights": _nyc_flights, "new_flights": _new_flights}
 
 
 def copy_project(source: Path, target: Path) -> Path:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
+from importlib.metadata import version
 
 import pytest
 import yaml
@@ -52,6 +55,23 @@ def test_a_damaged_store_is_one_sentence(tmp_path):
         RunError, match=r"file is not a database\. Check 'mlflow' in lakehouse\.yml"
     ):
         check_store(project_with(tmp_path, "sqlite:///mlflow.db"), "e")
+
+
+def test_a_store_of_another_mlflow_says_how_to_upgrade_it(tmp_path):
+    check_store(project_with(tmp_path / "made", "sqlite:///mlflow.db"), "e")
+    # MLflow looks at the schema of a store once in a process.
+    project = project_with(tmp_path / "older", "sqlite:///mlflow.db")
+    shutil.copy(tmp_path / "made" / "mlflow.db", project.folder)
+    with closing(sqlite3.connect(project.folder / "mlflow.db")) as store, store:
+        store.execute("UPDATE alembic_version SET version_num = '84291f40a231'")
+    with pytest.raises(RunError) as raised:
+        check_store(project, "e")
+    assert str(raised.value) == (
+        "The MLflow store sqlite:///mlflow.db was made by another release of MLflow than the one "
+        f"that is installed, {version('mlflow')}. If it was an older one: copy the store, and run "
+        f"'mlflow db upgrade sqlite:///mlflow.db' in {project.folder}. If it was a newer one, install "
+        "that again, or put back the copy from before it. Nothing was changed."
+    )
 
 
 def test_store_and_files_are_in_the_project_whatever_its_folder_is_called(tmp_path):

@@ -228,7 +228,7 @@ def _explain(lake: Lakehouse, selection: Selection, *, json_wanted: bool, **give
     from sololakehouse.pipelines.run import prepare
 
     named = bool(selection.refresh or selection.full_refresh)
-    with prepare(lake, selection, **given) as pipeline:
+    with prepare(lake, selection, with_plans=named, **given) as pipeline:
         explained = explain(pipeline, lake, with_plans=named)
     if json_wanted:
         print_json([asdict(explanation) for explanation in explained])

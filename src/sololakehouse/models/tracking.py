@@ -27,6 +27,7 @@ _PATIENCE = 5
 _EXTRAS = {"psycopg": "postgres", "boto3": "s3"}
 # What a proxy says for a server that is down.
 _AWAY = re.compile(r"error code 50[234]\b|too many 50[234] error responses")
+_OTHER_RELEASE = "Detected out-of-date database schema"
 
 
 def store_exists(project: Project) -> bool:
@@ -95,10 +96,22 @@ def connected(project: Project) -> Iterator[MlflowClient]:
             _refuse_silence(project)
         if _AWAY.search(said):
             raise _unreachable(project, said[:_LONGEST]) from error
+        if said.startswith(_OTHER_RELEASE):
+            raise _of_another_release(project, mlflow.__version__) from error
         raise RunError(
             f"MLflow at {shown_uri(project)} failed: "
             f"{said[:_LONGEST].rstrip('.')}. Check 'mlflow' in lakehouse.yml."
         ) from error
+
+
+def _of_another_release(project: Project, version: str) -> RunError:
+    uri = shown_uri(project)
+    return RunError(
+        f"The MLflow store {uri} was made by another release of MLflow than the one that is "
+        f"installed, {version}. If it was an older one: copy the store, and run 'mlflow db upgrade "
+        f"{uri}' in {project.folder}. If it was a newer one, install that again, or put back the "
+        "copy from before it. Nothing was changed."
+    )
 
 
 def quiet_mlflow() -> None:

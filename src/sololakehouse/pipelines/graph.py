@@ -192,6 +192,22 @@ class GraphBuilder:
         if self._mistakes:
             raise DefinitionError.of(self._mistakes.values())
 
+    def let_read(self, name: str) -> None:
+        """Let the engine know what a declaration reads, so that it can be asked for its plan.
+
+        Raises
+        ------
+        DefinitionError
+            A view that it reads cannot be resolved.
+        RunError
+            A stored table cannot be read.
+        """
+        views = [read for read in self._reads[name] if self._is_view(read)]
+        for view in views:
+            self.let_read(view)
+        self.analyse(views)
+        self._let_read(self._reads[name])
+
     def _analyse(self, names: Iterable[str]) -> None:
         ordered = list(names)
         for name in ordered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from sololakehouse.errors import NotFoundError, UsageError
 from sololakehouse.lake import Lakehouse, system
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.declarations import first_line
+from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.time_travel import Clause, as_moment, clauses, pinned, with_clauses
 
 if TYPE_CHECKING:
@@ -81,7 +83,14 @@ def _asked(lake: Lakehouse, text: str, versions: Mapping[str, int]) -> Iterator[
         except Exception as error:
             for name in sorted(names):
                 lake.read(name).verify()
-            raise UsageError(f"The query failed: {first_line(error)}") from error
+            said = explained(error, chain.from_iterable(_columns(lake, name) for name in names))
+            raise UsageError(f"The query failed: {said}") from error
+
+
+def _columns(lake: Lakehouse, name: str) -> list[str]:
+    if name in system.VIEWS:
+        return system.view(lake, name).columns
+    return list(lake.read(name).columns)
 
 
 def _register(lake: Lakehouse, engine: Engine, name: str, version: int | None) -> None:

@@ -33,6 +33,7 @@ def prepare(
     as_of: datetime | None = None,
     spec: Path | None = None,
     redefining: Redefining | None = None,
+    with_plans: bool = False,
 ) -> Iterator[PreparedPipeline]:
     """Load the project's pipeline and plan it; nothing is computed or written.
 
@@ -47,6 +48,9 @@ def prepare(
         The spec; None: the nearest one, see `find_spec`.
     redefining
         Who counts on the definitions of feature tables; None: nobody.
+    with_plans
+        Whether the engine shall know what selected tables read that are up to date, too, so that
+        it can show their plans.
 
     Raises
     ------
@@ -73,6 +77,10 @@ def prepare(
         graph = builder.build()
         steps = plan_steps(graph, lake, selection)
         builder.analyse(step.name for step in steps if works(step))
+        if with_plans:
+            for step in steps:
+                if step.state == "up to date":
+                    builder.let_read(step.name)
         noted = with_redefinitions(steps, lake, redefining or Redefining())
         yield PreparedPipeline(engine, noted, pipeline.name)
 
