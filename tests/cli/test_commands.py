@@ -137,7 +137,12 @@ MISTAKES = {
     "unknown column in a query": (
         ["query", "SELECT amont FROM bronze.sales"],
         2,
-        "The query failed:",
+        "The query failed: no column 'amont'. Did you mean 'amount'? Columns: ",
+    ),
+    "unknown column of a system view": (
+        ["query", "SELECT pahts FROM system.ingested_files"],
+        2,
+        "The query failed: no column 'pahts'. Did you mean 'path'?",
     ),
     "no experiment file": (["train", "experiments/x.yml"], 2, "x.yml"),
     "a model that does not exist": (["promote", "late", "--to", "production"], 2, "late"),

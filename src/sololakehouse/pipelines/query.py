@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from sololakehouse.errors import NotFoundError, UsageError
 from sololakehouse.lake import Lakehouse, system
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.declarations import first_line
+from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.time_travel import Clause, as_moment, clauses, pinned, with_clauses
 
 if TYPE_CHECKING:
@@ -79,9 +80,17 @@ def _asked(lake: Lakehouse, text: str, versions: Mapping[str, int]) -> Iterator[
         try:
             yield engine.session.sql(query.rstrip().rstrip(";"))
         except Exception as error:
-            for name in sorted(names):
-                lake.read(name).verify()
-            raise UsageError(f"The query failed: {first_line(error)}") from error
+            columns = [column for name in sorted(names) for column in _columns(lake, name)]
+            raise UsageError(f"The query failed: {explained(error, columns)}") from error
+
+
+def _columns(lake: Lakehouse, name: str) -> Iterable[str]:
+    """Return the columns of a table that a query failed on; damage of its files is said first."""
+    if name in system.VIEWS:
+        return system.VIEWS[name]
+    snapshot = lake.read(name)
+    snapshot.verify()
+    return snapshot.columns
 
 
 def _register(lake: Lakehouse, engine: Engine, name: str, version: int | None) -> None:
