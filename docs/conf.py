@@ -22,8 +22,10 @@ extensions = [
     "settings",
 ]
 exclude_patterns = ["_build", "README.md"]
+# A quote over several lines is too much for the lexer of shells; the tests execute these blocks.
+suppress_warnings = ["misc.highlighting_failure"]
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 
 default_role = "code"

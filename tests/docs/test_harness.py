@@ -267,8 +267,8 @@ def test_a_copy_of_a_project_has_files_of_its_own(demo, tmp_path):
     paths = done.stdout.split()
     assert len(paths) > 1
     assert all(path.startswith((f"file://{copy}/", str(copy))) for path in paths)
-    (copy / "landing" / "airlines.csv").write_text("")
-    assert (demo.folder / "landing" / "airlines.csv").read_text()
+    (copy / "landing" / "airlines" / "airlines.csv").write_text("")
+    assert (demo.folder / "landing" / "airlines" / "airlines.csv").read_text()
     assert (ROOT / "examples" / "nyc_flights" / "lakehouse.yml").exists()
 
 
