@@ -139,6 +139,11 @@ MISTAKES = {
         2,
         "The query failed: no column 'amont'. Did you mean 'amount'? Columns: ",
     ),
+    "unknown column of a system view": (
+        ["query", "SELECT pahts FROM system.ingested_files"],
+        2,
+        "The query failed: no column 'pahts'. Did you mean 'path'?",
+    ),
     "no experiment file": (["train", "experiments/x.yml"], 2, "x.yml"),
     "a model that does not exist": (["promote", "late", "--to", "production"], 2, "late"),
     "a scoring job that does not exist": (["score", "job"], 2, "No scoring job 'job'"),

@@ -152,7 +152,7 @@ def _mutated(lake: Lakehouse, request: ReplayRequest, *, json_wanted: bool) -> i
         alarms = sum(one.outcome == "false alarm" for one in report.trials)
         click.echo(
             f"\n{caught} of {len(put_in)} leaks were caught, with {alarms} false alarms, at "
-            f"{len(report.cutoffs)} cutoffs in {report.seconds:.1f} s."
+            f"{_count(len(report.cutoffs), 'cutoff')} in {report.seconds:.1f} s."
         )
     return int(not report.is_good)
 
@@ -210,7 +210,7 @@ def _table_row(table: TableVerdict) -> dict[str, Any]:
 def _print_leak(table: TableVerdict, column: ColumnVerdict) -> None:
     from sololakehouse.lake.contract import described_row
 
-    at = f"{len({leak.cutoff for leak in column.leaks})} cutoffs"
+    at = _count(len({leak.cutoff for leak in column.leaks}), "cutoff")
     click.secho(f"\n{table.table}.{column.column} knows what came later", bold=True)
     click.echo(
         f"  At {at} up to {column.rows:,} rows differ, the earliest of {_moment(column.earliest)}."
@@ -229,7 +229,8 @@ def _print_leak(table: TableVerdict, column: ColumnVerdict) -> None:
 def summary(report: ReplayReport) -> str:
     """Say in one or two sentences what was found, and on what it rests."""
     leaking = report.leaking
-    slices = f"{len(report.cutoffs)} cutoffs, {' and '.join(report.modes)}"
+    slices = f"{_count(len(report.cutoffs), 'cutoff')}, {' and '.join(report.modes)}"
+    runs = _count(report.runs, "pipeline run")
     rows = sum(table.rows for table in report.tables)
     if leaking:
         found = f"{len(leaking)} of {len(report.tables)} tables know what came later"
@@ -238,9 +239,13 @@ def summary(report: ReplayReport) -> str:
     else:
         found = "No leak was seen, but not everything is covered"
     return (
-        f"{found} ({slices}, {rows:,} rows compared, {report.runs} pipeline runs, "
+        f"{found} ({slices}, {rows:,} rows compared, {runs}, "
         f"{report.seconds:.1f} s). This is evidence, not a proof."
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _moment(moment: Any) -> str:

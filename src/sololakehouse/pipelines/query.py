@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,16 +80,17 @@ def _asked(lake: Lakehouse, text: str, versions: Mapping[str, int]) -> Iterator[
         try:
             yield engine.session.sql(query.rstrip().rstrip(";"))
         except Exception as error:
-            for name in sorted(names):
-                lake.read(name).verify()
-            said = explained(error, chain.from_iterable(_columns(lake, name) for name in names))
-            raise UsageError(f"The query failed: {said}") from error
+            columns = [column for name in sorted(names) for column in _columns(lake, name)]
+            raise UsageError(f"The query failed: {explained(error, columns)}") from error
 
 
-def _columns(lake: Lakehouse, name: str) -> list[str]:
+def _columns(lake: Lakehouse, name: str) -> Iterable[str]:
+    """Return the columns of a table that a query failed on; damage of its files is said first."""
     if name in system.VIEWS:
-        return system.view(lake, name).columns
-    return list(lake.read(name).columns)
+        return system.VIEWS[name]
+    snapshot = lake.read(name)
+    snapshot.verify()
+    return snapshot.columns
 
 
 def _register(lake: Lakehouse, engine: Engine, name: str, version: int | None) -> None:
