@@ -215,7 +215,7 @@ def _print_vacuum(result: VacuumResult, *, dry_run: bool) -> None:
     rows = [_plan_row(plan) for plan in result.tables if not plan.nothing]
     would = "would be removed" if dry_run else "removed"
     if rows:
-        print_table(rows, list(rows[0]))
+        print_table(rows, [name for name in rows[0] if name != "orphans"])
     if result.staging:
         print_line(f"{len(result.staging)} staging folders of killed processes: {would}.")
     if rows or result.staging:
