@@ -44,7 +44,6 @@ def test_vacuum_says_what_it_did(slh, shop):
     orphan.write_bytes(b"orphan")
     dry = slh("vacuum", "--dry-run", folder=shop.folder)
     assert "6 bytes would be removed." in dry.out
-    assert orphan.name not in dry.out, "files are named in --json alone"
     assert orphan.exists()
     done = json.loads(slh("vacuum", TABLE, "--json", folder=shop.folder).out)
     assert done["bytes"] == 6

@@ -212,10 +212,13 @@ def _share_row(share: HolderShare) -> dict[str, Any]:
 
 
 def _print_vacuum(result: VacuumResult, *, dry_run: bool) -> None:
+    from sololakehouse.errors import shortened
+
     rows = [_plan_row(plan) for plan in result.tables if not plan.nothing]
+    rows = [row | {"orphans": shortened(row["orphans"], limit=3)} for row in rows]
     would = "would be removed" if dry_run else "removed"
     if rows:
-        print_table(rows, [name for name in rows[0] if name != "orphans"])
+        print_table(rows, list(rows[0]))
     if result.staging:
         print_line(f"{len(result.staging)} staging folders of killed processes: {would}.")
     if rows or result.staging:
