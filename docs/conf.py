@@ -23,7 +23,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "README.md"]
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 
 default_role = "code"

@@ -154,8 +154,8 @@ def error_page() -> str:
     tree = errors.__doc__.split("\n\n")[1]
     lines = [*_title("Errors"), "What the command line says after ``Error:`` is one of these.", ""]
     lines += [".. code-block:: text", "", *(f"   {line}" for line in tree.splitlines()), ""]
+    lines += _title("Each of them", "-")
     for error in error_classes():
-        lines += [*_title(error.__name__, "-")]
         lines += [f".. autoexception:: sololakehouse.errors.{error.__name__}", ""]
         lines += [f"   Exit code {error.exit_code}.", ""]
     return "\n".join(lines)

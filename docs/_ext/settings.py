@@ -1,4 +1,4 @@
-"""The directive `settings`: a table of every key that a file of settings may have.
+"""The directive `settings`: a list of every key that a file of settings may have.
 
 ```{settings} sololakehouse.config:ProjectSettings
 ```
@@ -155,12 +155,13 @@ def _step(kind: Any) -> str:
     return ".NAME" if dict in origins else "[]" if tuple in origins or list in origins else ""
 
 
-def table(model: type[BaseModel]) -> list[str]:
-    """Write the table of a model's keys as Markdown."""
-    lines = ["| key | takes | default | meaning |", "|---|---|---|---|"]
+def listed(model: type[BaseModel]) -> list[str]:
+    """Write the list of a model's keys in Markdown: the key, what it takes, what it means."""
+    lines: list[str] = []
     for key in keys_of(model):
-        cells = (f"`{key.path}`", key.takes, key.default, key.meaning)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        default = f"default {key.default}" if key.default.startswith("`") else key.default
+        facts = ", ".join(filter(None, (key.takes, default)))
+        lines += [f"`{key.path}`", f": {key.meaning}", "", f"  Takes: {facts}.", ""]
     return lines
 
 
@@ -173,17 +174,17 @@ def model_of(reference: str) -> type[BaseModel]:
 
 
 class SettingsDirective(SphinxDirective):
-    """A table of the keys of one settings model."""
+    """The list of the keys of one settings model."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Parse the table where the directive stands."""
+        """Parse the list where the directive stands."""
         model = model_of(self.arguments[0])
         self.env.note_dependency(inspect.getfile(model))
         place = nodes.container(classes=["settings"])
-        self.state.nested_parse(StringList(table(model), self.arguments[0]), 0, place)
-        return list(place.children)
+        self.state.nested_parse(StringList(listed(model), self.arguments[0]), 0, place)
+        return [place]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
