@@ -62,6 +62,17 @@ def test_a_dry_run_without_a_lease_says_so(slh, shop):
     assert (unknown.code, "No lease 'nobody'" in unknown.err) == (2, True)
 
 
+def test_a_dry_run_says_what_would_go_at_a_later_moment(slh, shop):
+    shop.set_retention("30d")
+    assert "Nothing to remove." in slh("vacuum", "--dry-run", folder=shop.folder).out
+    later = slh("vacuum", "--dry-run", "--at", "2100-01-01T00:00:00Z", "--json", folder=shop.folder)
+    assert json.loads(later.out)["tables"][0]["readable versions"] == "3"
+    wrong = slh("vacuum", "--at", "2100-01-01T00:00:00Z", folder=shop.folder)
+    assert (wrong.code, "add --dry-run" in wrong.err) == (2, True)
+    zone = slh("vacuum", "--dry-run", "--at", "2100-01-01", folder=shop.folder)
+    assert (zone.code, "2100-01-01" in zone.err) == (2, True)
+
+
 def test_optimize_says_that_the_content_is_the_same(slh, shop):
     for n in (7, 8):
         shop.write([n], mode="append")

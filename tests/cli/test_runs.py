@@ -52,7 +52,8 @@ def test_compare_shows_only_what_differs(twice, slh):
     assert one["low"] < one["value"] < one["high"]
     assert one != other
     kinds = {what.split(".")[0] for what in rows}
-    assert kinds == {"config", "params", "metrics", "confusion"}
+    assert kinds == {"config", "model", "metrics", "confusion"}
+    assert rows["model.params.max_depth"] == (3, 2)
     text = slh("compare", "rain@2", "rain@4", folder=twice.folder).out
     assert f"{one['value']:.4f} [{one['low']:.4f}, {one['high']:.4f}]" in text
 

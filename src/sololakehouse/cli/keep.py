@@ -128,9 +128,14 @@ def _lease_row(held: Lease) -> dict[str, Any]:
     metavar="LEASE",
     help="With --dry-run: as if this lease (identifier, T@v7 or holder) were dropped.",
 )
+@click.option("--at", metavar="MOMENT", help="With --dry-run: as if it were this moment.")
 @as_json
 def vacuum(
-    tables: tuple[str, ...], dry_run: bool, without: tuple[str, ...], json_wanted: bool
+    tables: tuple[str, ...],
+    dry_run: bool,
+    without: tuple[str, ...],
+    at: str | None,
+    json_wanted: bool,
 ) -> None:
     """Remove data files and log entries that no kept version needs, and left-over files.
 
@@ -142,11 +147,13 @@ def vacuum(
     Examples:
       slh vacuum --dry-run
       slh vacuum --dry-run --without-lease flight_delay@1
+      slh vacuum --dry-run --at 2027-01-31T00:00:00Z
       slh vacuum silver.flights
     """
     from sololakehouse.errors import UsageError
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.leases import active_leases, matching_leases
+    from sololakehouse.lake.reference import parse_moment
     from sololakehouse.lake.vacuum import plan_vacuum
     from sololakehouse.lake.vacuum import vacuum as vacuum_tables
 
@@ -155,11 +162,13 @@ def vacuum(
             "--without-lease asks what would happen: add --dry-run, or drop the lease with "
             "'slh lease drop'."
         )
+    if at and not dry_run:
+        raise UsageError("--at asks what would happen: add --dry-run.")
     lake = Lakehouse.open()
     if dry_run:
         active = active_leases(lake)
         dropped = [held for name in without for held in matching_leases(active, name)]
-        result = plan_vacuum(lake, tables, without=dropped)
+        result = plan_vacuum(lake, tables, without=dropped, now=parse_moment(at) if at else None)
     else:
         with recorded(lake, "vacuum", *tables) as log:
             result = vacuum_tables(log.writer, tables)

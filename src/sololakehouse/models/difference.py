@@ -66,7 +66,7 @@ def _facts(lake: Lakehouse, run: ModelVersion) -> Iterator[tuple[str, Any]]:
     yield "experiment", run.experiment
     yield "role", run.role
     yield from _flat("config", run.record.get("config", {}))
-    yield from _flat("params", _of_trainer(run.record.get("params", {})))
+    yield from _flat("model", _of_trainer(run.record.get("params", {})))
     yield from _data(lake, run)
     intervals = run.record.get("intervals", {})
     for name, value in run.metrics.items():
