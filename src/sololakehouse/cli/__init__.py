@@ -19,6 +19,7 @@ from sololakehouse.cli import (
     inference,
     keep,
     lake,
+    lesson,
     lineage,
     models,
     monitoring,
@@ -92,6 +93,7 @@ for _command in (
     keep.doctor,
     project.console,
     project.demo,
+    lesson.lesson,
 ):
     slh.add_command(_command)
 
