@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from sololakehouse.lessons.lesson import Check, Finding, Lesson, NotYetError, Seen
+from sololakehouse.lessons.replayed import require_clean
 from sololakehouse.lessons.work import EXPERIMENT, Work
 from sololakehouse.models.versions import BASELINE as BASELINE_ROLE
 from sololakehouse.models.versions import ModelVersion
@@ -59,6 +60,7 @@ def _same_rules(work: Work) -> Finding:
             "Whoever moves the goal scores, and has won nothing: a weaker baseline, an easier "
             f"month or another question. Bring these keys of {EXPERIMENT} back, and train.",
         )
+    work.require_all_labels(model)
     return Finding(place, "Seed, split, metrics, baseline and question are those of the start.")
 
 
@@ -82,29 +84,13 @@ def _by_the_gate(work: Work) -> Finding:
 
 def _knows_nothing(work: Work) -> Finding:
     model = work.production()
-    certificate = work.certificate(model)
-    place = f"system.replays, for the training set of version {model.version}"
-    if certificate is None:
-        raise NotYetError(
-            place,
-            "Nobody replayed its features.",
-            "slh replay --cutoffs 3, when its training set is the newest one.",
-        )
-    if certificate.leaking:
-        raise NotYetError(
-            place,
-            f"{', '.join(certificate.leaking)} knows what came later. {_METRIC} "
-            f"{model.metrics[_METRIC]:.3f} is the score of the leak: two hours before a departure, "
-            "nobody has that value.",
-            f"Take that lookup out of {EXPERIMENT}, train, promote and replay again.",
-        )
-    if not certificate.is_clean:
-        raise NotYetError(
-            place,
-            f"The verdict is {certificate.verdict!r}: {certificate.uncovered}.",
-            "Declare under known_at in lakehouse.yml when the source was known.",
-        )
-    return Finding(place, f"Clean: {certificate.rows_compared:,} rows were compared.")
+    return require_clean(
+        work,
+        model,
+        f"knows what came later. {_METRIC} {model.metrics[_METRIC]:.3f} is the score of the leak: "
+        "two hours before a departure, nobody has that value.",
+        f"Take that lookup out of {EXPERIMENT}, train, promote and replay again.",
+    )
 
 
 def _beaten(work: Work) -> Finding:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sololakehouse.lessons.lesson import Check, Finding, Lesson, NotYetError, Seen
-from sololakehouse.lessons.work import EXPERIMENT, SILVER, Work
+from sololakehouse.lessons.replayed import require_clean
+from sololakehouse.lessons.work import EXPERIMENT, Work
 from sololakehouse.models.versions import ModelVersion
 
 LEAKY = "features.route_day"
@@ -37,18 +38,8 @@ def _same_question(work: Work) -> Finding:
             f"It predicts {recipe.get('label')!r} of {recipe.get('labels')!r} now.",
             f"A leak is repaired in the feature. Let {EXPERIMENT} predict is_late of {_LABELS}.",
         )
-    flights = work.table(SILVER).to_polars()
-    rows = work.lake.read(newest.training_set, newest.training_set_version).to_polars()
-    told, late = int(rows["is_late"].sum()), int(flights["is_late"].sum())
-    if (rows.height, told) != (flights.height, late):
-        raise NotYetError(
-            newest.training_set,
-            f"It has {rows.height:,} labels, {told:,} of them late; there are {flights.height:,} "
-            f"flights, {late:,} of them late.",
-            f"To leave labels out is no repair: bring back transformations/gold/flight_labels.sql "
-            f"and {EXPERIMENT} as they were, and change {LEAKY}.",
-        )
-    return Finding(place, f"It still asks which of {rows.height:,} flights are late.")
+    rows = work.require_all_labels(newest)
+    return Finding(place, f"It still asks which of {rows:,} flights are late.")
 
 
 def _still_used(work: Work) -> Finding:
@@ -75,30 +66,13 @@ def _still_used(work: Work) -> Finding:
 
 
 def _clean(work: Work) -> Finding:
-    newest = work.versions()[-1]
-    certificate = work.certificate(newest)
-    place = f"system.replays, for the definitions of version {newest.version}"
-    if certificate is None:
-        raise NotYetError(
-            place,
-            "Nothing was replayed under these definitions.",
-            "slh run, slh train, and then slh replay --cutoffs 3.",
-        )
-    if certificate.leaking:
-        raise NotYetError(
-            place,
-            f"{', '.join(certificate.leaking)} still knows what came later.",
-            "From which moment on was the last flight of the day down, or cancelled for sure? "
-            f"Stamp the row of {LEAKY} with that. Then slh run, slh train {EXPERIMENT}, slh "
-            "replay.",
-        )
-    if not certificate.is_clean:
-        raise NotYetError(
-            place,
-            f"The verdict is {certificate.verdict!r}: {certificate.uncovered}.",
-            "Bring back known_at in lakehouse.yml: what has no declaration is never taken as safe.",
-        )
-    return Finding(place, f"Clean: {certificate.rows_compared:,} rows were compared.")
+    return require_clean(
+        work,
+        work.versions()[-1],
+        "still knows what came later.",
+        "From which moment on was the last flight of the day down, or cancelled for sure? Stamp "
+        f"the row of {LEAKY} with that. Then slh run, slh train {EXPERIMENT}, slh replay.",
+    )
 
 
 def _leaky_model(work: Work) -> ModelVersion:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from sololakehouse.features.certificates import REPLAYS, Certificate, certificate_of
+from sololakehouse.features.certificates import REPLAYS
 from sololakehouse.lake import HistoryEntry, Lakehouse, Snapshot
 from sololakehouse.lake.system import INGESTED_FILES, view
 from sololakehouse.lessons.lesson import Lesson, NotYetError
@@ -117,10 +117,26 @@ class Work:
             if one.to_stage == "production":
                 yield one
 
-    def certificate(self, version: ModelVersion) -> Certificate | None:
-        """Return what a replay found of the training set of a version; None if none counts."""
-        training_set = self.lake.read(version.training_set, version.training_set_version)
-        return certificate_of(self.lake, training_set)
+    def require_all_labels(self, version: ModelVersion) -> int:
+        """Hold the labels of a training against the flights themselves; returns their number.
+
+        Raises
+        ------
+        NotYetError
+            Labels were left out or changed.
+        """
+        flights = self.table(SILVER).to_polars()
+        rows = self.lake.read(version.training_set, version.training_set_version).to_polars()
+        told, late = int(rows["is_late"].sum()), int(flights["is_late"].sum())
+        if (rows.height, told) != (flights.height, late):
+            raise NotYetError(
+                version.training_set,
+                f"It has {rows.height:,} labels, {told:,} of them late; there are "
+                f"{flights.height:,} flights, {late:,} of them late. To leave labels out is "
+                "another question.",
+                f"Bring transformations/gold/flight_labels.sql and {EXPERIMENT} back as they were.",
+            )
+        return rows.height
 
     def replays(self, table: str, verdict: str) -> int:
         """Return how often a replay came to a verdict about a table."""
