@@ -57,6 +57,10 @@ def answers(begin):
     desk.write("transformations/features/day.sql", DAY)
     desk.slh("run")
     told["a day, stamped with its first moment"] = desk.check()
+    as_text = "CAST(avg(arrival_delay) AS STRING) AS mean"
+    desk.change("transformations/features/day.sql", "avg(arrival_delay) AS mean", as_text)
+    desk.slh("run")
+    told["as text"] = desk.check()
     (desk.folder / "transformations/features/day.sql").unlink()
     desk.write(SOURCE, WINDOWS.replace('"arrived_at",', '"scheduled_departure",', 1))
     desk.slh("run")
@@ -98,3 +102,9 @@ def test_trailing_windows_pass_and_show_what_labels_saw(answers):
     rows = answers["done"].seen
     assert len(rows) == 4
     assert all(row["feature_ts"] <= row["predict_at"] for row in rows)
+
+
+def test_columns_of_another_type_are_a_mistake_and_no_traceback(answers):
+    said = answers["as text"].found("No row knows")
+    assert "They are not those that the task asks for" in said
+    assert "slh describe TABLE" in said

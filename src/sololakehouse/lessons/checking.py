@@ -81,7 +81,16 @@ def check_lesson(lake: Lakehouse) -> Checked:
 
 def _looked(check: Check, work: Work) -> Finding:
     """Look; what cannot be read is what is missing, and no reason to stop."""
+    from polars.exceptions import PolarsError
+
     try:
         return check.of(work)
+    except PolarsError as error:
+        said = str(error).splitlines()[0]
+        return Finding(
+            "the columns of the tables",
+            f"They are not those that the task asks for: {said}.",
+            "Hold the columns and their types against LESSON.md: slh describe TABLE.",
+        )
     except SoloLakehouseError as error:
         return Finding("the lake", str(error), "Put it right first: slh doctor may help.")

@@ -117,7 +117,14 @@ def _equal(told: object, true: float) -> bool:
 
 def _until(version: ModelVersion) -> datetime:
     """Return the end of the period that a version learned from."""
-    until = datetime.fromisoformat(str(version.record["config"]["split"]["train"]["until"]))
+    config = version.record.get("config")
+    if not config:
+        raise NotYetError(
+            f"the record of version {version.version}",
+            "It does not say from when to when it learned.",
+            f"Train it by the experiment: slh train {EXPERIMENT}.",
+        )
+    until = datetime.fromisoformat(str(config["split"]["train"]["until"]))
     return until if until.tzinfo else until.replace(tzinfo=UTC)
 
 

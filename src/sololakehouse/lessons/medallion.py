@@ -8,7 +8,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from sololakehouse.lessons.lesson import Check, Files, Finding, Lesson, NotYetError, Seen
-from sololakehouse.lessons.work import BRONZE, SILVER, Work
+from sololakehouse.lessons.work import BRONZE, SILVER, Work, versions_read
 
 if TYPE_CHECKING:
     import polars as pl
@@ -146,8 +146,7 @@ def _kept_apart(work: Work) -> Finding:
 
 def _gold_follows(work: Work) -> Finding:
     silver, gold = work.table(SILVER), work.table(_MONTHS)
-    read = [one.version for one in gold.record.inputs] if gold.record else []
-    if silver.version not in read or not silver.expectations:
+    if silver.version not in versions_read(gold.record, SILVER) or not silver.expectations:
         raise NotYetError(_MONTHS, f"It is not computed from a checked {SILVER}.", "slh run")
     return Finding(_MONTHS, f"It is computed from {SILVER}@v{silver.version}.")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sololakehouse.lake.history import HistoryEntry, file_hashes
 from sololakehouse.lessons.lesson import Check, Files, Finding, Lesson, NotYetError, Seen
-from sololakehouse.lessons.work import BRONZE, SILVER, Work
+from sololakehouse.lessons.work import BRONZE, SILVER, Work, versions_read
 
 if TYPE_CHECKING:
     from sololakehouse.lake import Snapshot
@@ -67,9 +67,9 @@ def _spread(work: Work) -> Finding:
 
 def _bronze_of(work: Work, entry: HistoryEntry) -> list[int]:
     """Return the versions of bronze from which a commit of a gold table came, through silver."""
-    silver = [one.version for one in entry.record.inputs] if entry.record else []
+    silver = versions_read(entry.record, SILVER)
     records = [work.lake.read(SILVER, version).record for version in silver]
-    return [one.version for record in records if record for one in record.inputs]
+    return [version for record in records for version in versions_read(record, BRONZE)]
 
 
 def _restored(work: Work) -> Finding:
@@ -126,7 +126,7 @@ def _whole(work: Work) -> Finding:
     source = bronze
     for name in _BUILT:
         table = work.table(name)
-        read = [one.version for one in table.record.inputs] if table.record else []
+        read = versions_read(table.record, source.name)
         if source.version not in read:
             raise NotYetError(
                 name,

@@ -56,14 +56,15 @@ def _lineage(work: Work) -> Lineage:
 
 def _files_are_there(work: Work) -> Finding:
     landed = work.landed()
-    for node in _lineage(work).nodes.values():
-        if isinstance(node, FileNode) and landed.get(node.path) != node.sha256:
+    nodes = _lineage(work).nodes.values()
+    files = [node for node in nodes if isinstance(node, FileNode)]
+    for node in files:
+        if landed.get(node.path) != node.sha256:
             raise NotYetError(
                 node.path,
                 "It is not the file that was taken: what rests on it cannot be shown any more.",
                 "Put the file back as it came.",
             )
-    files = [node for node in _lineage(work).nodes.values() if isinstance(node, FileNode)]
     return Finding(
         f"the lineage of {_PREDICTIONS}",
         f"It ends in {len(files)} landing files, which have the SHA-256 that was recorded.",

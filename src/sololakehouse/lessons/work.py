@@ -13,6 +13,7 @@ from sololakehouse.lake.system import INGESTED_FILES, view
 from sololakehouse.lessons.lesson import Lesson, NotYetError
 from sololakehouse.lessons.project import project_files
 from sololakehouse.models.versions import ModelVersion, Transition, model_versions, transitions
+from sololakehouse.provenance import CommitRecord
 
 BRONZE = "bronze.flights"
 SILVER = "silver.flights"
@@ -144,3 +145,9 @@ class Work:
         if found is None:
             return 0
         return found.to_polars().filter(table_name=table, verdict=verdict).height
+
+
+def versions_read(record: CommitRecord | None, table: str) -> list[int]:
+    """Return the versions of a table that a commit was made from; none without a record."""
+    inputs = record.inputs if record else ()
+    return [one.version for one in inputs if one.table == table]
