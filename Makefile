@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+PORT ?= 8000
 # Python compiles a module when it is first imported. Importing the heavy ones while installing makes
 # the first command as fast as the next.
 HEAVY := matplotlib.figure, mlflow.sklearn, polars, pyarrow.csv, skops.io, sqlglot.optimizer.scope, xgboost
@@ -22,7 +23,7 @@ setup: $(TOOLS) ## Create .venv with the pinned dependencies and the tools for d
 demo: $(INSTALLED) ## Run the reference project from raw flights to predictions
 	$(BIN)/slh demo examples/nyc_flights
 
-test: $(TOOLS) $(SPARK) postgres ## Run the tests
+test: $(TOOLS) $(SPARK) postgres chromium ## Run the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
 
 test-faults: $(TOOLS) ## Kill, crowd and starve the lake: the long version of tests/faults
@@ -36,6 +37,16 @@ test-soak: $(TOOLS) ## Ask a server for five minutes, and with 300 requests of e
 
 test-spark: $(TOOLS) $(SPARK) ## Run the pipeline tests on Apache Spark
 	$(BIN)/pytest tests/spark --spark-suite
+
+test-docs: $(TOOLS) chromium ## Execute every page of the documentation, and look at each in a browser
+	$(BIN)/pytest tests/docs --docs-every-page
+
+docs: $(TOOLS) ## Build the documentation site into docs/_build/html
+	$(BIN)/sphinx-build --builder html --nitpicky --fail-on-warning --keep-going docs docs/_build/html
+
+docs-serve: docs ## Show the documentation site, on port 8000 or PORT
+	@echo "The documentation is at http://127.0.0.1:$(PORT) (Ctrl-C stops)."
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory docs/_build/html >/dev/null 2>&1
 
 check: $(TOOLS) ## Check style, types and the layers of the code
 	$(BIN)/ruff check .
@@ -63,13 +74,18 @@ bench: $(TOOLS) $(SPARK) $(FEAST) ## Run the benchmarks
 	$(BIN)/python benchmarks/tracking.py
 	$(BIN)/python benchmarks/serving.py --project examples/nyc_flights
 
-clean: ## Remove what the demo wrote
-	rm -rf examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts examples/nyc_flights/.slh
+clean: ## Remove what the demo wrote, and the documentation site
+	rm -rf docs/_build docs/reference examples/nyc_flights/landing examples/nyc_flights/warehouse examples/nyc_flights/mlflow.db examples/nyc_flights/mlartifacts examples/nyc_flights/.slh
 
 # The tests start a PostgreSQL of their own. Who may not install it sees them skipped, and why.
 postgres:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
 		|| test "$$(id -u)" != 0 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql)
+
+# A browser looks at the documentation. Who may not install it sees these tests skipped, and why.
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+		|| test "$$(id -u)" != 0 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -94,4 +110,4 @@ $(FEAST): constraints-feast.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-feast/bin/python --constraint constraints-feast.txt 'feast[duckdb]'
 	@touch $@
 
-.PHONY: help setup demo test postgres test-faults test-conformance test-soak test-spark check format feast bench clean
+.PHONY: help setup demo test postgres chromium test-faults test-conformance test-soak test-spark test-docs docs docs-serve check format feast bench clean

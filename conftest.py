@@ -39,6 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     conformance.addoption("--conformance-cases", type=int, help="For each engine.")
     serving = parser.getgroup("serving")
     serving.addoption("--soak-seconds", type=int, default=10, help="How long to ask a server.")
+    docs = parser.getgroup("docs")
+    docs.addoption("--docs-every-page", action="store_true", help="Look at all pages in a browser.")
     spark = parser.getgroup("spark")
     spark.addoption("--spark-suite", action="store_true", help="All pipeline tests on Spark, too.")
 

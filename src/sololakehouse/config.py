@@ -169,8 +169,20 @@ def without_secrets(engine: str) -> str:
 class CsvOptions(Settings):
     """How a CSV file is written.
 
-    `null_value` means NULL besides an empty field; `skip_rows` lines stand before the header (or
-    the first row); without a header the source's `schema` gives the names, in order.
+    Attributes
+    ----------
+    delimiter
+        What stands between two fields: one ASCII character.
+    quote
+        What stands around a field that holds delimiters or line breaks: one ASCII character.
+    null_value
+        A field that means NULL, besides an empty one.
+    header
+        Whether the first row has the names. Without it the source's `schema` gives them, in order.
+    encoding
+        How characters are written, such as `utf-8`, `latin-1` or `cp1252`.
+    skip_rows
+        How many lines stand before the header, or before the first row.
     """
 
     delimiter: str = Field(default=",", min_length=1, max_length=1)
@@ -208,13 +220,21 @@ class Source(Settings):
     Attributes
     ----------
     path
-        Pattern of the files, relative to the project's folder.
+        Pattern of the files, relative to the project's folder: `landing/orders/*.csv`.
+    table
+        The bronze table that takes them, such as `bronze.orders`.
+    format
+        `json` is JSON lines. Compression goes by the suffix: `.gz`, `.bz2`, `.zst`, `.lz4`.
+    options
+        How CSV files are written.
     columns
         `schema` in the file: each column with its type. Without it the first file decides, and
-        the bronze table's schema is the contract from then on.
+        the bronze table's schema is the contract from then on. Types: `string`, `tinyint`,
+        `smallint`, `int`, `bigint`, `float`, `double`, `decimal(p,s)`, `boolean`, `date`,
+        `timestamp` (ISO 8601 with a zone), `timestamp_ntz`, `binary`.
     schema_policy
         What happens to columns that the contract does not know, lacks, or has with another type:
-        an error, new columns, or `_rescued_data`.
+        an error; new columns are added; or they are kept as JSON in `_rescued_data`.
     on_change
         What happens to a file that was taken and now has other content: an error, its rows are
         added to the old ones, or they replace them.
@@ -247,7 +267,16 @@ class Source(Settings):
 
 
 class MlflowSettings(Settings):
-    """Where runs and models are kept. Relative paths are relative to the project's folder."""
+    """Where runs and models are kept. Relative paths are relative to the project's folder.
+
+    Attributes
+    ----------
+    tracking_uri
+        Where MLflow keeps runs: SQLite, PostgreSQL, or the address of a server.
+    artifacts
+        Where MLflow keeps models and plots: a folder, or `s3://bucket/path`. With a server it is
+        where the server says.
+    """
 
     tracking_uri: str = "sqlite:///mlflow.db"
     artifacts: str = "mlartifacts"
@@ -259,8 +288,18 @@ Period = Literal["day", "week", "month", "quarter", "year"]
 class EvaluationSettings(Settings):
     """How predictions are evaluated once their labels are known.
 
-    `slices` are columns of the predictions; each of their values is measured on its own. From
-    `threshold` on a row counts as predicted 1; the costs are of one wrong row, in any unit.
+    Attributes
+    ----------
+    period
+        What is measured on its own, by the moments of the predictions in UTC.
+    slices
+        Columns of the predictions; each of their values is measured on its own.
+    threshold
+        From which probability on a row counts as predicted 1.
+    cost_false_positive
+        What one row costs that is wrongly predicted 1, in any unit.
+    cost_false_negative
+        What one row costs that is wrongly predicted 0, in the same unit.
     """
 
     period: Period = "month"
@@ -273,8 +312,16 @@ class EvaluationSettings(Settings):
 class DriftLimits(Settings):
     """From where on a change counts: as a warning, and as an alarm.
 
-    `psi` is the population stability index, `missing` a change of the share of missing values, and
-    `unseen` the share of values that the training set did not have.
+    Attributes
+    ----------
+    psi_warn
+        Population stability index that is a warning.
+    psi_alarm
+        Population stability index that is an alarm.
+    missing
+        Change of the share of missing values, from 0 to 1, that counts.
+    unseen
+        Share of values that the training set did not have, from 0 to 1, that counts.
     """
 
     psi_warn: float = Field(default=0.1, gt=0)
@@ -288,6 +335,8 @@ class DriftSettings(DriftLimits):
 
     Attributes
     ----------
+    period
+        What is judged on its own, by the moments of the predictions in UTC.
     significance
         Least share of false discoveries that is accepted: a change that the tests do not call
         significant at this level after their correction never counts.
@@ -295,6 +344,8 @@ class DriftSettings(DriftLimits):
         A period of fewer rows is shown, and not judged.
     performance
         A fall of ROC AUC that is an alarm, where labels are known.
+    features
+        Column to limits of its own: `psi_warn`, `psi_alarm`, `missing`, `unseen`.
     """
 
     period: Period = "month"
@@ -323,11 +374,26 @@ class DriftSettings(DriftLimits):
 class ScoringJob(Settings):
     """One batch inference: `model` scores the rows of `input` into `output`.
 
-    `input` is a table, a `SELECT`, or a file (`.csv`, `.json` or `.jsonl`, `.parquet`) relative to
-    the project's folder; `model` is `NAME@ALIAS` or `NAME@VERSION`. With `features` the output has
-    the looked-up values that the model was given, which `slh drift` looks at. If `labels` names the
-    table with the answers, the predictions are evaluated against it; `keys` identify a row.
-    `evaluation` and `drift` say how.
+    Attributes
+    ----------
+    model
+        `NAME@production`, `NAME@staging` or `NAME@3`, or MLflow's `models:/NAME/3`.
+    input
+        A table, a `SELECT`, or a file (`.csv`, `.json` or `.jsonl`, `.parquet`) relative to the
+        project's folder.
+    output
+        The table of predictions.
+    features
+        Whether the output has the looked-up values that the model was given, which `slh drift`
+        looks at.
+    labels
+        The table with the answers, which the predictions are evaluated against.
+    keys
+        Columns that identify a row in the predictions and in the labels.
+    evaluation
+        How the predictions are evaluated.
+    drift
+        How their drift is judged.
     """
 
     model: str
@@ -387,6 +453,10 @@ class OpenLineageSettings(Settings):
 
     Attributes
     ----------
+    file
+        The file that gets the events of `slh run`, one per line.
+    url
+        Or the server that gets them by HTTP.
     endpoint
         What is added to `url`, as OpenLineage's own clients do.
     namespace
@@ -408,10 +478,39 @@ class OpenLineageSettings(Settings):
 class ProjectSettings(Settings):
     """The content of `lakehouse.yml`.
 
-    `retention` is how long a version of a table can be read after it was replaced: `forever`, or
-    days as in `365d`. `known_at` says of tables when what they hold became known.
-    `parallel_steps` is how many steps of a pipeline run side by side; None: as many as cores and
-    free memory allow.
+    Attributes
+    ----------
+    name
+        The project's name.
+    warehouse
+        Folder of the Delta tables, `<schema>/<table>`.
+    retention
+        How long a version of a table can be read after it was replaced: `forever`, or days as in
+        `365d`.
+    engine
+        `embedded`, or a Spark Connect server: `sc://host:15002`. The environment variable
+        `SOLOLAKEHOUSE_ENGINE` and the option `--engine` go before it.
+    parallel_steps
+        How many steps of a pipeline are computed side by side. Without it as many as cores and
+        free memory allow.
+    memory_limit
+        How much memory the making of a training set, training on it, and the sorting of a feature
+        table by `slh optimize` may take: a number and MB or GB, at least 400MB.
+    openlineage
+        Where a run's OpenLineage events go.
+    provider
+        A Python script that puts down landing files; `slh demo` runs it first.
+    sources
+        What is ingested, each under a name of its own.
+    known_at
+        Table to when what it holds became known, for `slh replay`: `always`, an expression in Spark
+        SQL that gives a moment, or the keys below. A table that is not named is not covered.
+    experiments
+        Experiment files, in order.
+    scoring
+        Batch inference, each under a name of its own.
+    mlflow
+        Where runs and models are kept.
     """
 
     name: str = Field(min_length=1)

@@ -36,19 +36,29 @@ from typing import Any, ClassVar
 
 
 class SoloLakehouseError(Exception):
-    """Base of every error that a person can do something about."""
+    """Base of every error that a person can do something about.
+
+    What to do: catch this one in a program that shall go on, whatever was wrong; the command
+    line does.
+    """
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(SoloLakehouseError):
-    """What was asked for or declared is wrong; nothing was run."""
+    """What was asked for or declared is wrong; nothing was run.
+
+    What to do: correct the command or the file that the message names, and start again.
+    """
 
     exit_code: ClassVar[int] = 2
 
 
 class ConfigError(UsageError):
-    """A configuration file is missing or does not validate."""
+    """A configuration file is missing or does not validate.
+
+    What to do: correct the keys that the message lists; it names those that are known.
+    """
 
     @classmethod
     def missing_file(cls, name: str, folder: Path, hint: str) -> ConfigError:
@@ -57,7 +67,11 @@ class ConfigError(UsageError):
 
 
 class NotFoundError(UsageError):
-    """A name that does not exist, with the names that do."""
+    """A name that does not exist, with the names that do.
+
+    What to do: use one of the names in the message. `slh tables`, `slh models` and `slh runs`
+    list what there is.
+    """
 
     @classmethod
     def of(
@@ -97,7 +111,11 @@ Models: late@1."
 
 
 class DefinitionError(UsageError):
-    """A pipeline source file defines something that cannot be planned."""
+    """A pipeline source file defines something that cannot be planned.
+
+    What to do: go to the lines that the message lists; `slh run --dry-run` checks again without
+    running.
+    """
 
     @classmethod
     def of(cls, mistakes: Iterable[SoloLakehouseError]) -> DefinitionError:
@@ -119,27 +137,49 @@ class DefinitionError(UsageError):
 
 
 class RedefinitionError(UsageError):
-    """A feature table that is used would get another definition, and nobody said why."""
+    """A feature table that is used would get another definition, and nobody said why.
+
+    What to do: say why with `slh run --redefine TABLE --reason WHY`, or give the new features a
+    table of their own.
+    """
 
 
 class FeatureLookupError(UsageError):
-    """A feature lookup that cannot be joined to the labels."""
+    """A feature lookup that cannot be joined to the labels.
+
+    What to do: make the names, types and time zones of the labels fit those of the feature
+    table, or rename what collides with `rename_outputs`.
+    """
 
 
 class RequestError(UsageError):
-    """A request to the server of a model is wrong; the message names the field."""
+    """A request to the server of a model is wrong; the message names the field.
+
+    What to do: correct that field. `/openapi.json` of the server tells what it takes.
+    """
 
 
 class FeatureFunctionError(UsageError):
-    """A feature function that is not found, not typed, or does not fit its columns."""
+    """A feature function that is not found, not typed, or does not fit its columns.
+
+    What to do: annotate the function's parameters and its result, and bind each parameter to a
+    column.
+    """
 
 
 class RunError(SoloLakehouseError):
-    """A run met data or a condition that it cannot work with."""
+    """A run met data or a condition that it cannot work with.
+
+    What to do: look at the rows or the condition that the message names. What was committed
+    before stays.
+    """
 
 
 class BusyError(RunError):
-    """Another process is at work in the project; nothing was done."""
+    """Another process is at work in the project; nothing was done.
+
+    What to do: wait until it is done, then start the command again.
+    """
 
     @classmethod
     def of(cls, command: str, holder: Mapping[str, object]) -> BusyError:
@@ -161,49 +201,88 @@ when it is done. Nothing was done.
 
 
 class EngineError(RunError):
-    """A Spark Connect server that cannot be reached, or cannot compute for this machine."""
+    """A Spark Connect server that cannot be reached, or cannot compute for this machine.
+
+    What to do: start the server, or correct the address in `lakehouse.yml`; `--engine embedded`
+    needs none.
+    """
 
 
 class IngestError(RunError):
-    """A landing file that does not fit its source; the bronze table is as it was."""
+    """A landing file that does not fit its source; the bronze table is as it was.
+
+    What to do: correct the file, or say in the source what is allowed: `schema_policy`,
+    `on_change`, `max_quarantined`.
+    """
 
 
 class RewrittenError(RunError):
-    """A table that is read as a stream did more than grow since it was read."""
+    """A table that is read as a stream did more than grow since it was read.
+
+    What to do: read all of it again with `slh run --full-refresh TABLE`.
+    """
 
 
 class ChangeDataError(RunError):
-    """Change data that no key or order can be told of; the table is as it was."""
+    """Change data that no key or order can be told of; the table is as it was.
+
+    What to do: correct the rows that the message shows: keys that are NULL, or two changes of
+    one key with one `sequence_by`.
+    """
 
 
 class StepError(RunError):
-    """A pipeline step that the engine could not execute; its table is as it was."""
+    """A pipeline step that the engine could not execute; its table is as it was.
+
+    What to do: correct the query at the place that the message names. The next run goes on from
+    there.
+    """
 
 
 class ExpectationError(RunError):
-    """Rows that violate an `expect_or_fail`; the table is as it was."""
+    """Rows that violate an `expect_or_fail`; the table is as it was.
+
+    What to do: look at the example rows, and correct the source or the expectation.
+    """
 
 
 class FeatureTableError(RunError):
-    """A feature table whose keys and timestamp are not unique or not set."""
+    """A feature table whose keys and timestamp are not unique or not set.
+
+    What to do: let the query give one row for each key and timestamp; the message shows three
+    that collide.
+    """
 
 
 class FunctionFailedError(RunError):
-    """A feature function that failed on a row, or gave what it does not declare."""
+    """A feature function that failed on a row, or gave what it does not declare.
+
+    What to do: make the function take the row that the message shows; NULLs arrive as None.
+    """
 
 
 class GateError(RunError):
-    """A model version that gates keep out of production; `gates` is what each of them said."""
+    """A model version that gates keep out of production; `gates` is what each of them said.
+
+    What to do: train a better model, or promote it nevertheless with `--force --reason`, which
+    is recorded.
+    """
 
     gates: Sequence[Any] = ()
 
 
 class UnreachableError(RunError):
-    """An MLflow server that does not answer; what was to be logged is kept."""
+    """An MLflow server that does not answer; what was to be logged is kept.
+
+    What to do: once the server answers again, `slh runs sync` sends what waits.
+    """
 
 
 class RunFailedError(RunError):
-    """Several steps of one run failed; their tables are as they were."""
+    """Several steps of one run failed; their tables are as they were.
+
+    What to do: correct what is said of each step; the next run computes only what is missing.
+    """
 
     @classmethod
     def of(cls, failures: Mapping[str, SoloLakehouseError]) -> RunFailedError:
@@ -231,7 +310,10 @@ def _named(step: str, said: str) -> str:
 
 
 class TrainingError(RunError):
-    """Labels or a split that nothing can be learned from."""
+    """Labels or a split that nothing can be learned from.
+
+    What to do: give each part of the split rows of both classes, or other borders.
+    """
 
 
 def suggestion(name: str, candidates: Iterable[str], kind: str = "name") -> str:

@@ -42,7 +42,15 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_with_time_zone)]
 
 
 class Period(Settings):
-    """A half-open interval `[from, until)` of moments with a time zone; no `from`: since ever."""
+    """A half-open interval `[from, until)` of moments with a time zone; no `from`: since ever.
+
+    Attributes
+    ----------
+    begin
+        `from` in the file: the first moment that is in it. Without it, since ever.
+    until
+        The first moment that is not in it any more.
+    """
 
     begin: Moment | None = Field(default=None, alias="from")
     until: Moment
@@ -51,8 +59,17 @@ class Period(Settings):
 class Split(Settings):
     """The periods of the three parts, one after the other.
 
-    Rows of `train` and `validation` are left out whose timestamp lies within `embargo` before the
-    next part begins.
+    Attributes
+    ----------
+    train
+        What models learn from.
+    validation
+        What decides on parameters, thresholds, and which model becomes staging.
+    test
+        What says how good a model is, and nothing else.
+    embargo
+        Rows of `train` and `validation` are left out whose timestamp lies so long, or less, before
+        the next part begins.
     """
 
     train: Period
@@ -84,7 +101,15 @@ class Split(Settings):
 
 
 class CrossValidation(Settings):
-    """A rolling cross-validation within the training part; see `sololakehouse.models.folds`."""
+    """A rolling cross-validation within the training part; see `sololakehouse.models.folds`.
+
+    Attributes
+    ----------
+    folds
+        Into how many folds the time is cut.
+    window
+        Whether a fold learns from all rows before it, or from as many as the first one.
+    """
 
     folds: int = Field(ge=2)
     window: Literal["expanding", "sliding"] = "expanding"
@@ -98,16 +123,34 @@ class Experiment(Settings):
 
     Attributes
     ----------
+    name
+        The experiment's name in MLflow.
+    seed
+        What everything random in a training begins with.
     training_set
         The recipe. A file may name a saved training set in its place, `training.NAME` or
         `training.NAME@v3`, whose recipe stands here then.
     training_set_version
         The saved version to train on; None: the training set is built from its recipe.
+    split
+        Which rows are learned from, and which are measured on.
+    cross_validation
+        A rolling cross-validation within the training part; without it there is none.
+    metrics
+        What is measured; the first one decides.
+    baseline
+        The model that the other one must beat.
+    model
+        The model.
     device
         Where models are fitted that can use CUDA; `auto`: on CUDA where it is.
     threads
         How many threads a library uses. More or fewer can change a model whose record says that
         it is `thread_dependent`.
+    register_as
+        The model's name in the registry.
+    gates
+        What is asked of the model before production.
     """
 
     name: str = Field(min_length=1)

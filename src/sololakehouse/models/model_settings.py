@@ -32,6 +32,8 @@ class Space(Settings):
         Draw evenly from the logarithm.
     step
         Draw only `low`, `low + step`, and so on.
+    choices
+        The values to draw from.
     """
 
     low: int | float | None = None
@@ -56,7 +58,15 @@ class Space(Settings):
 
 
 class Search(Settings):
-    """A search for parameters: so many `trials`, each with a draw for each of `params`."""
+    """A search for parameters: so many `trials`, each with a draw for each of `params`.
+
+    Attributes
+    ----------
+    trials
+        How many draws are tried on the validation part.
+    params
+        What each parameter is drawn from.
+    """
 
     trials: int = Field(ge=1)
     params: dict[str, Space] = Field(min_length=1)
@@ -73,14 +83,28 @@ class Search(Settings):
 
 
 class Costs(Settings):
-    """What the two kinds of mistakes cost, in any unit."""
+    """What the two kinds of mistakes cost, in any unit.
+
+    Attributes
+    ----------
+    false_positive
+        What one row costs that is wrongly predicted 1.
+    false_negative
+        What one row costs that is wrongly predicted 0.
+    """
 
     false_positive: float = Field(gt=0)
     false_negative: float = Field(gt=0)
 
 
 class ThresholdByCost(Settings):
-    """Choose the threshold whose mistakes on the validation part cost least."""
+    """Choose the threshold whose mistakes on the validation part cost least.
+
+    Attributes
+    ----------
+    cost
+        What mistakes cost; the threshold is the one that costs least on the validation part.
+    """
 
     cost: Costs
 
@@ -108,6 +132,8 @@ class ModelSettings(Settings):
 
     Attributes
     ----------
+    kind
+        The library, or `python` for a function of the project.
     estimator
         One of scikit-learn's; only for kind `sklearn`.
     function
@@ -116,6 +142,10 @@ class ModelSettings(Settings):
         classifier that is not fitted.
     source
         The text of that module. Read from the file if it is empty; recorded with the model.
+    params
+        Parameters of the model, with the names of its library.
+    search
+        A search for other parameters on the validation part.
     early_stopping_rounds
         Training stops after so many rounds (epochs of kind `torch`) without progress on the
         validation part, and keeps the best one. None: all rounds.

@@ -19,7 +19,13 @@ SUFFIXES = (".py", ".sql")
 
 
 class Glob(Settings):
-    """A pattern of source files: one file, or a folder with everything below (`folder/**`)."""
+    """A pattern of source files: one file, or a folder with everything below (`folder/**`).
+
+    Attributes
+    ----------
+    include
+        A file's path, or a folder's path ending in `/**`, below the spec's folder.
+    """
 
     include: str
 
@@ -34,7 +40,13 @@ class Glob(Settings):
 
 
 class Library(Settings):
-    """One entry of `libraries`."""
+    """One entry of `libraries`.
+
+    Attributes
+    ----------
+    glob
+        Which files it is.
+    """
 
     glob: Glob
 
@@ -44,12 +56,18 @@ class PipelineSpec(Settings):
 
     Attributes
     ----------
+    name
+        The pipeline's name.
     storage
         Where Apache Spark keeps how far streams were read; here that is part of the commits.
+    catalog
+        `spark_catalog`, or nothing: a lakehouse is one catalog.
     database
         The schema of names without one; the spec may call it `schema`.
     configuration
-        Settings of the session, which sources can read.
+        Settings of the session, which sources can read; all values are texts.
+    libraries
+        The pipeline's source files, in Python and SQL.
     """
 
     name: str = Field(min_length=1)
