@@ -97,7 +97,8 @@ def test_a_hint_is_that_of_the_first_thing_that_is_missing(desk):
     desk.slh("lesson start 4 .")
     said = desk.slh("lesson hint", code=1)
     check = find_lesson("4").checks[0]
-    assert said == f"{check.title}\n{check.hint}\n"
+    assert said.split() == f"{check.title} {check.hint}".split()
+    assert max(map(len, said.splitlines())) <= 98
 
 
 def test_people_read_what_was_looked_at_found_and_to_do(desk):
@@ -106,7 +107,8 @@ def test_people_read_what_was_looked_at_found_and_to_do(desk):
     assert (
         "missing  A broken delivery has taken the place of October\n"
         "         the commits of bronze.flights: The broken October was not taken yet.\n"
-        "         Next: Deliver it over the good one: cp delivery/flights_2013-10.csv "
+        "         Next: Deliver it over the good one: cp delivery/flights_2013-10.csv\n"
+        "         landing/flights/flights_2013-10.csv && slh ingest.\n"
     ) in said
     assert "0 of 5 checks passed. 'slh lesson hint' helps." in said
 

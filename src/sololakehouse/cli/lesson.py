@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sololakehouse.lessons.checking import Checked
     from sololakehouse.lessons.lesson import Finding
 
+_WIDTH = 98
+_INDENT = " " * 9
+
 
 @click.group(short_help="The course: eight lessons, each on a scratch project.")
 def lesson() -> None:
@@ -122,12 +125,14 @@ def hint() -> int:
     Example:
       slh lesson hint
     """
+    from textwrap import fill
+
     checked = _checked()
     if checked.missing is None:
         click.echo("Nothing is missing.")
         return 0
     click.secho(checked.missing.title, bold=True)
-    click.echo(checked.missing.hint)
+    click.echo(fill(checked.missing.hint, _WIDTH, break_long_words=False, break_on_hyphens=False))
     return 1
 
 
@@ -147,7 +152,7 @@ def _print_checked(checked: Checked) -> None:
         done = sum(finding.passed for finding in checked.findings)
         click.echo(f"\n{done} of {len(checked.findings)} checks passed. 'slh lesson hint' helps.")
         return
-    click.echo(f"\n{checked.seen.sentence}")
+    click.echo(f"\n{checked.seen.sentence}\n")
     print_table(checked.seen.rows, checked.seen.columns)
     click.echo(f"\nDone. What it rests on: {one.page}")
 
@@ -155,6 +160,19 @@ def _print_checked(checked: Checked) -> None:
 def _print_finding(title: str, finding: Finding) -> None:
     said, color = ("passed ", "green") if finding.passed else ("missing", "red")
     click.echo(f"{click.style(said, fg=color)}  {title}")
-    click.echo(f"         {finding.looked_at}: {finding.found}")
+    click.echo(_indented(f"{finding.looked_at}: {finding.found}"))
     if finding.next_step is not None:
-        click.echo(f"         Next: {finding.next_step}")
+        click.echo(_indented(f"Next: {finding.next_step}"))
+
+
+def _indented(text: str) -> str:
+    from textwrap import fill
+
+    return fill(
+        text,
+        _WIDTH,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -146,8 +146,14 @@ def _kept_apart(work: Work) -> Finding:
 
 def _gold_follows(work: Work) -> Finding:
     silver, gold = work.table(SILVER), work.table(_MONTHS)
-    if silver.version not in versions_read(gold.record, SILVER) or not silver.expectations:
-        raise NotYetError(_MONTHS, f"It is not computed from a checked {SILVER}.", "slh run")
+    if not silver.expectations:
+        raise NotYetError(
+            _MONTHS, f"Nothing is expected of the rows of {SILVER}.", "See what is missing above."
+        )
+    if silver.version not in versions_read(gold.record, SILVER):
+        raise NotYetError(
+            _MONTHS, f"It is not computed from {SILVER}@v{silver.version}.", "slh run"
+        )
     return Finding(_MONTHS, f"It is computed from {SILVER}@v{silver.version}.")
 
 
