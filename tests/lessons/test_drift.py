@@ -30,14 +30,14 @@ WITH_DECEMBER = """\
 def answers(begin):
     desk = begin("drift")
     told = {"untouched": desk.check()}
-    desk.slh("ingest", "run", f"train {EXPERIMENT}", "promote delay --to production")
+    desk.slh("ingest", "run", f"train {EXPERIMENT}", "promote delay 2 --to production")
     desk.slh("score winter")
     told["november"] = desk.check()
     desk.copy("later/flights_2013-12.csv", "landing/flights/flights_2013-12.csv")
     desk.slh("ingest", "run", "score winter")
     desk.slh("drift winter", code=3)
     told["alarm"] = desk.check()
-    desk.write(ANSWER, RIGHT.replace("impact DESC", "psi * (impact < 0.05) DESC"))
+    desk.write(ANSWER, RIGHT.replace("impact DESC", "impact"))
     desk.slh("run")
     told["another column"] = desk.check()
     made_up = "CREATE MATERIALIZED VIEW gold.what_changed AS\nSELECT 'carrier' AS column_name, "
@@ -54,7 +54,7 @@ def answers(begin):
     told["silenced"] = desk.check()
     desk.write("lakehouse.yml", config)
     desk.change(EXPERIMENT, SPLIT, WITH_DECEMBER)
-    desk.slh(f"train {EXPERIMENT}", "promote delay --to production")
+    desk.slh(f"train {EXPERIMENT}", "promote delay 4 --to production")
     told["promoted"] = desk.check()
     desk.slh("score winter")
     desk._run(["drift", "winter"])

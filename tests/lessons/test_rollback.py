@@ -11,9 +11,9 @@ FORCE = "promote delay 4 --to production --force --reason '0.99 on what it has s
 def answers(begin):
     desk = begin("rollback")
     told = {"untouched": desk.check()}
-    desk.slh("ingest", "run", "train experiments/delay.yml", "promote delay --to production")
+    desk.slh("ingest", "run", "train experiments/delay.yml", "promote delay 2 --to production")
     desk.slh("train experiments/deeper.yml")
-    desk.slh("promote delay --to production", code=1)
+    desk.slh("promote delay 4 --to production", code=1)
     told["good alone"] = desk.check()
     desk.slh(FORCE)
     told["not measured"] = desk.check()

@@ -11,7 +11,7 @@ from sololakehouse.cli.render import as_json, print_json, print_table
 
 if TYPE_CHECKING:
     from sololakehouse.lessons.checking import Checked
-    from sololakehouse.lessons.lesson import Finding
+    from sololakehouse.lessons.lesson import Finding, Lesson
 
 _WIDTH = 98
 _INDENT = " " * 9
@@ -154,7 +154,16 @@ def _print_checked(checked: Checked) -> None:
         return
     click.echo(f"\n{checked.seen.sentence}\n")
     print_table(checked.seen.rows, checked.seen.columns)
-    click.echo(f"\nDone. What it rests on: {one.page}")
+    click.echo(f"\nDone. {_next_one(one)}")
+
+
+def _next_one(done: Lesson) -> str:
+    from sololakehouse.lessons.catalog import LESSONS
+
+    after = next((one for one in LESSONS if one.number > done.number), None)
+    if after is None:
+        return "That was the last lesson."
+    return f"The next one: slh lesson start {after.number} FOLDER"
 
 
 def _print_finding(title: str, finding: Finding) -> None:

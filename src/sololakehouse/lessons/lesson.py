@@ -87,7 +87,7 @@ class Lesson:
     Attributes
     ----------
     slug
-        Names the folder, and the page in the documentation.
+        Names the folder, and with the number the page in the documentation.
     layers
         Folders of `projects/` that are put on top of each other.
     landed, later
@@ -113,8 +113,3 @@ class Lesson:
     def folder(self) -> str:
         """The folder in which it is started unless another one is said."""
         return f"lesson_{self.number}_{self.slug}"
-
-    @property
-    def page(self) -> str:
-        """Its page in the documentation."""
-        return f"docs/course/{self.number}_{self.slug}.md"

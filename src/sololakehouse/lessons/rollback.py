@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PREDICTIONS = "inference.december"
 _STAGES = "system.model_transitions"
 _FORCE = (
-    "slh train experiments/deeper.yml && slh promote delay --to production --force --reason '...'"
+    "slh train experiments/deeper.yml && slh promote delay 4 --to production --force --reason '...'"
 )
 
 

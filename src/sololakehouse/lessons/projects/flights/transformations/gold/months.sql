@@ -8,3 +8,4 @@ SELECT
   round(avg(arrival_delay), 1) AS mean_arrival_delay
 FROM silver.flights
 GROUP BY date_format(scheduled_departure, 'yyyy-MM')
+ORDER BY month
