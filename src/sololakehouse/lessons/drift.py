@@ -106,8 +106,8 @@ def _why_not(row: dict[str, Any], features: pl.DataFrame) -> str:
         return f"{row['column_name']!r} is no feature of the model."
     mine = named.row(0, named=True)
     return (
-        f"{mine['column']} changed (PSI {mine['psi']:.2f}), but its impact is "
-        f"{mine['impact']:.4f}: the model hardly asks it. {top['column']} has {top['impact']:.4f}."
+        f"{mine['column']} changed (PSI {mine['psi']:.2f}), but the model asks it less: its impact "
+        f"is {mine['impact']:.4f}. {top['column']} has {top['impact']:.4f}."
     )
 
 
@@ -211,7 +211,10 @@ DRIFT = Lesson(
             "A model that knows December is in production",
             _acted,
             "A model learns from its training period alone. Move all three periods, in order; the "
-            "gate then holds the new model against the old one on the new test part.",
+            "gate then holds the new model against the old one on the new test part. If it says "
+            "no: trees never say more than what they have learned; a logistic regression goes on "
+            "where delays are greater than ever. Let the trees be the baseline, and the line the "
+            "model.",
         ),
         Check(
             "It was looked at again",
