@@ -20,6 +20,7 @@ from sololakehouse.cli import (
     inference,
     keep,
     lake,
+    lesson,
     lineage,
     models,
     monitoring,
@@ -94,6 +95,7 @@ for _command in (
     keep.doctor,
     project.console,
     project.demo,
+    lesson.lesson,
 ):
     slh.add_command(_command)
 

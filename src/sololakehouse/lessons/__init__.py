@@ -1,0 +1,1 @@
+"""The course: eight lessons, each on a scratch project, with checks that look at its lake."""

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from sololakehouse.lessons.catalog import find_lesson
+
+GOOD, BROKEN = "landing/flights/flights_2013-10.csv", "delivery/flights_2013-10.csv"
+
+
+@pytest.fixture(scope="module")
+def answers(begin):
+    """Walk the lesson, with two ways that do not count."""
+    desk = begin(1)
+    original = desk.read(GOOD)
+    told = {"untouched": desk.check()}
+    desk.slh("ingest", "run")
+    told["built"] = desk.check()
+    desk.copy(BROKEN, GOOD)
+    desk.slh("ingest", "run")
+    told["broken"] = desk.check()
+    desk.write(GOOD, original)
+    desk.slh("ingest", "run")
+    told["by hand"] = desk.check()
+    desk.slh("restore bronze.flights --to 1")
+    told["restored"] = desk.check()
+    desk.copy(BROKEN, GOOD)
+    told["file left"] = desk.check()
+    desk.move(GOOD, "delivery/taken_back.csv")
+    desk.slh("run")
+    told["done"] = desk.check()
+    desk.slh("ingest", "run")
+    told["run again"] = desk.check()
+    return told
+
+
+def test_an_untouched_project_fails_every_check(answers):
+    assert answers["untouched"].missing == [check.title for check in find_lesson("1").checks]
+    assert len(answers["built"].missing) == 5
+
+
+def test_the_damage_alone_is_not_enough(answers):
+    assert answers["broken"].missing == [
+        "Bronze is back by a restore",
+        "It stays that way",
+        "Silver and gold are those from before",
+    ]
+
+
+def test_a_file_from_elsewhere_is_no_restore(answers):
+    assert answers["by hand"].missing == ["Bronze is back by a restore", "It stays that way"]
+    said = answers["by hand"].found("Bronze is back")
+    assert "is a new delivery and no restore" in said
+    assert "slh restore bronze.flights --to 1" in said
+
+
+def test_a_restore_is_spoiled_by_the_file_that_still_lies_there(answers):
+    said = answers["file left"].found("It stays")
+    assert f"landing/: {GOOD} is not what bronze.flights was made of" in said
+    assert "Silver and gold are those from before" in answers["restored"].missing
+
+
+def test_restored_moved_away_and_run_it_passes_and_stays_so(answers):
+    assert answers["done"].missing == []
+    shown = {row[""]: (row["version"], row["late_share"]) for row in answers["done"].seen}
+    assert shown["broken"] == (2, 0.0)
+    assert shown["before"][1] == shown["now"][1] == pytest.approx(0.206)
+    assert answers["run again"].missing == []
