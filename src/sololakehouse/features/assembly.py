@@ -71,11 +71,7 @@ def find(
         )
         for number, plan in enumerate(plans)
     ]
-    for (keys, timestamp), sharing in _by_columns(lookups).items():
-        for asked in portions(labels, keys, timestamp, rows, memory.labels):
-            known = SortedLabels(asked)
-            for lookup in sharing:
-                lookup.search(known)
+    _search(lookups, labels, rows, memory.labels)
     for lookup in lookups:
         lookup.take_values()
     found = tuple(zip(plans, lookups, strict=True))
@@ -114,6 +110,14 @@ class FoundFeatures:
                 for plan, lookup in self.lookups
             )
             yield pl.concat([labels, *features], how="horizontal")
+
+
+def _search(lookups: Sequence[TableLookup], labels: pl.LazyFrame, rows: int, most: int) -> None:
+    for (keys, timestamp), sharing in _by_columns(lookups).items():
+        for asked in portions(labels, keys, timestamp, rows, most):
+            known = SortedLabels(asked)
+            for lookup in sharing:
+                lookup.search(known)
 
 
 def _by_columns(

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.features.asof import asked_of
 from sololakehouse.features.key_numbers import has_bounds
+from sololakehouse.lake.cuts import cuts_of
 
 if TYPE_CHECKING:
     import polars as pl
 
 _PLACE = "place of the label"
-_SAMPLE = 100_000
 
 
 def portions(
@@ -64,11 +64,7 @@ def _ranges(labels: pl.LazyFrame, key: str, rows: int, most: int) -> list[pl.Exp
 
     if not has_bounds(labels.collect_schema()[key]):
         return [None]
-    some = pl.col(key).gather_every(max(1, rows // _SAMPLE)).drop_nulls()
-    sample = labels.select(some).collect(engine="streaming").to_series().sort()
-    count = rows // most + 1
-    cuts = sample.gather([len(sample) * part // count for part in range(1, count)]).unique()
-    bounds = [None, *cuts.sort(), None]
+    bounds = [None, *cuts_of(labels, key, rows, most), None]
     return [_between(pl.col(key), *pair) for pair in pairwise(bounds)]
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sololakehouse.lake.batches import each_batch
+from sololakehouse.lake.cuts import cuts_of
 from sololakehouse.lake.memory import Memory
 from sololakehouse.lake.spill import Spill, by_range
 
 if TYPE_CHECKING:
     import polars as pl
-
-_ROW = "row number"
 
 
 def sorted_scan(
@@ -31,20 +30,19 @@ def sorted_scan(
     """
     import polars as pl
 
-    at_once = memory.rows_of(len(rows.collect_schema()))
-    rank = pl.col(columns[0]).rank("min").fill_null(0)
-    ranges = rows.select((rank // at_once).cast(pl.UInt32)).collect().to_series().to_numpy()
+    first = columns[0]
+    count = int(rows.select(pl.len()).collect().item())
+    cuts = cuts_of(rows, first, count, memory.rows_of(len(rows.collect_schema())))
     waiting = Spill(folder, memory.found)
 
     def cut(batch: pl.DataFrame) -> None:
-        first = batch[_ROW][0]
-        order, parts = by_range(ranges[first : first + batch.height])
-        some = batch.drop(_ROW).select(pl.all().gather(order))
+        order, parts = by_range(cuts.search_sorted(batch[first], side="right").to_numpy())
+        some = batch.select(pl.all().gather(order))
         waiting.add((f"range-{number}", some[part]) for number, part in parts)
 
-    each_batch(rows.with_row_index(_ROW), cut)
+    each_batch(rows, cut)
     files = []
-    for number in range(int(ranges.max(initial=0)) + 1):
+    for number in range(len(cuts) + 1):
         some = waiting.take(f"range-{number}")
         if some is not None:
             files.append(folder / f"sorted-{number:06}.arrow")
