@@ -48,11 +48,15 @@ class Spill:
                 self._write(self._folder)
 
     def take(self, name: str) -> pl.DataFrame | None:
-        """Return what was added under a name, in no order, and forget it; None if nothing was."""
+        """Return what was added under a name, in no order, and forget it; None if nothing was.
+
+        Any thread may.
+        """
         import polars as pl
 
-        held, files = self._held.pop(name, []), self._files.pop(name, [])
-        self._bytes -= sum(frame.estimated_size() for frame in held)
+        with self._lock:
+            held, files = self._held.pop(name, []), self._files.pop(name, [])
+            self._bytes -= sum(frame.estimated_size() for frame in held)
         frames = [*(file.take(name) for file in files), *held]
         return pl.concat(frames) if frames else None
 
@@ -79,6 +83,7 @@ class _SpillFile:
         import polars as pl
         import pyarrow as pa
 
+        self._lock = Lock()
         self._places = {name: place for place, name in enumerate(held)}
         self._schema = next(iter(held.values()))[0].schema
         first = _arrow(pl.DataFrame(schema=self._schema))
@@ -95,11 +100,12 @@ class _SpillFile:
         """Return the rows under a name, once."""
         import polars as pl
 
-        rows = pl.DataFrame(self._reader.get_batch(self._places.pop(name)), schema=self._schema)
-        if not self._places:
-            self._source.close()
-            self._path.unlink()
-        return rows
+        with self._lock:
+            batch = self._reader.get_batch(self._places.pop(name))
+            if not self._places:
+                self._source.close()
+                self._path.unlink()
+        return pl.DataFrame(batch, schema=self._schema)
 
 
 def _arrow(rows: pl.DataFrame) -> pa.Table:
