@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from sololakehouse.lake.cuts import cuts_of
 from sololakehouse.lake.memory import Memory
+from sololakehouse.lake.ranges import cuts_of
 from sololakehouse.lake.sorted_rows import sorted_scan
 from sololakehouse.lake.spill import Spill
 

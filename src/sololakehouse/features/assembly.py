@@ -74,7 +74,7 @@ def find(
         )
         for number, plan in enumerate(plans)
     ]
-    _search(lookups, labels, rows, memory.labels)
+    _search(lookups, labels, rows, memory.labels, waiting)
     for lookup in lookups:
         lookup.take_values()
     found = tuple(zip(plans, lookups, strict=True))
@@ -118,9 +118,11 @@ class FoundFeatures:
         return pl.concat([labels, *features], how="horizontal")
 
 
-def _search(lookups: Sequence[TableLookup], labels: pl.LazyFrame, rows: int, most: int) -> None:
+def _search(
+    lookups: Sequence[TableLookup], labels: pl.LazyFrame, rows: int, most: int, waiting: Spill
+) -> None:
     for (keys, timestamp), sharing in _by_columns(lookups).items():
-        for asked in portions(labels, keys, timestamp, rows, most):
+        for asked in portions(labels, keys, timestamp, rows, most, waiting):
             known = SortedLabels(asked)
             for lookup in sharing:
                 lookup.search(known)

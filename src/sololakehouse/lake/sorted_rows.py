@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sololakehouse.lake.batches import each_batch
-from sololakehouse.lake.cuts import cuts_of
 from sololakehouse.lake.memory import Memory
-from sololakehouse.lake.spill import Spill, by_range
+from sololakehouse.lake.ranges import in_ranges
+from sololakehouse.lake.spill import Spill
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,21 +29,10 @@ def sorted_scan(
     """
     import polars as pl
 
-    first = columns[0]
     count = int(rows.select(pl.len()).collect().item())
-    cuts = cuts_of(rows, first, count, memory.rows_of(len(rows.collect_schema())))
-    waiting = Spill(folder, memory.found)
-
-    def cut(batch: pl.DataFrame) -> None:
-        order, parts = by_range(cuts.search_sorted(batch[first], side="right").to_numpy())
-        some = batch.select(pl.all().gather(order))
-        waiting.add((f"range-{number}", some[part]) for number, part in parts)
-
-    each_batch(rows, cut)
-    files = []
-    for number in range(len(cuts) + 1):
-        some = waiting.take(f"range-{number}")
-        if some is not None:
-            files.append(folder / f"sorted-{number:06}.arrow")
-            some.sort(columns).write_ipc(files[-1])
+    most = memory.rows_of(len(rows.collect_schema()))
+    files: list[Path] = []
+    for some in in_ranges(rows, columns[0], count, most, Spill(folder, memory.found)):
+        files.append(folder / f"sorted-{len(files):06}.arrow")
+        some.sort(columns).write_ipc(files[-1])
     return pl.scan_ipc(files)
