@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sololakehouse.features.portions import portions
+from sololakehouse.lake.spill import Spill
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 KEYS = {
@@ -28,7 +29,7 @@ def test_each_label_is_in_one_portion(kind, data, most):
     labels = pl.DataFrame({"key": keys}).with_columns(
         at=pl.Series([BEGIN + timedelta(hours=row % 5) for row in range(len(keys))])
     )
-    found = list(portions(labels.lazy(), ["key"], "at", labels.height, most))
+    found = list(portions(labels.lazy(), ["key"], "at", labels.height, most, Spill()))
     assert all(0 < part.height <= most for part in found)
     known = labels.with_row_index("label").filter(pl.col("key").is_not_null())
     assert sorted(number for part in found for number in part["label"]) == known["label"].to_list()
@@ -36,18 +37,20 @@ def test_each_label_is_in_one_portion(kind, data, most):
         assert part["key 0"].to_list() == labels["key"].gather(part["label"]).to_list()
 
 
-def test_portions_are_ranges_of_keys_of_about_the_same_size():
+def test_portions_are_ranges_of_keys_of_about_the_same_size(tmp_path):
     keys = np.random.default_rng(3).integers(0, 1000, 40_000)
     labels = pl.DataFrame({"key": keys, "other": keys[::-1]})
-    found = list(portions(labels.lazy(), ["key", "other"], None, labels.height, 10_000))
+    waiting = Spill(tmp_path)
+    found = list(portions(labels.lazy(), ["key", "other"], None, labels.height, 10_000, waiting))
     bounds = [(part["key 0"].min(), part["key 0"].max()) for part in found]
     assert len(found) == 5
     assert all(one[1] < other[0] for one, other in itertools.pairwise(bounds))
     assert all(7_000 < part.height < 9_000 for part in found)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_key_with_most_of_the_labels_is_cut_by_their_order():
     labels = pl.DataFrame({"key": ["hot"] * 90 + ["cold"] * 10})
-    found = list(portions(labels.lazy(), ["key"], None, labels.height, 40))
+    found = list(portions(labels.lazy(), ["key"], None, labels.height, 40, Spill()))
     assert [set(part["key 0"]) for part in found[-2:]] == [{"hot"}, {"hot"}]
     assert sum(part.height for part in found) == 100

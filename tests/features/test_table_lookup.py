@@ -30,12 +30,13 @@ def found(
     searched: int = 2,
     at_once: int = 3,
     batch: int = 4,
+    taken: int = 5,
     spill: Spill | None = None,
 ) -> list[Any]:
     """Look up `v` with so many labels searched, put together, and feature rows read, at once."""
     numbered = features.with_row_index(ROW)
     parts = [part.lazy() for part in numbered.iter_slices(batch)] or [numbered.lazy()]
-    lookup = TableLookup("t", pl.concat(parts), ["v"], rule, at_once, spill or Spill())
+    lookup = TableLookup("t", pl.concat(parts), ["v"], rule, at_once, spill or Spill(), taken)
     for first in range(0, labels.height, searched):
         some = labels.with_row_index("place").slice(first, searched)
         asked = asked_of(some, rule.keys, rule.timestamp, some["place"])
@@ -51,9 +52,19 @@ def found(
 
 @settings(max_examples=250, deadline=None, derandomize=True)
 @given(
-    cases(), st.integers(1, 5), st.integers(1, 5), st.integers(1, 9), st.randoms(), st.booleans()
+    cases(),
+    st.fixed_dictionaries(
+        {
+            "searched": st.integers(1, 5),
+            "at_once": st.integers(1, 5),
+            "batch": st.integers(1, 9),
+            "taken": st.integers(1, 9),
+        }
+    ),
+    st.randoms(),
+    st.booleans(),
 )
-def test_any_cut_gives_what_the_oracle_gives(case, searched, at_once, batch, random, in_files):
+def test_any_cut_gives_what_the_oracle_gives(case, cut, random, in_files):
     labels, rows, width = case["labels"], case["rows"], case["width"]
     random.shuffle(rows)
     asked = _frame([k for k, _ in labels], width, {"at": [t for _, t in labels]}, case["zone"])
@@ -64,7 +75,6 @@ def test_any_cut_gives_what_the_oracle_gives(case, searched, at_once, batch, ran
         chosen(key, event, rows, uses_known_at=case["uses_known_at"], **options)
         for key, event in labels
     ]
-    cut = {"searched": searched, "at_once": at_once, "batch": batch}
     with tempfile.TemporaryDirectory() as folder:
         spill = Spill(Path(folder)) if in_files else Spill()
         assert found(asked, features, rule_of(case), spill=spill, **cut) == expected

@@ -15,9 +15,12 @@ from sololakehouse.features.portions import portions
 from sololakehouse.features.table_lookup import TableLookup
 from sololakehouse.lake.memory import DEFAULT, Memory
 from sololakehouse.lake.spill import Spill
+from sololakehouse.pipelines.ahead import side_by_side
 
 if TYPE_CHECKING:
     import polars as pl
+
+_WORKERS = 2
 
 
 def look_up(
@@ -71,11 +74,7 @@ def find(
         )
         for number, plan in enumerate(plans)
     ]
-    for (keys, timestamp), sharing in _by_columns(lookups).items():
-        for asked in portions(labels, keys, timestamp, rows, memory.labels):
-            known = SortedLabels(asked)
-            for lookup in sharing:
-                lookup.search(known)
+    _search(lookups, labels, rows, memory.labels, waiting)
     for lookup in lookups:
         lookup.take_values()
     found = tuple(zip(plans, lookups, strict=True))
@@ -105,15 +104,28 @@ class FoundFeatures:
 
     def ranges(self) -> Iterator[pl.DataFrame]:
         """Give the labels with their features, once, one range after the other; at least one."""
+        numbers = range(max(1, -(-self.rows // self.at_once)))
+        return side_by_side(self._range, numbers, _WORKERS)
+
+    def _range(self, number: int) -> pl.DataFrame:
         import polars as pl
 
-        for number, first in enumerate(range(0, max(self.rows, 1), self.at_once)):
-            labels = self.labels.slice(first, self.at_once).collect()
-            features = (
-                _as_features(plan, lookup.values(number, labels.height))
-                for plan, lookup in self.lookups
-            )
-            yield pl.concat([labels, *features], how="horizontal")
+        labels = self.labels.slice(number * self.at_once, self.at_once).collect()
+        features = (
+            _as_features(plan, lookup.values(number, labels.height))
+            for plan, lookup in self.lookups
+        )
+        return pl.concat([labels, *features], how="horizontal")
+
+
+def _search(
+    lookups: Sequence[TableLookup], labels: pl.LazyFrame, rows: int, most: int, waiting: Spill
+) -> None:
+    for (keys, timestamp), sharing in _by_columns(lookups).items():
+        for asked in portions(labels, keys, timestamp, rows, most, waiting):
+            known = SortedLabels(asked)
+            for lookup in sharing:
+                lookup.search(known)
 
 
 def _by_columns(

@@ -7,21 +7,26 @@ other keys' rows, statistics tell that they can be skipped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sololakehouse.features.asof import asked_of
 from sololakehouse.features.key_numbers import has_bounds
+from sololakehouse.lake.ranges import in_ranges
+from sololakehouse.lake.spill import Spill
 
 if TYPE_CHECKING:
     import polars as pl
 
 _PLACE = "place of the label"
-_SAMPLE = 100_000
 
 
 def portions(
-    labels: pl.LazyFrame, keys: Sequence[str], timestamp: str | None, rows: int, most: int
+    labels: pl.LazyFrame,
+    keys: Sequence[str],
+    timestamp: str | None,
+    rows: int,
+    most: int,
+    waiting: Spill,
 ) -> Iterator[pl.DataFrame]:
     """Give the labels that can have a match, in portions for `SortedLabels`, none of them empty.
 
@@ -31,6 +36,8 @@ def portions(
         Number of the labels.
     most
         How many labels a portion has at most.
+    waiting
+        Where labels wait that are too many for one portion.
 
     Raises
     ------
@@ -39,41 +46,18 @@ def portions(
     """
     columns = dict.fromkeys([*keys, *([timestamp] if timestamp else [])])
     numbered = labels.select(*columns).with_row_index(_PLACE)
-    ranges = _ranges(labels, keys[0], rows, most) if rows > most else [None]
-    for inside in ranges:
-        part = numbered if inside is None else numbered.filter(inside)
-        for some in _slices(part, most):
-            asked = asked_of(some, keys, timestamp, some[_PLACE])
-            if not asked.is_empty():
-                yield asked
+    for some in _cut(numbered, keys[0], rows, most, waiting):
+        asked = asked_of(some, keys, timestamp, some[_PLACE])
+        if not asked.is_empty():
+            yield asked
 
 
-def _slices(part: pl.LazyFrame, most: int) -> Iterator[pl.DataFrame]:
-    first = 0
-    while True:
-        some = part.slice(first, most).collect(engine="streaming")
-        yield some
-        if some.height < most:
-            return
-        first += most
-
-
-def _ranges(labels: pl.LazyFrame, key: str, rows: int, most: int) -> list[pl.Expr | None]:
-    """Return conditions that cut the labels into ranges of a key, of about as many rows each."""
-    import polars as pl
-
-    if not has_bounds(labels.collect_schema()[key]):
-        return [None]
-    some = pl.col(key).gather_every(max(1, rows // _SAMPLE)).drop_nulls()
-    sample = labels.select(some).collect(engine="streaming").to_series().sort()
-    count = rows // most + 1
-    cuts = sample.gather([len(sample) * part // count for part in range(1, count)]).unique()
-    bounds = [None, *cuts.sort(), None]
-    return [_between(pl.col(key), *pair) for pair in pairwise(bounds)]
-
-
-def _between(key: pl.Expr, least: Any, below: Any) -> pl.Expr | None:
-    import polars as pl
-
-    bounds = [*([] if least is None else [key >= least]), *([] if below is None else [key < below])]
-    return pl.all_horizontal(bounds) if bounds else None
+def _cut(
+    numbered: pl.LazyFrame, key: str, rows: int, most: int, waiting: Spill
+) -> Iterator[pl.DataFrame]:
+    if rows > most and has_bounds(numbered.collect_schema()[key]):
+        for some in in_ranges(numbered, key, rows, most, waiting):
+            yield from some.iter_slices(most)
+    else:
+        for first in range(0, rows, most):
+            yield numbered.slice(first, most).collect(engine="streaming")

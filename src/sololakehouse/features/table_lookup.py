@@ -36,6 +36,8 @@ class TableLookup:
         How many labels make a range.
     waiting
         Where rows and values wait.
+    rows_at_once
+        The values of how many rows of the table are taken in one go.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class TableLookup:
         rule: AsOf,
         at_once: int,
         waiting: Spill,
+        rows_at_once: int = 1 << 24,
     ) -> None:
         self.rule = rule
         self.matched = 0
@@ -54,21 +57,34 @@ class TableLookup:
         self._values = list(values)
         self._at_once = at_once
         self._waiting = waiting
+        self._rows_at_once = rows_at_once
+        self._parts: set[int] = set()
 
     def search(self, labels: SortedLabels) -> None:
         """Find the rows of some labels."""
-        self._waiting.add([(f"{self._name}-rows", labels.search(self._features, self.rule))])
+        found = labels.search(self._features, self.rule)
+        order, parts = by_range(found["row"].to_numpy() // self._rows_at_once)
+        found = found if len(parts) == 1 else found[order]
+        self._waiting.add((self._rows_of(number), found[part]) for number, part in parts)
+        self._parts.update(number for number, _ in parts)
+        self.matched += found.height
 
     def take_values(self) -> None:
         """Take the values of all rows that were found."""
+        for number in sorted(self._parts):
+            found = self._waiting.take(self._rows_of(number))
+            if found is not None:
+                rows = self._features.slice(number * self._rows_at_once, self._rows_at_once)
+                self._take(rows, found if found["row"].is_sorted() else found.sort("row"))
+
+    def _rows_of(self, part: int) -> str:
+        return f"{self._name}-rows-{part}"
+
+    def _take(self, features: pl.LazyFrame, found: pl.DataFrame) -> None:
+        """Take the values of rows of a part of the table; `found` is in the order of its rows."""
         import numpy as np
         import polars as pl
 
-        found = self._waiting.take(f"{self._name}-rows")
-        if found is None or found.is_empty():
-            return
-        self.matched = found.height
-        found = found if found["row"].is_sorted() else found.sort("row")
         labels, rows = found["label"].to_numpy(), found["row"].to_numpy()
 
         def take(batch: pl.DataFrame) -> None:
@@ -82,7 +98,7 @@ class TableLookup:
             self._waiting.add((f"{self._name}-{number}", values[part]) for number, part in parts)
 
         inside = pl.col(ROW).is_between(int(rows[0]), int(rows[-1]))
-        each_batch(self._features.filter(inside).select(ROW, *self._values), take)
+        each_batch(features.filter(inside).select(ROW, *self._values), take)
 
     def values(self, number: int, count: int) -> pl.DataFrame:
         """Return the values of the labels of one range, once; NULL where no row was found.
@@ -99,9 +115,9 @@ class TableLookup:
         if found is None:
             schema = self._features.select(self._values).collect_schema()
             return schema.to_frame().clear(count)
-        places = found[_PLACE].to_numpy()
-        at, is_matched = np.zeros(count, np.uint32), np.zeros(count, bool)
-        at[places], is_matched[places] = np.arange(len(places), dtype=np.uint32), True
+        nothing = found.select(self._values).clear(1)
         # Of many chunks, or by positions with NULL, polars gathers five times as slowly.
-        taken = found.rechunk().select(pl.col(self._values).gather(pl.Series(at)))
-        return taken.select(pl.when(pl.Series(is_matched)).then(pl.col(self._values)))
+        taken = pl.concat([found.select(self._values), nothing], rechunk=True)
+        at = np.full(count, found.height, np.uint32)
+        at[found[_PLACE].to_numpy()] = np.arange(found.height, dtype=np.uint32)
+        return taken.select(pl.all().gather(pl.Series(at)))

@@ -34,7 +34,7 @@ class Memory:
     def of(cls, limit: int) -> Memory:
         """Share out a limit in bytes."""
         spare = limit - _PROCESS
-        return cls(spare * 2 // 5 // _BYTES_OF_A_LABEL, spare // 6, spare // 25, spare // 3)
+        return cls(spare * 2 // 5 // _BYTES_OF_A_LABEL, spare // 12, spare // 25, spare // 3)
 
     def rows_of(self, columns: int) -> int:
         """Return how many rows with so many columns are put together at once."""
@@ -42,7 +42,7 @@ class Memory:
 
     def holds_labels(self, rows: int, columns: int) -> bool:
         """Whether so many labels with so many columns may be sorted and held beside the rest."""
-        return rows * columns * _BYTES_OF_A_VALUE <= self.found // 2
+        return rows * columns * _BYTES_OF_A_VALUE <= self.found
 
     def holds(self, rows: int, columns: int) -> bool:
         """Whether so many rows with so many columns may be held as a whole."""

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sololakehouse.lake.batches import each_batch
 from sololakehouse.lake.memory import Memory
-from sololakehouse.lake.spill import Spill, by_range
+from sololakehouse.lake.ranges import in_ranges
+from sololakehouse.lake.spill import Spill
 
 if TYPE_CHECKING:
     import polars as pl
-
-_ROW = "row number"
 
 
 def sorted_scan(
@@ -31,22 +29,10 @@ def sorted_scan(
     """
     import polars as pl
 
-    at_once = memory.rows_of(len(rows.collect_schema()))
-    rank = pl.col(columns[0]).rank("min").fill_null(0)
-    ranges = rows.select((rank // at_once).cast(pl.UInt32)).collect().to_series().to_numpy()
-    waiting = Spill(folder, memory.found)
-
-    def cut(batch: pl.DataFrame) -> None:
-        first = batch[_ROW][0]
-        order, parts = by_range(ranges[first : first + batch.height])
-        some = batch.drop(_ROW).select(pl.all().gather(order))
-        waiting.add((f"range-{number}", some[part]) for number, part in parts)
-
-    each_batch(rows.with_row_index(_ROW), cut)
-    files = []
-    for number in range(int(ranges.max(initial=0)) + 1):
-        some = waiting.take(f"range-{number}")
-        if some is not None:
-            files.append(folder / f"sorted-{number:06}.arrow")
-            some.sort(columns).write_ipc(files[-1])
+    count = int(rows.select(pl.len()).collect().item())
+    most = memory.rows_of(len(rows.collect_schema()))
+    files: list[Path] = []
+    for some in in_ranges(rows, columns[0], count, most, Spill(folder, memory.found)):
+        files.append(folder / f"sorted-{len(files):06}.arrow")
+        some.sort(columns).write_ipc(files[-1])
     return pl.scan_ipc(files)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
+    import pyarrow as pa
 
     Array = np.ndarray[Any, Any]
 
@@ -31,7 +33,7 @@ class Spill:
         self._folder = folder
         self._most_bytes = most_bytes
         self._held: dict[str, list[pl.DataFrame]] = defaultdict(list)
-        self._files: dict[str, list[Path]] = defaultdict(list)
+        self._files: dict[str, list[_SpillFile]] = defaultdict(list)
         self._bytes = 0.0
         self._lock = Lock()
 
@@ -39,31 +41,77 @@ class Spill:
         """Add frames to what is under their names; any thread may."""
         with self._lock:
             for name, frame in parts:
-                self._held[name].append(frame)
-                self._bytes += frame.estimated_size()
+                if frame.height:
+                    self._held[name].append(frame)
+                    self._bytes += frame.estimated_size()
             if self._folder is not None and self._bytes > self._most_bytes:
                 self._write(self._folder)
 
     def take(self, name: str) -> pl.DataFrame | None:
-        """Return what was added under a name, in no order, and forget it; None if nothing was."""
+        """Return what was added under a name, in no order, and forget it; None if nothing was.
+
+        Any thread may.
+        """
         import polars as pl
 
-        held, files = self._held.pop(name, []), self._files.pop(name, [])
-        self._bytes -= sum(frame.estimated_size() for frame in held)
-        frames = [*(pl.read_ipc(file) for file in files), *held]
-        for file in files:
-            file.unlink()
+        with self._lock:
+            held, files = self._held.pop(name, []), self._files.pop(name, [])
+            self._bytes -= sum(frame.estimated_size() for frame in held)
+        frames = [*(file.take(name) for file in files), *held]
         return pl.concat(frames) if frames else None
 
     def _write(self, folder: Path) -> None:
-        import polars as pl
-
+        alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
         for name, frames in self._held.items():
-            files = self._files[name]
-            files.append(folder / f"{name}-{len(files)}.arrow")
-            pl.concat(frames).write_ipc(files[-1])
+            alike[tuple(frames[0].schema.items())].append(name)
+        for names in alike.values():
+            file = _SpillFile(folder, {name: self._held[name] for name in names})
+            for name in names:
+                self._files[name].append(file)
         self._held.clear()
         self._bytes = 0.0
+
+
+class _SpillFile:
+    """One Arrow file with the frames of several names, of one schema; it goes with the last one.
+
+    A file for each name would be thousands of small ones, which take longer to make, to open and
+    to remove than what is in them.
+    """
+
+    def __init__(self, folder: Path, held: Mapping[str, Sequence[pl.DataFrame]]) -> None:
+        import polars as pl
+        import pyarrow as pa
+
+        self._lock = Lock()
+        self._places = {name: place for place, name in enumerate(held)}
+        self._schema = next(iter(held.values()))[0].schema
+        first = _arrow(pl.DataFrame(schema=self._schema))
+        with NamedTemporaryFile(dir=folder, suffix=".arrow", delete=False) as file:
+            self._path = Path(file.name)
+            with pa.ipc.new_file(file, first.schema) as writer:
+                for frames in held.values():
+                    [batch] = _arrow(pl.concat(frames, rechunk=True)).to_batches()
+                    writer.write_batch(batch)
+        self._source = pa.OSFile(str(self._path))
+        self._reader = pa.ipc.open_file(self._source)
+
+    def take(self, name: str) -> pl.DataFrame:
+        """Return the rows under a name, once."""
+        import polars as pl
+
+        with self._lock:
+            batch = self._reader.get_batch(self._places.pop(name))
+            if not self._places:
+                self._source.close()
+                self._path.unlink()
+        return pl.DataFrame(batch, schema=self._schema)
+
+
+def _arrow(rows: pl.DataFrame) -> pa.Table:
+    import polars as pl
+
+    return rows.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def by_range(ranges: Array) -> tuple[Array, list[tuple[int, slice]]]:
