@@ -244,14 +244,18 @@ def test_explain_says_what_changed(slh, shop, change):
 
 def test_explain_shows_the_plan_of_a_table_that_is_up_to_date(slh, shop):
     shop.write("transformations/tables.sql", MENDED)
-    view = "CREATE TEMPORARY VIEW both AS SELECT id FROM silver.good WHERE id > 0;"
-    table = "CREATE MATERIALIZED VIEW gold.both AS SELECT id FROM both"
-    shop.write("transformations/views.sql", f"{view}\n{table}")
+    statements = [
+        "CREATE TEMPORARY VIEW known AS SELECT id FROM silver.good WHERE id IS NOT NULL",
+        "CREATE TEMPORARY VIEW both AS SELECT id FROM known WHERE id > 0",
+        "CREATE MATERIALIZED VIEW gold.both AS SELECT id FROM both",
+    ]
+    shop.write("transformations/views.sql", ";\n".join(statements))
     slh("run", folder=shop.folder)
     found = explained(slh, shop, "--select", "gold.both")
     assert {name: row["state"] for name, row in found.items()} == {
         "gold.both": "up to date",
         "both": "view",
+        "known": "view",
     }
     for row in found.values():
         assert "Plan" in row["query_plan"]

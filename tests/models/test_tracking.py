@@ -69,8 +69,8 @@ def test_a_store_of_another_mlflow_says_how_to_upgrade_it(tmp_path):
     assert str(raised.value) == (
         "The MLflow store sqlite:///mlflow.db was made by another release of MLflow than the one "
         f"that is installed, {version('mlflow')}. If it was an older one: copy the store, and run "
-        f"'mlflow db upgrade sqlite:///mlflow.db' in {project.folder}. If it was a newer one, install "
-        "that again, or put back the copy from before it. Nothing was changed."
+        f"'mlflow db upgrade sqlite:///mlflow.db' in {project.folder}. If it was a newer one, "
+        "install that again, or put back the copy from before it. Nothing was changed."
     )
 
 
