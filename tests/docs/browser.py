@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +52,6 @@ class Tab:
 
         self._socket = create_connection(address, timeout=_LONGEST_SECONDS, suppress_origin=True)
         self._number = 0
-        self._loaded = False
         self.errors: list[str] = []
         self.requested: list[str] = []
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -77,8 +76,6 @@ class Tab:
         message: dict[str, Any] = json.loads(self._socket.recv())
         params = message.get("params", {})
         match message.get("method"):
-            case "Page.loadEventFired":
-                self._loaded = True
             case "Network.requestWillBeSent":
                 self.requested.append(params["request"]["url"])
             case "Runtime.exceptionThrown":
@@ -107,13 +104,23 @@ class Tab:
         )
         scheme = [{"name": "prefers-color-scheme", "value": theme}]
         self.ask("Emulation.setEmulatedMedia", features=scheme)
+        # What the page before still had to say is heard, and forgotten.
+        self._go("about:blank")
         self.errors.clear()
         self.requested.clear()
-        self._loaded = False
-        self.ask("Page.navigate", url=address)
-        while not self._loaded:
-            self._receive()
+        self._go(address)
         self.run("document.fonts.ready.then(() => true)")
+
+    def _go(self, address: str) -> None:
+        self.ask("Page.navigate", url=address)
+        until = time.monotonic() + _LONGEST_SECONDS
+        while time.monotonic() < until:
+            # Between two pages there is nothing to run a script in.
+            with suppress(RuntimeError):
+                if self.run("`${location.href} ${document.readyState}`") == f"{address} complete":
+                    return
+            time.sleep(0.01)
+        raise TimeoutError(f"{address} was not loaded.")
 
     def run(self, script: str) -> Any:
         """Return the value of a script on the page."""

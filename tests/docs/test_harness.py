@@ -41,7 +41,7 @@ def no_reference() -> Path:
         ("a\nb", "a", False),
         ("run ... done", "run 7 done", True),
         ("run ... done", "run 7", False),
-        ("a.b", "axb", False),
+        ("a.b ...", "axb c", False),
         ("a\n...\nz", "a\nb\nc\nz", True),
         ("a\n...\nz", "a\nz", True),
         ("a\n...\nz", "a\nb", False),
@@ -267,8 +267,8 @@ def test_a_copy_of_a_project_has_files_of_its_own(demo, tmp_path):
     paths = done.stdout.split()
     assert len(paths) > 1
     assert all(path.startswith((f"file://{copy}/", str(copy))) for path in paths)
-    (copy / "landing" / "airlines.csv").write_text("")
-    assert (demo.folder / "landing" / "airlines.csv").read_text()
+    (copy / "landing" / "airlines" / "airlines.csv").write_text("")
+    assert (demo.folder / "landing" / "airlines" / "airlines.csv").read_text()
     assert (ROOT / "examples" / "nyc_flights" / "lakehouse.yml").exists()
 
 

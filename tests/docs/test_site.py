@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -185,6 +186,16 @@ def test_a_browser_shows_the_pages_well(site, html, tab, request):
     assert found == []
 
 
+def test_the_search_finds_pages_in_the_browser(site, tab):
+    with served(site) as address:
+        tab.show(f"{address}/search.html?q=quarantine", width=1440, theme="light")
+        links = "[...document.querySelectorAll('#search-results li a')].map(one => one.pathname)"
+        until = time.monotonic() + 20
+        while not (found := tab.run(links)) and time.monotonic() < until:
+            time.sleep(0.1)
+    assert "/ingestion.html" in found
+
+
 def looked_at(tab: Tab, address: str, width: int, theme: str) -> list[str]:
     """Show a page and say what is wrong with how it looks."""
     tab.show(address, width=width, theme=theme)
@@ -218,6 +229,9 @@ def test_what_looks_wrong_is_found(tab, tmp_path, body, said):
     page.write_text(f"<!doctype html><html><head>{icon}{viewport}</head><body>{body}</body></html>")
     with served(tmp_path) as address:
         found = looked_at(tab, f"{address}/page.html", 390, "dark")
-    assert (said in "\n".join(found)) if said else found == []
+    if said:
+        assert said in "\n".join(found)
+    else:
+        assert found == []
     if "title" in body:
         assert tab.run("document.title") == "true"
