@@ -151,7 +151,8 @@ def _print_checked(checked: Checked) -> None:
         click.echo(f"\n{done} of {len(checked.findings)} checks passed. 'slh lesson hint' helps.")
         return
     click.echo(f"\n{_filled(checked.seen.sentence)}\n")
-    print_table(checked.seen.rows, checked.seen.columns)
+    if checked.seen.rows:
+        print_table(checked.seen.rows, checked.seen.columns)
     click.echo(f"\nDone. {_next_one(one)}")
 
 
