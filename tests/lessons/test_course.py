@@ -97,7 +97,7 @@ def test_a_hint_is_that_of_the_first_thing_that_is_missing(desk):
     said = desk.slh("lesson hint", code=1)
     check = find_lesson("4").checks[0]
     assert said.split() == f"{check.title} {check.hint}".split()
-    assert max(map(len, said.splitlines())) <= 98
+    assert max(map(len, said.splitlines())) <= 86
 
 
 def test_people_read_what_was_looked_at_found_and_to_do(desk):

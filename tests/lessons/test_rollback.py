@@ -4,7 +4,7 @@ import pytest
 
 from sololakehouse.lessons.catalog import find_lesson
 
-FORCE = "promote delay 4 --to production --force --reason '0.99 on what it has seen'"
+FORCE = "promote delay 4 --to production --force --reason 'perfect on what it has seen'"
 
 
 @pytest.fixture(scope="module")

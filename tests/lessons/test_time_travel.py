@@ -30,6 +30,10 @@ def answers(begin):
     told["done"] = desk.check()
     desk.slh("ingest", "run")
     told["run again"] = desk.check()
+    desk.change("transformations/gold/months.sql", "AS month", "AS of_month")
+    desk.change("transformations/gold/months.sql", "ORDER BY month", "ORDER BY of_month")
+    desk.slh("run")
+    told["other columns"] = desk.check()
     return told
 
 
@@ -65,3 +69,20 @@ def test_restored_moved_away_and_run_it_passes_and_stays_so(answers):
     assert shown["broken"] == (2, 0.0)
     assert shown["before"][1] == shown["now"][1] == pytest.approx(0.206)
     assert answers["run again"].missing == []
+
+
+def test_other_columns_show_nothing_and_are_no_traceback(answers):
+    assert answers["other columns"].missing == []
+    assert answers["other columns"].seen == []
+
+
+def test_a_month_that_was_only_built_when_it_was_broken_has_no_before(begin):
+    desk = begin(1)
+    desk.slh("ingest")
+    desk.copy(BROKEN, GOOD)
+    desk.slh("ingest", "run", "restore bronze.flights --to 1")
+    desk.move(GOOD, "delivery/taken_back.csv")
+    desk.slh("run")
+    answer = desk.check()
+    assert answer.missing == []
+    assert [row[""] for row in answer.seen] == ["broken", "now"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sololakehouse.lessons.checking import Checked
     from sololakehouse.lessons.lesson import Finding, Lesson
 
-_WIDTH = 98
+_WIDTH = 86
 _INDENT = " " * 9
 
 
@@ -125,14 +125,12 @@ def hint() -> int:
     Example:
       slh lesson hint
     """
-    from textwrap import fill
-
     checked = _checked()
     if checked.missing is None:
         click.echo("Nothing is missing.")
         return 0
     click.secho(checked.missing.title, bold=True)
-    click.echo(fill(checked.missing.hint, _WIDTH, break_long_words=False, break_on_hyphens=False))
+    click.echo(_filled(checked.missing.hint))
     return 1
 
 
@@ -152,8 +150,9 @@ def _print_checked(checked: Checked) -> None:
         done = sum(finding.passed for finding in checked.findings)
         click.echo(f"\n{done} of {len(checked.findings)} checks passed. 'slh lesson hint' helps.")
         return
-    click.echo(f"\n{checked.seen.sentence}\n")
-    print_table(checked.seen.rows, checked.seen.columns)
+    click.echo(f"\n{_filled(checked.seen.sentence)}\n")
+    if checked.seen.rows:
+        print_table(checked.seen.rows, checked.seen.columns)
     click.echo(f"\nDone. {_next_one(one)}")
 
 
@@ -169,19 +168,20 @@ def _next_one(done: Lesson) -> str:
 def _print_finding(title: str, finding: Finding) -> None:
     said, color = ("passed ", "green") if finding.passed else ("missing", "red")
     click.echo(f"{click.style(said, fg=color)}  {title}")
-    click.echo(_indented(f"{finding.looked_at}: {finding.found}"))
+    click.echo(_filled(f"{finding.looked_at}: {finding.found}", _INDENT))
     if finding.next_step is not None:
-        click.echo(_indented(f"Next: {finding.next_step}"))
+        click.echo(_filled(f"Next: {finding.next_step}", _INDENT))
 
 
-def _indented(text: str) -> str:
+def _filled(text: str, indent: str = "") -> str:
+    """Break lines between words, never within a name or a command's option."""
     from textwrap import fill
 
     return fill(
         text,
         _WIDTH,
-        initial_indent=_INDENT,
-        subsequent_indent=_INDENT,
+        initial_indent=indent,
+        subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )

@@ -119,8 +119,7 @@ def _scores(work: Work) -> Seen:
             "what": what,
             "validation_roc_auc": version.metrics["validation_roc_auc"],
             _METRIC: version.metrics[_METRIC],
-            "low": version.metrics.get(f"{_METRIC}_low"),
-            "high": version.metrics.get(f"{_METRIC}_high"),
+            **dict(zip(("low", "high"), version.record["intervals"][_METRIC], strict=True)),
         }
         for version, what in (
             (first, "baseline, schedule alone"),

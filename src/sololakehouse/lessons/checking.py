@@ -76,7 +76,18 @@ def check_lesson(lake: Lakehouse) -> Checked:
     findings = [_looked(check, work) for check in lesson.checks]
     remember(folder, lesson, findings)
     passed = all(finding.passed for finding in findings)
-    return Checked(lesson, findings, lesson.seen(work) if passed else None)
+    return Checked(lesson, findings, _seen(lesson, work) if passed else None)
+
+
+def _seen(lesson: Lesson, work: Work) -> Seen:
+    """Give what the lesson ends in, or say that tables of other columns do not show it."""
+    from polars.exceptions import PolarsError
+
+    try:
+        return lesson.seen(work)
+    except PolarsError as error:
+        said = str(error).splitlines()[0]
+        return Seen(f"What the lesson ends in needs the columns of its start: {said}.", [], [])
 
 
 def _looked(check: Check, work: Work) -> Finding:

@@ -146,11 +146,10 @@ def _before_and_after(work: Work) -> Seen:
     history = work.lake.history(_MONTHS)
     broken = _breaking(work).version
     spoiled = next(one for one in history if broken in _bronze_of(work, one)).version
-    moments = {
-        "before": max(one.version for one in history if one.version < spoiled and one.record),
-        "broken": spoiled,
-        "now": history[0].version,
-    }
+    earlier = [one.version for one in history if one.version < spoiled and one.record]
+    moments = {"broken": spoiled, "now": history[0].version}
+    if earlier:
+        moments = {"before": max(earlier)} | moments
     return Seen(
         "October in gold.months, at three versions of the same table. Nothing was lost on the way.",
         ["", "version", "month", "flights", "late_share", "mean_arrival_delay"],
