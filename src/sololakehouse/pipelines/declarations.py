@@ -475,7 +475,7 @@ def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
     module: Any = importlib.util.module_from_spec(spec)
     module.spark = session
     try:
-        with block_session_mutations(), refused_actions():
+        with block_session_mutations(), refused_actions(), _uncompiled():
             spec.loader.exec_module(module)
     except DefinitionError:
         raise
@@ -512,16 +512,28 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def _in_folder(folder: Path) -> Iterator[None]:
-    before, path, bytecode = Path.cwd(), list(sys.path), sys.dont_write_bytecode
+    before, path = Path.cwd(), list(sys.path)
     os.chdir(folder)
     sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True
     try:
         yield
     finally:
         os.chdir(before)
         sys.path[:] = path
-        sys.dont_write_bytecode = bytecode
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Leave no compiled modules beside the project's sources.
+
+    Only while these are run: a library that is imported meanwhile is compiled again each time.
+    """
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _as_registry(collector: _Collector) -> GraphElementRegistry:
