@@ -7,21 +7,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.engine import Engine, quoted
+from sololakehouse.engine import Engine, engine_message, quoted
 from sololakehouse.errors import DefinitionError, RunError, suggestion
 from sololakehouse.pipelines.branches import MARK, marked
-from sololakehouse.pipelines.declarations import (
-    DETERMINISTIC,
-    Declaration,
-    SourceContext,
-    error_place,
-    first_line,
-)
+from sololakehouse.pipelines.declarations import DETERMINISTIC, Declaration, SourceContext
 from sololakehouse.pipelines.dropped import refuse_taken_names
 from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan, timeless_digest
 from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.refused_actions import refused_actions
 from sololakehouse.pipelines.settings import AS_OF, keys_read
+from sololakehouse.pipelines.sources import error_place
 from sololakehouse.pipelines.stored import StoredTables
 from sololakehouse.pipelines.table_checks import refuse_columns
 from sololakehouse.provenance import fingerprint
@@ -553,7 +548,7 @@ def _refuse_kind(declaration: Declaration, streams: Mapping[str, str]) -> None:
 
 def _is_echo(error: Exception, failed: Iterable[str]) -> bool:
     """Whether an engine only misses a table that could not be defined."""
-    message = first_line(error)
+    message = engine_message(error)
     if isinstance(error, DefinitionError) or "TABLE_OR_VIEW_NOT_FOUND" not in message:
         return False
     words = set(re.findall(r"\w+", message))
