@@ -11,7 +11,7 @@ from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.pipelines.declarations import SourceContext
 from sololakehouse.pipelines.events import Listener, StepResult
 from sololakehouse.pipelines.execution import Execution, PreparedPipeline
-from sololakehouse.pipelines.graph import GraphBuilder
+from sololakehouse.pipelines.graph_builder import GraphBuilder
 from sololakehouse.pipelines.plan import plan_steps
 from sololakehouse.pipelines.redefinition import (
     Redefining,
