@@ -14,12 +14,6 @@ from sololakehouse.engine.client import import_client
 from sololakehouse.engine.questions import Questions, keep_queries
 from sololakehouse.engine.session import Engine, temporary_folder
 
-_SETTINGS = {
-    "spark.sql.session.timeZone": "UTC",
-    # Where in a source each call stands: to note it takes time, and the engine does not tell it.
-    "spark.python.sql.dataFrameDebugging.enabled": "false",
-}
-
 
 @cache
 def _embedded_server() -> Any:
@@ -55,7 +49,7 @@ def embedded_engine() -> Iterator[Engine]:
     channel = DefaultChannelBuilder(f"sc://{host}:{port}")
     channel.add_interceptor(questions := Questions())
     session: Any = SparkSession.builder.channelBuilder(channel).create()
-    session.conf._set_all(_SETTINGS, silent=False)
+    session.conf.set("spark.sql.session.timeZone", "UTC")
     session.client.set_retry_policies([])
     # A call within the process is not cut off: to hold its answer for that doubles its time.
     session.client.disable_reattachable_execute()
