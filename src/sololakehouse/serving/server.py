@@ -20,8 +20,6 @@ from sololakehouse.serving.watcher import Watcher
 LOCALHOST = "127.0.0.1"
 _QUEUE = 2048
 _SECONDS_TO_END = 30
-# The command line lets four times as many gather; to search these would keep a request waiting.
-_OBJECTS_BETWEEN = 50_000
 _SECONDS_OF_A_THREAD = 0.0005
 
 
@@ -82,7 +80,6 @@ def serve(
         )
         gc.collect()
         gc.freeze()
-        gc.set_threshold(_OBJECTS_BETWEEN, *gc.get_threshold()[1:])
         # The threads in the background hand the interpreter back soon to who waits for an answer.
         sys.setswitchinterval(_SECONDS_OF_A_THREAD)
         on_ready(listening.getsockname()[1], served)
