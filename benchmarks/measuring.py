@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+# Commands are measured as a person has them: with modules that Python has compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 MEGABYTE = 1e6
 _SAMPLING_SECONDS = 0.25
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -37,3 +38,28 @@ def test_asking_what_there_is_imports_nothing_heavy(sales, command):
     )
     assert "bronze.sales" in done.stdout or command[0] == "history"
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("given", "looked"), [({}, False), ({"PYDANTIC_DISABLE_PLUGINS": ""}, True)]
+)
+def test_plugins_of_pydantic_are_looked_for_only_if_a_person_says_so(sales, given, looked):
+    code = """
+import sys
+from sololakehouse.cli import main
+sys.argv = ["slh", "tables"]
+try:
+    main()
+finally:
+    from pydantic.plugin import _loader
+    print(_loader._plugins is not None, file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=sales.folder,
+        env={k: v for k, v in os.environ.items() if k != "PYDANTIC_DISABLE_PLUGINS"} | given,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.split() == [str(looked)]

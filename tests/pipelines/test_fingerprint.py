@@ -51,6 +51,19 @@ def price(values: pd.Series) -> pd.Series:
 def prices():
     return spark.table("bronze.sales").select("id", price("amount").alias("price"))
 """
+PLAIN = """\
+from pyspark import pipelines as dp
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+spark = SparkSession.active()
+
+
+@dp.materialized_view(name="gold.plain")
+def plain():
+    sales = spark.table("bronze.sales").where(F.col("amount") > 1)
+    return sales.withColumn("twice", F.col("amount") * F.lit(2)).selectExpr("id", "twice + 1 AS t")
+"""
 IMPORTING = """\
 from pyspark import pipelines as dp
 from pyspark.sql import SparkSession
@@ -168,3 +181,14 @@ def test_another_process_finds_the_same(sales):
     (prices,) = json.loads(done.stdout.splitlines()[-1])["tables"]
     assert prices["state"] == "up to date"
     assert sales.versions()["gold.prices"] == 1
+
+
+def test_definitions_are_hashed_as_by_releases_before(sales):
+    """Where this fails, every table of every project is computed once more: say so in CHANGELOG."""
+    sales.write("transformations/plain.py", PLAIN)
+    sales.write("transformations/sql.sql", "CREATE MATERIALIZED VIEW gold.s AS SELECT 1 AS a")
+    with prepare(sales.lake) as pipeline:
+        assert {step.name: step.node.definition for step in pipeline.steps} == {
+            "gold.plain": "dee5cf712b0ff12221a6a344ea89dc1e",
+            "gold.s": "e760a5daf8af5b0dd02bb94f1de81708",
+        }

@@ -16,7 +16,7 @@ from sololakehouse.lake.restore import restore
 from sololakehouse.pipelines.rowwise import AGGREGATES, is_rowwise
 from sololakehouse.pipelines.run import execute, prepare
 from sololakehouse.pipelines.selection import Selection
-from sololakehouse.pipelines.sql import tables_renamed
+from sololakehouse.pipelines.sql_names import tables_renamed
 from tests.conftest import SALES, SALES_SOURCE, SPEC, ProjectFolder
 from tests.pipelines.test_run import define
 from tests.pipelines.test_streaming import deliver

@@ -5,14 +5,8 @@ import re
 import pytest
 
 from sololakehouse.errors import DefinitionError
-from sololakehouse.pipelines.sql import (
-    Constraint,
-    SqlDatabase,
-    SqlSetting,
-    definitions,
-    normal_form,
-    tables_in,
-)
+from sololakehouse.pipelines.sql import normal_form, tables_in
+from sololakehouse.pipelines.sql_statements import Constraint, SqlDatabase, SqlSetting, definitions
 
 FILE = """\
 -- A comment; with a semicolon.

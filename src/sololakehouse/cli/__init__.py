@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from sololakehouse.cli import (
 from sololakehouse.errors import SoloLakehouseError
 
 _INTERRUPTED = 130
-_OBJECTS_BETWEEN = 50_000
+_OBJECTS_BETWEEN = 200_000
 
 
 class _Commands(click.Group):
@@ -103,6 +104,7 @@ for _command in (
 def main() -> None:
     """Run `slh`: exit code 0, 1 for a failed run, 2 for a mistake of use."""
     _collect_garbage_seldom()
+    _look_for_no_plugins()
     sys.exit(_exit_code())
 
 
@@ -114,6 +116,14 @@ def _collect_garbage_seldom() -> None:
     """
     gc.set_threshold(_OBJECTS_BETWEEN, *gc.get_threshold()[1:])
     atexit.register(gc.freeze)
+
+
+def _look_for_no_plugins() -> None:
+    """Spare pydantic to look for plugins in the metadata of all installed packages.
+
+    Plugins only watch; set the variable to an empty text to have them.
+    """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def _exit_code() -> int:

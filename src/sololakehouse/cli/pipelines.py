@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -266,6 +267,8 @@ def run_pipeline(
         run_view(view) as shown,
     ):
         listeners = [steps_recorded(log), shown, told]
+        # What was imported and planned stays: while steps run, it is not searched for garbage.
+        gc.freeze()
         return execute(pipeline, log.writer, listeners, capacity)
 
 

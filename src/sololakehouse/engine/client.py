@@ -1,7 +1,8 @@
-"""The Spark client, imported without pandas.
+"""The Spark client, imported without pandas, NumPy and PyArrow.
 
-`pyspark.sql.connect` imports pandas at its top, for annotations and for frames that a person may
-hand over: a fifth of the time in which a run starts, and most runs never see such a frame.
+`pyspark.sql.connect` imports them at its top, for annotations, for frames and arrays that a person
+may hand over, and for rows that come back: a third of the time in which a run starts. Most runs
+hand over nothing, and ask for rows only once the engine is at work.
 """
 
 from __future__ import annotations
@@ -14,19 +15,25 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
-_CLIENT = "pyspark.sql.connect.session"
-_LATER = ("pandas", "pandas.api.types")
-# The client asks for at least this version, and asks pandas itself where it uses it.
-_ACCEPTED = "2.2.0"
+_CLIENT = ("pyspark.sql.connect.session", "pyspark.sql.connect.catalog")
+# With the versions that we ask for: the client asks for less.
+_LATER = {"pandas": "2.2.0", "pandas.api.types": "2.2.0", "numpy": "2.0.0", "pyarrow": "20.0.0"}
+# Classes that the client only looks for among what it is given.
+_LOOKED_FOR = frozenset(
+    {
+        *("generic", "ndarray", "bool_", "str_", "int8", "int16", "int32", "int64", "float32"),
+        *("float64", "RecordBatch"),
+    }
+)
 _IMPORTING = Lock()
 
 
 def import_client() -> None:
-    """Import `pyspark.sql.connect`; pandas follows when the client first uses it."""
+    """Import `pyspark.sql.connect`; what it needs seldom follows when it is first used."""
     with _IMPORTING:
-        if "pandas" in sys.modules or _CLIENT in sys.modules:
+        if sys.modules.keys() >= set(_CLIENT):
             return
-        later = {name: _Later(name) for name in _LATER}
+        later = {name: _Later(name) for name in _LATER.keys() - sys.modules.keys()}
         usual = builtins.__import__
 
         def importing(name: str, importer: Any = None, *rest: Any) -> ModuleType:
@@ -35,7 +42,8 @@ def import_client() -> None:
 
         builtins.__import__ = importing  # type: ignore[assignment]
         try:
-            import_module(_CLIENT)
+            for name in _CLIENT:
+                import_module(name)
         finally:
             builtins.__import__ = usual
             for module in later.values():
@@ -47,13 +55,20 @@ class _Later(ModuleType):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.__version__ = _ACCEPTED
         self.is_wanted = False
 
     def __getattr__(self, name: str) -> Any:
+        if self.is_wanted and name in _LOOKED_FOR and self.__name__ not in sys.modules:
+            return _Nothing
         if self.is_wanted:
             return getattr(import_module(self.__name__), name)
+        if name == "__version__":
+            return _LATER[self.__name__]
         return _called_later(self.__name__, name)
+
+
+class _Nothing:
+    """Stands for a class while its module is not imported, and so nothing is an instance of it."""
 
 
 def _called_later(module: str, name: str) -> Callable[..., Any]:

@@ -214,7 +214,7 @@ class Engine:
 
     def use(self, database: str) -> None:
         """Make `database` the one that names without a schema belong to."""
-        self.session.catalog.setCurrentDatabase(self._database(database))
+        self._execute(f"USE DATABASE `{self._database(database)}`")
 
     def stand_in(self, table: str, schema: StructType) -> None:
         """Give a table's name a schema and no rows, to resolve queries before the table exists."""

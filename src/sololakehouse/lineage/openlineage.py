@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -251,6 +250,8 @@ class _Endpoint:
                 self._problem = f"{self._url} does not take them: {one_line(reason)}"
 
     def _post(self, event: Mapping[str, Any]) -> None:
+        import urllib.request
+
         body = json.dumps(event).encode()
         request = urllib.request.Request(self._url, body, self._headers, method="POST")
         with urllib.request.urlopen(request, timeout=SECONDS_PER_EVENT):

@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from importlib import import_module
 from threading import Thread
 
-from sololakehouse.engine import Engine
+from sololakehouse.engine import Engine, engine_message
 from sololakehouse.errors import RunFailedError, SoloLakehouseError, StepError, shortened
 from sololakehouse.lake import LakeWriter
 from sololakehouse.pipelines.checks import check_again
 from sololakehouse.pipelines.compute import append, materialize
-from sololakehouse.pipelines.declarations import first_line
 from sololakehouse.pipelines.delivery import deliver
 from sololakehouse.pipelines.events import (
     Event,
@@ -229,7 +228,7 @@ def _now() -> datetime:
 
 
 def _step_error(step: Step, error: BaseException) -> StepError:
-    said = f"{step.name} ({step.node.declaration.place}): {first_line(error).rstrip('.')}."
+    said = f"{step.name} ({step.node.declaration.place}): {engine_message(error).rstrip('.')}."
     found = StepError(f"{said} The table is as it was.")
     found.__cause__ = error
     return found

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sololakehouse.engine import engine_message
 from sololakehouse.lake import Lakehouse, Snapshot
-from sololakehouse.pipelines.declarations import first_line
 from sololakehouse.pipelines.execution import PreparedPipeline
 from sololakehouse.pipelines.plan import State, Step, stream_offsets
 from sololakehouse.pipelines.settings import AS_OF
@@ -179,4 +179,4 @@ def _query_plan(step: Step) -> str:
     try:
         return str(frame._explain_string()).strip()
     except Exception as error:  # noqa: BLE001  (engines raise whatever they like)
-        return f"The engine gives no plan: {first_line(error)}"
+        return f"The engine gives no plan: {engine_message(error)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from sololakehouse.engine import engine_message
 from sololakehouse.errors import suggestion
-from sololakehouse.pipelines.declarations import first_line
 
 _IDENTIFIER = re.compile(r'missing from the schema|Identifier\("([^"]+)"\)')
 _UNRESOLVED = re.compile(r"\[UNRESOLVED_COLUMN\.\w+\].*? with name (\S+) cannot be resolved")
@@ -21,7 +21,7 @@ def explained(error: Exception, known: Iterable[str]) -> str:
     >>> explained(ValueError(said), ["price", "shop"])
     "no column 'prise'. Did you mean 'price'? Columns: price, shop."
     """
-    message = first_line(error)
+    message = engine_message(error)
     missing = _IDENTIFIER.findall(message) if "missing from the schema" in message else []
     columns = [found for found in missing if found]
     columns += [found.replace("`", "").rpartition(".")[2] for found in _UNRESOLVED.findall(message)]

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sololakehouse.engine import SYSTEM_PREFIX, Engine
+from sololakehouse.engine import SYSTEM_PREFIX, Engine, engine_message
 from sololakehouse.errors import NotFoundError, UsageError
 from sololakehouse.lake import Lakehouse, system
 from sololakehouse.pipelines import sql
-from sololakehouse.pipelines.declarations import first_line
 from sololakehouse.pipelines.missing_columns import explained
+from sololakehouse.pipelines.sql_names import renamed
 from sololakehouse.pipelines.time_travel import Clause, as_moment, clauses, pinned, with_clauses
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _asked(lake: Lakehouse, text: str, versions: Mapping[str, int]) -> Iterator[
         query = pinned(text, past.__getitem__)
         for name in sorted(names):
             _register(lake, engine, name, versions.get(name))
-        query = sql.renamed(query, {name: _engine_name(name) for name in names})
+        query = renamed(query, {name: _engine_name(name) for name in names})
         try:
             yield engine.session.sql(query.rstrip().rstrip(";"))
         except Exception as error:
@@ -133,7 +133,9 @@ def _evaluated(engine: Engine, clause: Clause) -> datetime:
     try:
         answer = engine.session.sql(f"SELECT {clause.expression} AS moment").toArrow()
     except Exception as error:
-        raise UsageError(f"{clause.expression} cannot be computed: {first_line(error)}") from error
+        raise UsageError(
+            f"{clause.expression} cannot be computed: {engine_message(error)}"
+        ) from error
     moment = as_moment(clause, answer.column("moment")[0].as_py())
     return moment.astimezone(UTC) if moment.tzinfo else moment
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from sololakehouse.lake import Lakehouse, LakeWriter
-from sololakehouse.pipelines.declarations import SourceContext, collect
+from sololakehouse.pipelines.declarations import SourceContext
 from sololakehouse.pipelines.events import Listener, StepResult
 from sololakehouse.pipelines.execution import Execution, PreparedPipeline
-from sololakehouse.pipelines.graph import GraphBuilder
+from sololakehouse.pipelines.graph_builder import GraphBuilder
 from sololakehouse.pipelines.plan import plan_steps
 from sololakehouse.pipelines.redefinition import (
     Redefining,
@@ -21,6 +21,7 @@ from sololakehouse.pipelines.redefinition import (
 from sololakehouse.pipelines.schedule import Capacity, works
 from sololakehouse.pipelines.selection import EVERYTHING, Selection
 from sololakehouse.pipelines.settings import PipelineSettings
+from sololakehouse.pipelines.sources import collect
 from sololakehouse.pipelines.spec import find_spec, source_files
 from sololakehouse.pipelines.stored import StoredTables
 

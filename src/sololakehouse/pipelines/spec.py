@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sololakehouse.config import Project, Settings, load
 from sololakehouse.errors import ConfigError, DefinitionError, suggestion
-from sololakehouse.pipelines.sql import CATALOG
+from sololakehouse.pipelines.sql_statements import CATALOG
 
 SPEC_FILES = ("spark-pipeline.yml", "spark-pipeline.yaml")
 SUFFIXES = (".py", ".sql")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.flow_plan import messages_in, relation_of
+from sololakehouse.pipelines.sql_names import tables_renamed
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
@@ -41,7 +41,7 @@ def substituted(frame: DataFrame, names: Mapping[str, str]) -> DataFrame:
 def _rename(message: Any, names: Mapping[str, str]) -> None:
     kind = message.DESCRIPTOR.name
     if kind == "SQL":
-        message.query = sql.tables_renamed(message.query, names)
+        message.query = tables_renamed(message.query, names)
     elif kind == "Relation" and message.WhichOneof("rel_type") == "read":
         written = message.read.named_table.unparsed_identifier.replace("`", "")
         if written in names:

@@ -1,0 +1,131 @@
+"""What the engine finds wrong in a declaration, once its columns are known."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sololakehouse.errors import DefinitionError, suggestion
+from sololakehouse.pipelines.declarations import DETERMINISTIC, Declaration
+from sololakehouse.pipelines.dropped import refuse_taken_names
+from sololakehouse.pipelines.missing_columns import explained
+from sololakehouse.pipelines.settings import AS_OF
+from sololakehouse.pipelines.table_checks import refuse_columns
+from sololakehouse.pipelines.time_bound import TimeBound
+from sololakehouse.quality import AnyExpectation, Expectation
+
+if TYPE_CHECKING:
+    from pyspark.sql.connect.dataframe import DataFrame
+    from pyspark.sql.types import StructType
+
+
+def refuse_shape(declaration: Declaration, given: StructType) -> None:
+    """Refuse rows that have other columns than those that the table declares."""
+    mistake = declaration.shape.mistake(given)
+    if mistake:
+        raise DefinitionError(f"{declaration.place}: {declaration.name}: {mistake}")
+
+
+def refuse_unresolved_expectations(declaration: Declaration, frame: DataFrame) -> None:
+    """Refuse expectations, and a quarantine, that do not fit the columns of the rows."""
+    of_rows = [e for e in declaration.expectations if isinstance(e, Expectation)]
+    if not _resolves(frame, [e.violated for e in of_rows]):
+        for expectation in of_rows:
+            _refuse_expectation(declaration, frame, expectation)
+    for other in declaration.expectations:
+        if other not in of_rows:
+            _refuse_expectation(declaration, frame, other)
+    if declaration.quarantine:
+        refuse_taken_names(declaration.quarantine, declaration, frame.columns)
+
+
+def _refuse_expectation(
+    declaration: Declaration, frame: DataFrame, expectation: AnyExpectation
+) -> None:
+    try:
+        if isinstance(expectation, Expectation):
+            _ = frame.selectExpr(expectation.violated).schema
+        else:
+            refuse_columns(expectation, frame.schema)
+    except Exception as error:
+        said = str(error) if isinstance(error, DefinitionError) else None
+        raise DefinitionError(
+            f"{declaration.place}: {declaration.name}: the expectation {expectation.name!r}: "
+            f"{said or explained(error, frame.columns)}"
+        ) from error
+
+
+def refuse_unread_source(
+    declaration: Declaration, bound: TimeBound, tables: Collection[str]
+) -> None:
+    """Refuse to look back over a table that is not read."""
+    if bound.source not in tables:
+        raise DefinitionError(
+            f"{declaration.place}: {declaration.name} looks back over {bound.source!r}, which it "
+            f"does not read. {suggestion(bound.source, tables, 'table')}"
+        )
+
+
+def refuse_moments(
+    declaration: Declaration, bound: TimeBound, source: StructType, given: StructType
+) -> None:
+    """Refuse a lookback whose columns are no moments, or of two types."""
+    name = declaration.name
+    kinds = [
+        _moment_type(source, bound.source_timestamp, bound.source, declaration),
+        _moment_type(given, bound.timestamp, name, declaration),
+    ]
+    if kinds[0] != kinds[1]:
+        raise DefinitionError(
+            f"{declaration.place}: {bound.source}.{bound.source_timestamp} is a {kinds[0]} and "
+            f"{name}.{bound.timestamp} a {kinds[1]}. Let both be of one type."
+        )
+
+
+def _resolves(frame: DataFrame, conditions: Sequence[str]) -> bool:
+    """Whether the engine finds all columns and functions of some conditions, asked only once."""
+    try:
+        return not conditions or bool(frame.selectExpr(*conditions).schema)
+    except Exception:  # noqa: BLE001  (engines raise whatever they like)
+        return False
+
+
+def _moment_type(schema: StructType, column: str, table: str, declaration: Declaration) -> str:
+    kinds = {field.name: field.dataType.simpleString() for field in schema.fields}
+    if column not in kinds:
+        hint = suggestion(column, kinds, "column")
+        raise DefinitionError(f"{declaration.place}: {table} has no column {column!r}. {hint}")
+    if kinds[column] not in ("timestamp", "date"):
+        raise DefinitionError(
+            f"{declaration.place}: {table}.{column} is a {kinds[column]}, and 'pipelines."
+            "incremental.*' needs a timestamp or a date."
+        )
+    return kinds[column]
+
+
+def refuse_kind(declaration: Declaration, streams: Mapping[str, str]) -> None:
+    """Refuse a table that only takes new rows but reads no stream, and one that does otherwise."""
+    streaming = declaration.kind in ("streaming table", "sink")
+    idle = [flow.name for flow in declaration.flows if not flow.streams]
+    if streaming and idle:
+        raise DefinitionError(
+            f"{declaration.place}: the flow {idle[0]!r} of the {declaration.kind} "
+            f"{declaration.name} reads no stream. Read one with spark.readStream.table(...) or "
+            "STREAM(...), or declare a materialized view."
+        )
+    if streams and not streaming:
+        raise DefinitionError(
+            f"{declaration.place}: {declaration.name} is a {declaration.kind} and reads a stream. "
+            "Read the table itself, or declare a streaming table (@dp.table)."
+        )
+
+
+def changing_answer(declaration: Declaration, volatile: Iterable[str]) -> DefinitionError:
+    """Return the mistake of a query that calls functions whose answer changes."""
+    calls = ", ".join(f"{function}()" for function in volatile)
+    return DefinitionError(
+        f"{declaration.place}: {declaration.name} uses {calls}, so the same inputs would not give "
+        "the same table again. Take the value from a table, take the moment of the run from "
+        f"spark.conf.get('{AS_OF}') or ${{{AS_OF}}}, or declare the table property "
+        f"'{DETERMINISTIC}' as 'false'."
+    )
