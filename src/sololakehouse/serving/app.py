@@ -65,7 +65,8 @@ class Endpoints:
         served = self._state.served
         asked = Request(request_id, request.url.path, served, body, kind, at, began)
         content, done = await self._answered(partial(how, self._state, asked), asked)
-        self._log.put(done)
+        if self._log.put(done):
+            asyncio.get_running_loop().call_soon(self._log.pack)
         self._state.metrics.rows.inc(done.rows)
         headers = {"X-Request-Id": request_id}
         return Response(content, media_type=JSON, headers=headers)

@@ -1,11 +1,10 @@
-"""The inference table: what was asked and answered, written in batches by a thread of its own."""
+"""The inference table: what was asked and answered, in batches that another process writes."""
 
 from __future__ import annotations
 
 import json
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.lake import Lakehouse
 from sololakehouse.provenance import Change, Run, TableVersion, fingerprint
+from sololakehouse.serving.log_writer import LogWriter
 from sololakehouse.serving.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 OPERATION = "SERVING"
 MOST_ROWS = 100_000
-_AT_ONCE, _PAUSE = 50, 0.002
+AT_ONCE = 20
 _LOG = logging.getLogger(__name__)
 
 
@@ -55,11 +55,47 @@ def inference_table(model: str) -> str:
     return f"inference.served_{model.replace('-', '_')}"
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Answers as rows of the inference table.
+
+    Attributes
+    ----------
+    features
+        The feature tables in the versions that were read for them.
+    versions
+        The versions of the model that answered.
+    """
+
+    frame: pl.DataFrame
+    features: frozenset[TableVersion]
+    versions: frozenset[int]
+
+    @classmethod
+    def of(cls, batch: Sequence[Served]) -> Packed:
+        """Pack some answers, in their order."""
+        predictions = [one.answer.prediction for one in batch]
+        return cls(
+            rows_of(batch),
+            frozenset(source for one in predictions for source in one.features),
+            frozenset(one.version.version for one in predictions),
+        )
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.frame.height
+
+
 class InferenceLog:
     """Collects answers and appends them to the inference table.
 
     What could not be written is tried again with the next batch; beyond `MOST_ROWS` rows the oldest
     are given up and counted. Serving never waits for it.
+
+    Answers are packed a few at a time, by the thread that answers, when it has answered. Another
+    thread would take the interpreter from it again and again, and a thousand answers in their
+    frames are work for the garbage collector, which stops all threads.
 
     Parameters
     ----------
@@ -69,13 +105,15 @@ class InferenceLog:
 
     def __init__(self, lake: Lakehouse, model: str, seconds: float, metrics: Metrics) -> None:
         self.table = inference_table(model)
-        self._lake = lake
+        self._model = model
+        self._writer = LogWriter(lake)
         self._run = Run.start(lake.project.folder, lake.project.settings.engine_name)
         self._seconds = seconds
         self._metrics = metrics
-        self._waiting: deque[Served] = deque()
+        self._fresh: list[Served] = []
+        self._waiting: deque[Served | Packed] = deque()
         self._rows = 0
-        self._lock = threading.Lock()
+        self._lock, self._packing = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
         self._failing = False
         self._batches = 0
@@ -83,26 +121,39 @@ class InferenceLog:
 
     def start(self) -> None:
         """Begin to write."""
+        self._writer.start()
         self._thread.start()
 
-    def put(self, served: Served) -> None:
-        """Take note of an answer; it costs microseconds."""
+    def put(self, served: Served) -> bool:
+        """Take note of an answer, in microseconds; return whether `pack` is due."""
         with self._lock:
-            self._waiting.append(served)
-            self._rows += served.rows
-            while self._rows > MOST_ROWS:
-                self._rows -= self._waiting[0].rows
-                self._metrics.lost.inc(self._waiting.popleft().rows)
+            if served.rows > AT_ONCE:
+                self._keep(served)
+            else:
+                self._fresh.append(served)
+            return len(self._fresh) >= AT_ONCE
+
+    def pack(self) -> None:
+        """Pack the small answers that came since the last time."""
+        with self._packing:
+            with self._lock:
+                fresh, self._fresh = self._fresh, []
+            if fresh:
+                packed = Packed.of(fresh)
+                with self._lock:
+                    self._keep(packed)
 
     def close(self) -> None:
         """Write what is there, and stop; what cannot be written now is lost and counted."""
         self._stop.set()
         self._thread.join()
         self.flush()
+        self._writer.close()
         self._metrics.lost.inc(self._rows)
 
     def flush(self) -> None:
         """Append all that waits; a failure is logged once, until writing works again."""
+        self.pack()
         with self._lock:
             batch, self._waiting, self._rows = list(self._waiting), deque(), 0
         if batch:
@@ -114,49 +165,47 @@ class InferenceLog:
                 self._succeeded(batch)
         self._metrics.waiting.set(self._rows)
 
+    def _keep(self, one: Served | Packed) -> None:
+        self._waiting.append(one)
+        self._rows += one.rows
+        while self._rows > MOST_ROWS:
+            self._rows -= self._waiting[0].rows
+            self._metrics.lost.inc(self._waiting.popleft().rows)
+
     def _work(self) -> None:
         while not self._stop.wait(self._seconds / 2):
             self.flush()
 
-    def _write(self, batch: Sequence[Served]) -> None:
+    def _write(self, batch: Sequence[Served | Packed]) -> None:
+        import polars as pl
+
         self._batches += 1
-        used = {source for one in batch for source in one.answer.prediction.features}
-        versions = sorted({one.answer.prediction.version.version for one in batch})
+        packed = [Packed.of([one]) if isinstance(one, Served) else one for one in batch]
+        versions = frozenset[int]().union(*(one.versions for one in packed))
         change = Change(
             OPERATION,
             fingerprint(OPERATION, self._run.run_id, self._batches),
-            sorted(used, key=str),
-            details={"model": batch[0].answer.prediction.version.name, "model_versions": versions},
+            sorted(frozenset[TableVersion]().union(*(one.features for one in packed)), key=str),
+            details={"model": self._model, "model_versions": sorted(versions)},
         )
-        writer = LakeWriter(self._lake, self._run)
-        writer.write_frame(self.table, _in_pieces(batch), change, mode="append")
+        rows = pl.concat([one.frame for one in packed])
+        self._writer.append(self.table, rows, change, self._run)
 
-    def _failed(self, batch: list[Served], error: Exception) -> None:
+    def _failed(self, batch: Sequence[Served | Packed], error: Exception) -> None:
         self._metrics.write_failures.inc()
         if not self._failing:
             _LOG.error("%s cannot be written, serving goes on: %s", self.table, error)
         self._failing = True
         with self._lock:
             newer, self._waiting, self._rows = self._waiting, deque(), 0
-        for one in (*batch, *newer):
-            self.put(one)
+            for one in (*batch, *newer):
+                self._keep(one)
 
-    def _succeeded(self, batch: Sequence[Served]) -> None:
+    def _succeeded(self, batch: Sequence[Served | Packed]) -> None:
         self._metrics.written.inc(sum(one.rows for one in batch))
         if self._failing:
             _LOG.warning("%s is written again.", self.table)
         self._failing = False
-
-
-def _in_pieces(batch: Sequence[Served]) -> pl.DataFrame:
-    """Return the rows of a batch, with pauses for those who wait for an answer."""
-    import polars as pl
-
-    pieces = []
-    for first in range(0, len(batch), _AT_ONCE):
-        pieces.append(rows_of(batch[first : first + _AT_ONCE]))
-        time.sleep(_PAUSE)
-    return pl.concat(pieces)
 
 
 def rows_of(batch: Iterable[Served]) -> pl.DataFrame:
