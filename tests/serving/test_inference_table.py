@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import time
@@ -13,10 +14,11 @@ import pytest
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.registry import resolve
 from sololakehouse.serving import inference_log
-from sololakehouse.serving.inference_log import InferenceLog, Served
+from sololakehouse.serving.inference_log import InferenceLog
 from sololakehouse.serving.log_writer import LogWriter
 from sololakehouse.serving.metrics import Metrics
 from sololakehouse.serving.served_model import ServedModel
+from sololakehouse.serving.served_rows import Served
 from tests.faults.test_disk import empty, fill
 from tests.serving.process import serving
 from tests.serving.test_requests import ROW
@@ -132,7 +134,10 @@ def test_another_version_of_the_model_goes_on_in_the_same_table(rich, served, lo
     assert project.lake.read(TABLE).record.details["model_versions"] == [1, 2]
 
 
-def test_small_answers_are_packed_together_and_large_ones_by_themselves(served, logs, copied):
+def test_small_answers_are_packed_together_and_commits_are_of_bounded_size(
+    served, logs, copied, monkeypatch
+):
+    monkeypatch.setattr(inference_log, "_ROWS_OF_A_COMMIT", inference_log.AT_ONCE + 2)
     project, metrics = copied(), Metrics()
     log = logs(project.lake, metrics)
     due = [log.put(one(served, str(number))) for number in range(inference_log.AT_ONCE)]
@@ -144,6 +149,9 @@ def test_small_answers_are_packed_together_and_large_ones_by_themselves(served, 
     rows = project.lake.read(TABLE).to_polars().sort("requested_at", "row")["request_id"].to_list()
     small = [str(number) for number in range(inference_log.AT_ONCE)]
     assert rows == [*small, *["large"] * (inference_log.AT_ONCE + 1), "last"]
+    commits = project.lake.history(TABLE)
+    assert [one.record.rows_written for one in commits if one.record] == [1, 41]
+    assert metrics.registry.get_sample_value("slh_serve_inference_rows_written_total") == 42
 
 
 def test_a_writer_that_died_is_started_again_and_nothing_is_lost_or_doubled(served, logs, copied):
@@ -192,3 +200,15 @@ def test_the_writer_ends_with_the_server_however_that_ends(copied):
         running.process.wait()
         writer.wait(10)
     assert not writer.is_running()
+
+
+def test_answers_that_are_no_rows_are_lost_alone_and_counted(served, logs, copied, caplog):
+    project, metrics = copied(), Metrics()
+    log = logs(project.lake, metrics)
+    log.put(dataclasses.replace(one(served, "odd", rows=2), at="never"))
+    log.pack()
+    log.put(one(served, "good"))
+    log.flush()
+    assert project.lake.read(TABLE).to_polars()["request_id"].to_list() == ["good"]
+    assert metrics.registry.get_sample_value("slh_serve_inference_rows_lost_total") == 2
+    assert "answers are no rows of it" in caplog.text

@@ -28,11 +28,12 @@ from sololakehouse.serving.answering import (
     answer_predict,
 )
 from sololakehouse.serving.guard import Guard
-from sololakehouse.serving.inference_log import InferenceLog, Served
+from sololakehouse.serving.inference_log import InferenceLog
 from sololakehouse.serving.invocations import CSV, JSON
 from sololakehouse.serving.online_lookup import HistoryNeededError
 from sololakehouse.serving.openapi import document
 from sololakehouse.serving.problems import RefusedError, problem, status_of
+from sololakehouse.serving.served_rows import Served
 from sololakehouse.serving.state import ServingState
 from sololakehouse.serving.watcher import Watcher
 

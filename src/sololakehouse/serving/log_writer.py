@@ -10,7 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import groupby
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING
 from sololakehouse.errors import RunError, SoloLakehouseError
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.provenance import Change, Run
+from sololakehouse.serving.served_rows import as_written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,10 +34,10 @@ _SECONDS_TO_END = 30
 
 @dataclass(frozen=True)
 class Append:
-    """Rows to append to a table, as an Arrow file in memory."""
+    """Rows to append to a table: Arrow files in memory, each of one form."""
 
     table: str
-    rows: bytes
+    rows: tuple[bytes, ...]
     change: Change
     run: Run
 
@@ -64,21 +68,17 @@ class LogWriter:
         its.close()
         self._connection = mine
 
-    def append(self, table: str, frame: pl.DataFrame, change: Change, run: Run) -> None:
-        """Append a frame in one commit.
+    def append(self, table: str, frames: Sequence[pl.DataFrame], change: Change, run: Run) -> None:
+        """Append the rows of `Packed` answers in one commit.
 
         Raises
         ------
         RunError
             The table cannot be written, or the process died before it had written it.
         """
-        from io import BytesIO
-
         self.start()
-        rows = BytesIO()
-        frame.write_ipc(rows)
         try:
-            said = self._asked(Append(table, rows.getvalue(), change, run))
+            said = self._asked(Append(table, tuple(_as_bytes(frames)), change, run))
         except (EOFError, OSError):
             self.close()
             said = None if self._is_committed(table, change) else "the process that writes died"
@@ -110,6 +110,15 @@ class LogWriter:
         return any(one.record and one.record.fingerprint == change.fingerprint for one in commits)
 
 
+def _as_bytes(frames: Sequence[pl.DataFrame]) -> Iterator[bytes]:
+    import polars as pl
+
+    for _, some in groupby(frames, lambda frame: frame.schema):
+        rows = BytesIO()
+        pl.concat(some).write_ipc(rows)
+        yield rows.getvalue()
+
+
 def write_all(lake: Lakehouse, connection: Connection) -> None:
     """Append what comes, and answer each time: None, or why it is not written."""
     while True:
@@ -123,7 +132,7 @@ def _appended(lake: Lakehouse, what: Append) -> str | None:
     import polars as pl
 
     try:
-        frame = pl.read_ipc(what.rows)
+        frame = pl.concat([as_written(pl.read_ipc(rows)) for rows in what.rows])
         LakeWriter(lake, what.run).write_frame(what.table, frame, what.change, mode="append")
     except SoloLakehouseError as error:
         return str(error)
