@@ -20,7 +20,7 @@ from sololakehouse.serving.metrics import Metrics
 from sololakehouse.serving.served_model import ServedModel
 from sololakehouse.serving.served_rows import Served
 from tests.faults.test_disk import empty, fill
-from tests.serving.process import serving
+from tests.serving.process import eventually, serving
 from tests.serving.test_requests import ROW
 
 TABLE = "inference.served_rain"
@@ -190,8 +190,8 @@ def test_a_commit_that_was_made_before_the_writer_died_is_not_made_again(
 def test_the_writer_ends_with_the_server_however_that_ends(copied):
     project = copied()
     with serving(project.folder, "rain@staging", "--flush", "60") as running:
-        (writer,) = psutil.Process(running.process.pid).children()
-        assert writer.nice() == 10
+        (writer,) = eventually(psutil.Process(running.process.pid).children)
+        eventually(lambda: writer.nice() == 10)
         writer.send_signal(signal.SIGINT)
         writer.send_signal(signal.SIGTERM)
         running.client().predict(ROW)

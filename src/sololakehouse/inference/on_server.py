@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def _given(engine: Engine, rows: Snapshot | pl.LazyFrame) -> DataFrame:
     if isinstance(rows, Snapshot):
         rows.verify()
         return engine.read(rows)
-    file = engine.scratch / "rows.parquet"
+    file = engine.scratch / f"rows_{uuid.uuid4().hex}.parquet"
     rows.sink_parquet(file)
     return engine.session.read.parquet(str(file))
 
@@ -119,7 +120,9 @@ def predicted_on_server(
     from pyspark.sql.types import StructType
 
     refuse_other_python(engine, version)
-    folder = fetch_model(lake.project, version, engine.scratch)
+    place = engine.scratch / f"model_{uuid.uuid4().hex}"
+    place.mkdir()
+    folder = fetch_model(lake.project, version, place)
     outputs = _outputs_schema(lake, version, folder)
     exact = request.allow_exact_match
     rules = [
