@@ -118,12 +118,16 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--rows", type=int, default=10_000_000)
     arguments.add_argument("--columns", type=int, default=50)
-    arguments.add_argument("--prepare", type=Path)
+    arguments.add_argument("--prepare", type=Path, help="only make the data in this project")
+    arguments.add_argument("--on", type=Path, help="only look, at data that was made before")
     asked = arguments.parse_args()
     if asked.prepare:
         write(asked.prepare, asked.rows, asked.columns)
         train(asked.prepare, asked.columns)
         predict(asked.prepare)
+        return
+    if asked.on:
+        look(asked.on, asked)
         return
     with TemporaryDirectory() as place:
         folder = Path(place)
@@ -131,14 +135,18 @@ def main() -> None:
         size = ["--rows", str(asked.rows), "--columns", str(asked.columns)]
         # Making data and model takes memory that is not the contestant's.
         subprocess.run([sys.executable, __file__, *size, "--prepare", place], check=True)
-        told = folder / "told.txt"
-        found = measured([sys.executable, "-c", LOOK, place, str(told)], folder)
-        seconds, rows, alarms = told.read_text().split()
-        print(
-            f"{asked.rows:,} rows and as many training rows x {asked.columns} columns: "
-            f"{float(seconds):.1f} s ({found.seconds:.1f} s with imports), {found.peak:.0f} MB; "
-            f"{rows} comparisons, {alarms} columns with an alarm"
-        )
+        look(folder, asked)
+
+
+def look(folder: Path, asked: argparse.Namespace) -> None:
+    told = folder / "told.txt"
+    found = measured([sys.executable, "-c", LOOK, str(folder), str(told)], folder)
+    seconds, rows, alarms = told.read_text().split()
+    print(
+        f"{asked.rows:,} rows and as many training rows x {asked.columns} columns: "
+        f"{float(seconds):.1f} s ({found.seconds:.1f} s with imports), {found.peak:.0f} MB; "
+        f"{rows} comparisons, {alarms} columns with an alarm"
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 (alone, and at 200 requests a second, from the moment when a request was due), throughput of
 `/invocations` with four clients, and the memory of the processes. The two servers' answers are
 compared. Clients are threads of this process, so that they share the cores with the server. The
-servers take turns, round after round; the figures are medians.
+servers take turns, round after round; the figures are medians. How much of the latencies is the
+clients' own is said by the same requests to an endpoint that does nothing.
 """
 
 from __future__ import annotations
@@ -37,6 +38,21 @@ BIN = Path(sys.executable).parent
 MODEL = "flight_delay@production"
 CLIENTS, RATE, ALONE = 4, 200, 2000
 JSON = {"Content-Type": "application/json"}
+EMPTY = """\
+import gc, sys
+import uvicorn
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+from sololakehouse.serving.server import _listen
+app = FastAPI()
+async def echo(request: Request) -> Response:
+    return Response(await request.body(), media_type="application/json")
+app.add_api_route("/predict", echo, methods=["POST"])
+app.add_api_route("/ping", echo, methods=["GET"])
+gc.freeze()
+config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
+uvicorn.Server(config).run(sockets=[_listen("127.0.0.1", int(sys.argv[1]))])
+"""
 KEYS = ("origin", "tailnum", "dest", "carrier")
 INPUTS = ("month", "day_of_week", "scheduled_hour", "distance", "scheduled_minutes")
 
@@ -187,6 +203,13 @@ def theirs(
         return Figures(ready, memory(process), rates, first)
 
 
+def nothing(folder: Path, keys: Sequence[bytes], seconds: float) -> Sequence[float]:
+    """Return the latencies at the rate of an endpoint that gives back what it gets."""
+    port = free_port()
+    with server([sys.executable, "-c", EMPTY, str(port)], folder, port):
+        return at_rate(port, keys, seconds)
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:
         return int(found.getsockname()[1])
@@ -206,7 +229,9 @@ def middle(values: Sequence[float], share: float = 0.5) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def report(mine: Sequence[Figures], other: Sequence[Figures]) -> None:
+def report(
+    mine: Sequence[Figures], other: Sequence[Figures], empty: Sequence[Sequence[float]]
+) -> None:
     def both(name: str, of: Callable[[Figures], float], unit: str) -> tuple[float, float]:
         a, b = (statistics.median(map(of, figures)) for figures in (mine, other))
         print(f"{name:44} {a:10.2f} {b:10.2f} {a / b:8.2f}  {unit}")
@@ -230,6 +255,10 @@ def report(mine: Sequence[Figures], other: Sequence[Figures]) -> None:
         )
         shown[name] = p50, p99
         print(f"  {name:30} {p50:10.2f} {p99:10.2f}")
+    p50, p99 = (
+        1000 * statistics.median(middle(waits, share) for waits in empty) for share in (0.5, 0.99)
+    )
+    print(f"  {'at_rate, of an empty endpoint':30} {p50:10.2f} {p99:10.2f}")
     same = all(
         json.loads(a) == json.loads(b)
         for x, y in zip(mine, other, strict=True)
@@ -259,11 +288,12 @@ def main() -> None:
     rows = table.scan().select(version.feature_columns).head(100).collect()
     inputs = {count: split_body(rows.head(count), version) for count in (1, 100)}
     keys = key_bodies(lake)
-    mine, other = [], []
+    mine, other, empty = [], [], []
     for _ in range(wanted.rounds):
+        empty.append(nothing(folder, keys, wanted.seconds))
         mine.append(ours(folder, inputs, keys, wanted.seconds))
         other.append(theirs(folder, version, inputs, wanted.seconds))
-    report(mine, other)
+    report(mine, other, empty)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from sololakehouse.config import ScoringJob
 from sololakehouse.errors import BusyError, NotFoundError, RunError, UsageError
 from sololakehouse.inference.batch import score
 from sololakehouse.lake import Transaction
+from sololakehouse.lake.doctor import diagnose
 from sololakehouse.lake.lock import work_lock
 from sololakehouse.provenance import Change, content_manifest
 from tests.rain import ModelProject
@@ -138,6 +139,11 @@ def test_as_of_reads_input_and_features_as_they_were(project, scored):
         writer.write_frame("gold.asked", rows, Change("T", "all again"))
 
 
+def unfinished(project):
+    """Return what the doctor says of work that was killed."""
+    return [one for one in diagnose(project.lake) if one.check == "unfinished"]
+
+
 KILLED = """\
 import os, signal, sys
 from pathlib import Path
@@ -167,15 +173,22 @@ def test_a_killed_one_goes_on_where_it_was_and_nobody_saw_half_of_it(
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not project.lake.exists("inference.killed")
-    seen = []
+    (left,) = unfinished(project)
+    assert (left.table, left.severity) == ("inference.killed", "warning")
+    assert "left 300 scored rows and" in left.what
+    assert str(project.lake.project.warehouse / "_unfinished" / "inference.killed") in left.what
+    assert "The same 'slh score' into inference.killed goes on from there" in left.advice
+    seen, meanwhile = [], []
     job = JOB.model_copy(update={"output": "inference.killed"})
     result = score(
         project.lake,
         project.writer(),
         job,
-        on_rows=lambda *rows: seen.append(rows),
+        on_rows=lambda *rows: (seen.append(rows), meanwhile.append(unfinished(project))),
         chunk_rows=1,
     )
+    assert meanwhile == [[]]
+    assert unfinished(project) == []
     assert (result.resumed, result.scored, seen) == (300, ROWS, [(ROWS, ROWS)])
     moments = ("feature_versions", "scored_at")
     rows, undisturbed = (one.snapshot.to_polars().drop(moments) for one in (result, scored))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import time
 from datetime import UTC, datetime
 
+import psutil
+import pytest
+
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.registry import resolve
 from sololakehouse.serving import inference_log
-from sololakehouse.serving.inference_log import InferenceLog, Served
+from sololakehouse.serving.inference_log import InferenceLog
+from sololakehouse.serving.log_writer import LogWriter
 from sololakehouse.serving.metrics import Metrics
 from sololakehouse.serving.served_model import ServedModel
+from sololakehouse.serving.served_rows import Served
 from tests.faults.test_disk import empty, fill
-from tests.serving.process import serving
+from tests.serving.process import eventually, serving
 from tests.serving.test_requests import ROW
 
 TABLE = "inference.served_rain"
@@ -23,6 +29,20 @@ TABLE = "inference.served_rain"
 def one(served: ServedModel, name: str = "r", rows: int = 1) -> Served:
     now = datetime.now(UTC)
     return Served(name, "/predict", now, 1.5, served.answer([ROW] * rows, now, history=False))
+
+
+@pytest.fixture
+def logs():
+    """Make inference logs whose processes end with the test."""
+    made = []
+
+    def log(lake: Lakehouse, metrics: Metrics) -> InferenceLog:
+        made.append(InferenceLog(lake, "rain", 60, metrics))
+        return made[-1]
+
+    yield log
+    for one_log in made:
+        one_log._writer.close()
 
 
 def test_rows_hold_request_features_prediction_and_latency(copied):
@@ -66,10 +86,10 @@ def test_a_crash_loses_at_most_the_interval(copied):
     assert old_enough <= written
 
 
-def test_a_full_disk_does_not_stop_serving(served, rich, small_disk, caplog):
+def test_a_full_disk_does_not_stop_serving(served, logs, small_disk, caplog):
     (small_disk / "lakehouse.yml").write_text("name: small\n")
     metrics, lake = Metrics(), Lakehouse.open(small_disk)
-    log = InferenceLog(lake, "rain", 60, metrics)
+    log = logs(lake, metrics)
     log.put(one(served, "before"))
     log.flush()
     fill(small_disk, 0)
@@ -89,10 +109,11 @@ def test_a_full_disk_does_not_stop_serving(served, rich, small_disk, caplog):
     assert "is written again" in caplog.records[-1].message
 
 
-def test_what_waits_is_bounded_and_what_is_given_up_is_counted(served, copied, monkeypatch):
+def test_what_waits_is_bounded_and_what_is_given_up_is_counted(served, logs, copied, monkeypatch):
     monkeypatch.setattr(inference_log, "MOST_ROWS", 10)
+    monkeypatch.setattr(inference_log, "AT_ONCE", 1)
     project, metrics = copied(), Metrics()
-    log = InferenceLog(project.lake, "rain", 60, metrics)
+    log = logs(project.lake, metrics)
     for number in range(8):
         log.put(one(served, str(number), rows=3))
     assert metrics.registry.get_sample_value("slh_serve_inference_rows_lost_total") == 15
@@ -101,9 +122,9 @@ def test_what_waits_is_bounded_and_what_is_given_up_is_counted(served, copied, m
     assert rows["request_id"].unique().sort().to_list() == ["5", "6", "7"]
 
 
-def test_another_version_of_the_model_goes_on_in_the_same_table(rich, served, copied):
+def test_another_version_of_the_model_goes_on_in_the_same_table(rich, served, logs, copied):
     project, metrics = copied(), Metrics()
-    log = InferenceLog(project.lake, "rain", 60, metrics)
+    log = logs(project.lake, metrics)
     baseline = ServedModel(rich.lake, resolve(rich.lake, "rain@1"))
     log.put(one(served, "2"))
     log.put(one(baseline, "1"))
@@ -111,3 +132,83 @@ def test_another_version_of_the_model_goes_on_in_the_same_table(rich, served, co
     rows = project.lake.read(TABLE).to_polars()
     assert rows["model_version"].to_list() == [2, 1]
     assert project.lake.read(TABLE).record.details["model_versions"] == [1, 2]
+
+
+def test_small_answers_are_packed_together_and_commits_are_of_bounded_size(
+    served, logs, copied, monkeypatch
+):
+    monkeypatch.setattr(inference_log, "_ROWS_OF_A_COMMIT", inference_log.AT_ONCE + 2)
+    project, metrics = copied(), Metrics()
+    log = logs(project.lake, metrics)
+    due = [log.put(one(served, str(number))) for number in range(inference_log.AT_ONCE)]
+    assert due == [False] * (inference_log.AT_ONCE - 1) + [True]
+    log.pack()
+    assert log.put(one(served, "large", rows=inference_log.AT_ONCE + 1)) is False
+    log.put(one(served, "last"))
+    log.flush()
+    rows = project.lake.read(TABLE).to_polars().sort("requested_at", "row")["request_id"].to_list()
+    small = [str(number) for number in range(inference_log.AT_ONCE)]
+    assert rows == [*small, *["large"] * (inference_log.AT_ONCE + 1), "last"]
+    commits = project.lake.history(TABLE)
+    assert [one.record.rows_written for one in commits if one.record] == [1, 41]
+    assert metrics.registry.get_sample_value("slh_serve_inference_rows_written_total") == 42
+
+
+def test_a_writer_that_died_is_started_again_and_nothing_is_lost_or_doubled(served, logs, copied):
+    project, metrics = copied(), Metrics()
+    log = logs(project.lake, metrics)
+    for number in range(3):
+        log.put(one(served, str(number)))
+        log.flush()
+        if number == 0:
+            log._writer._process.kill()
+            log._writer._process.wait()
+    assert metrics.registry.get_sample_value("slh_serve_inference_write_failures_total") == 1
+    rows = project.lake.read(TABLE).to_polars().sort("requested_at")["request_id"].to_list()
+    assert rows == ["0", "1", "2"]
+    assert metrics.registry.get_sample_value("slh_serve_inference_rows_lost_total") == 0
+
+
+def test_a_commit_that_was_made_before_the_writer_died_is_not_made_again(
+    served, logs, copied, monkeypatch
+):
+    project, metrics = copied(), Metrics()
+    log, asked = logs(project.lake, metrics), LogWriter._asked
+
+    def dies_before_it_says_so(self, what):
+        asked(self, what)
+        raise EOFError
+
+    monkeypatch.setattr(LogWriter, "_asked", dies_before_it_says_so)
+    log.put(one(served, "once"))
+    log.flush()
+    log.flush()
+    assert project.lake.read(TABLE).to_polars()["request_id"].to_list() == ["once"]
+    assert metrics.registry.get_sample_value("slh_serve_inference_write_failures_total") == 0
+
+
+def test_the_writer_ends_with_the_server_however_that_ends(copied):
+    project = copied()
+    with serving(project.folder, "rain@staging", "--flush", "60") as running:
+        (writer,) = eventually(psutil.Process(running.process.pid).children)
+        eventually(lambda: writer.nice() == 10)
+        writer.send_signal(signal.SIGINT)
+        writer.send_signal(signal.SIGTERM)
+        running.client().predict(ROW)
+        assert writer.is_running()
+        running.process.kill()
+        running.process.wait()
+        writer.wait(10)
+    assert not writer.is_running()
+
+
+def test_answers_that_are_no_rows_are_lost_alone_and_counted(served, logs, copied, caplog):
+    project, metrics = copied(), Metrics()
+    log = logs(project.lake, metrics)
+    log.put(dataclasses.replace(one(served, "odd", rows=2), at="never"))
+    log.pack()
+    log.put(one(served, "good"))
+    log.flush()
+    assert project.lake.read(TABLE).to_polars()["request_id"].to_list() == ["good"]
+    assert metrics.registry.get_sample_value("slh_serve_inference_rows_lost_total") == 2
+    assert "answers are no rows of it" in caplog.text

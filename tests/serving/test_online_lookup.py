@@ -113,3 +113,20 @@ def test_what_memory_does_not_hold_is_not_guessed(lake):
     assert online.look_up(labels.with_columns(when=pl.lit(at(5)).cast(MOMENT)), history=False)[0][
         "v"
     ].to_list() == [5]
+
+
+def test_a_row_that_is_exactly_as_old_as_the_lookback_counts(lake):
+    table = table_of(lake, [(1, "a", at(0), at(0), 7)], known=False)
+    lookup = FeatureLookup(
+        table_name=table.name,
+        lookup_key=["k", "n"],
+        timestamp_lookup_key="when",
+        lookback_window=timedelta(hours=2),
+    )
+    moments = [at(2), at(2) + timedelta(microseconds=1)]
+    labels = pl.DataFrame({"k": [1, 1], "n": ["a", "a"], "when": pl.Series(moments, dtype=MOMENT)})
+    plan = plan_lookups([lookup], {table.name: table}, labels.schema, "the labels")[0]
+    online = OnlineLookup(plan, at(1), allow_exact_match=True)
+    found, ages = online.look_up(labels, history=False)
+    assert found["v"].to_list() == [7, None]
+    assert ages == [7200.0, None]

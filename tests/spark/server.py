@@ -75,12 +75,12 @@ class SparkServer:
         self.run([PYTHON, TABLES, verb, self.address], ROOT, json.dumps(asked))
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, python: Path = PYTHON) -> dict[str, str]:
     """Return the environment of Spark's programs: its Python, and the sources under test."""
     return {
         **os.environ,
         "SPARK_HOME": str(home),
-        "PYSPARK_PYTHON": str(PYTHON),
+        "PYSPARK_PYTHON": str(python),
         "PATH": f"{PYTHON.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT / "src"),
         "TZ": "UTC",
@@ -88,10 +88,10 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def started(folder: Path, memory: str = "3g") -> Iterator[SparkServer]:
+def started(folder: Path, memory: str = "3g", python: Path = PYTHON) -> Iterator[SparkServer]:
     """Start a server that keeps its tables in `folder`, and stop it afterwards.
 
-    `memory` is the heap of its driver, as Java writes it.
+    `memory` is the heap of its driver, as Java writes it; `python` is what its workers run.
     """
     found = subprocess.run(
         [PYTHON, "-c", "import pyspark; print(pyspark.__path__[0])"],
@@ -120,7 +120,11 @@ def started(folder: Path, memory: str = "3g") -> Iterator[SparkServer]:
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(server.home), stdout=output, stderr=output
+            command,
+            cwd=folder,
+            env=environment(server.home, python),
+            stdout=output,
+            stderr=output,
         )
     try:
         _wait(process, server.port, log)

@@ -291,7 +291,7 @@ def _optimize_row(result: OptimizeResult) -> dict[str, Any]:
 @click.option("--fix", is_flag=True, help="Set the project's retention on tables that differ.")
 @as_json
 def doctor(fix: bool, json_wanted: bool) -> int:
-    """Check tables, leases, files and the log; the exit code is 1 if there are errors.
+    """Check tables, leases, files, quarantines and the log; the exit code is 1 if there are errors.
 
     \b
     Examples:
@@ -301,13 +301,14 @@ def doctor(fix: bool, json_wanted: bool) -> int:
     """
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.doctor import diagnose, set_retention
+    from sololakehouse.pipelines.quarantine_check import check_quarantines
 
     lake = Lakehouse.open()
     fixed: list[str] = []
     if fix:
         with recorded(lake, "doctor", "--fix") as log:
             fixed = set_retention(log.writer)
-    findings = diagnose(lake)
+    findings = diagnose(lake) + check_quarantines(lake)
     if json_wanted:
         print_json({"fixed": fixed, "findings": [_finding_row(found) for found in findings]})
     else:

@@ -41,12 +41,19 @@ def look_up(
         order = list(dict.fromkeys([*([timestamp] if timestamp else []), *labels.columns]))
     else:
         found, order = _numbered(engine, labels), [_ROW]
+    return _in_order(joined(engine, found, lookups), order)
+
+
+def joined(
+    engine: Engine, rows: DataFrame, lookups: Sequence[tuple[PlannedLookup, AsOf]]
+) -> DataFrame:
+    """Return rows with the features of all lookups, lazily and in no order."""
     for plan, rule in lookups:
         plan.table.verify()
-        found = join_as_of(found, engine.read(plan.table.snapshot), plan.outputs, rule)
+        rows = join_as_of(rows, engine.read(plan.table.snapshot), plan.outputs, rule)
         for output, column in _filled(plan).items():
-            found = found.withColumn(output, column)
-    return _in_order(found, order)
+            rows = rows.withColumn(output, column)
+    return rows
 
 
 def sent(session: Any, frame: pl.DataFrame) -> DataFrame:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, reduce
 from itertools import islice
 from operator import add
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import ScoringJob
+from sololakehouse.config import EMBEDDED, ScoringJob
 from sololakehouse.errors import BusyError, UsageError
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.requests import FeatureRequest
-from sololakehouse.features.tables import open_tables
 from sololakehouse.inference.increment import NewRows, new_rows
+from sololakehouse.inference.on_server import can_compute, write_predictions
 from sololakehouse.inference.predictor import Predictor, feature_versions
-from sololakehouse.inference.scoring_input import InputPlace, ScoringInput, TableInput
+from sololakehouse.inference.scoring_input import (
+    InputPlace,
+    ScoringInput,
+    TableInput,
+    needed_types,
+)
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot, Transaction
 from sololakehouse.lake.memory import Memory
 from sololakehouse.lake.resumable import ResumableWork, resumable_work
@@ -80,6 +86,10 @@ def score(
     `prediction`, `model_name`, `model_version`, `feature_versions` (JSON: table to Delta version)
     and `scored_at` (UTC, when the command began that scored the row).
 
+    With a server as the engine, it looks the features up and its workers predict, unless the model
+    has functions or the rows bring features: the rows are in no order then, and what a killed call
+    had scored is scored again.
+
     If model version, input, input versions and feature versions are those of an output that is
     there, nothing is done. If the input is a table that has only grown, and no row that was scored
     can see a row that a feature table has gained, only the new rows are scored, and added to the
@@ -105,12 +115,14 @@ def score(
         holds something else than predictions.
     FeatureLookupError, FeatureFunctionError, FunctionFailedError
         The rows lack what a feature needs, or a function failed on one of them.
+    EngineError
+        The server's Python lacks a library of the model, or the server failed.
     BusyError
         Another process scores into the same table.
     """
     version = resolve(lake, job.model)
     spec = TrainingSetSpec.model_validate(version.recipe)
-    source = InputPlace(lake, job.input, as_of).open(_needed_types(lake, version, spec))
+    source = InputPlace(lake, job.input, as_of).open(needed_types(lake, version, spec))
     before = lake.newest(job.output)
     _refuse_output(job.output, before, source)
     features = feature_versions(lake, spec, as_of)
@@ -151,17 +163,13 @@ class _Scoring:
         mark: str,
         mark_of: Callable[[Sequence[TableVersion]], str],
     ) -> ScoreResult:
-        import polars as pl
-
         new, why_not = self._new_rows(source, before, mark_of)
-        file = place.once(_ROWS_FILE, (new or source).write)
-        rows = pl.scan_ipc(file)
+        taken = new or source
+        table = taken.snapshot if self._has_server and isinstance(taken, TableInput) else None
+        rows = table.scan() if table else _written(place, taken)
         schema = rows.collect_schema()
         _refuse_columns(schema, self.job)
         request = FeatureRequest.plan(self.lake, schema, self.spec, self.features)
-        earlier = [chunk.manifest for chunk in place.chunks]
-        resumed = sum(manifest.rows for manifest in earlier)
-        manifests = [*earlier, *self._chunks(place, rows, request, len(earlier), resumed)]
         details = {
             "model": self.version.name,
             "model_version": self.version.version,
@@ -171,18 +179,57 @@ class _Scoring:
             "feature_columns": self._stored_features(schema),
             "computed": {"kept": new.kept} if new else {"in full": why_not},
         }
-        left_out = MOMENT_COLUMNS
-        change = Change(OPERATION, mark, self.inputs, details=details, left_out=left_out)
-        manifest = reduce(add, manifests)
-        snapshot = self._committed(place, before, change, manifest, appends=new is not None)
+        change = Change(OPERATION, mark, self.inputs, details=details, left_out=MOMENT_COLUMNS)
+        commit = partial(self._committed, before=before, appends=new is not None)
+        resumed = 0
+        if self._has_server and can_compute(request):
+            snapshot = self._scored_on_server(table or rows, request, change, commit)
+        else:
+            rows = _written(place, taken)
+            earlier = [chunk.manifest for chunk in place.chunks]
+            resumed = sum(manifest.rows for manifest in earlier)
+            manifests = [*earlier, *self._chunks(place, rows, request, len(earlier), resumed)]
+            snapshot = commit(place.rows_folder, change, reduce(add, manifests))
         return ScoreResult(
             self.version,
             snapshot,
             up_to_date=False,
-            scored=manifest.rows,
+            scored=snapshot.record.rows_written if snapshot.record else 0,
             kept=new.kept if new else 0,
             resumed=resumed,
         )
+
+    @property
+    def _has_server(self) -> bool:
+        return self.lake.project.settings.engine != EMBEDDED
+
+    def _scored_on_server(
+        self,
+        rows: Snapshot | pl.LazyFrame,
+        request: FeatureRequest,
+        change: Change,
+        commit: Callable[..., Snapshot],
+    ) -> Snapshot:
+        import polars as pl
+
+        if isinstance(rows, Snapshot):
+            total = rows.rows
+        else:
+            total = int(rows.select(pl.len()).collect().item())
+        told = self.on_rows or (lambda *_: None)
+        told(0, total)
+        with self.writer.staging() as folder:
+            engine = write_predictions(
+                self.lake,
+                rows,
+                request,
+                self.version,
+                self._left_out(request),
+                self._constants(request),
+                folder,
+            )
+            told(total, total)
+            return commit(folder, replace(change, engine=engine), None)
 
     def _new_rows(
         self,
@@ -237,21 +284,26 @@ class _Scoring:
 
         found = request.computed(found)
         outputs = predictor.outputs(found)
+        rows = found.drop(self._left_out(request)).hstack(outputs)
+        return rows.with_columns(
+            pl.lit(value).alias(name) for name, value in self._constants(request).items()
+        ).cast({"model_version": pl.Int32, "scored_at": pl.Datetime("us", "UTC")})
+
+    def _left_out(self, request: FeatureRequest) -> set[str]:
+        """Return the features that were found, and are not kept."""
         looked_up = [name for plan in request.lookups for name in plan.outputs.values()]
         made = [*looked_up, *(plan.output for plan in request.functions)]
-        without = set(made) - set(self._stored_features(()))
+        return set(made) - set(self._stored_features(()))
+
+    def _constants(self, request: FeatureRequest) -> dict[str, Any]:
+        """Return what all rows have in common."""
         used = {source.table: source.version for source in request.versions}
-        moment = pl.lit(self.writer.run.started_at).cast(pl.Datetime("us", "UTC"))
-        return (
-            found.drop(without)
-            .hstack(outputs)
-            .with_columns(
-                pl.lit(self.version.name).alias("model_name"),
-                pl.lit(self.version.version, pl.Int32).alias("model_version"),
-                pl.lit(json.dumps(used, sort_keys=True)).alias("feature_versions"),
-                moment.alias("scored_at"),
-            )
-        )
+        return {
+            "model_name": self.version.name,
+            "model_version": self.version.version,
+            "feature_versions": json.dumps(used, sort_keys=True),
+            "scored_at": self.writer.run.started_at,
+        }
 
     def _stored_features(self, given: Mapping[str, Any] | tuple[()]) -> list[str]:
         """Return the columns of features that the output has beside those of the input."""
@@ -261,18 +313,18 @@ class _Scoring:
 
     def _committed(
         self,
-        place: ResumableWork,
-        before: Snapshot | None,
+        folder: Path,
         change: Change,
-        manifest: Manifest,
+        manifest: Manifest | None,
         *,
+        before: Snapshot | None,
         appends: bool,
     ) -> Snapshot:
         transaction_id = f"score/{self.version.name}"
         number = ((before and before.transaction_version(transaction_id)) or 0) + 1
         done = self.writer.commit(
             self.job.output,
-            place.rows_folder,
+            folder,
             change,
             mode="append" if appends else "overwrite",
             transaction=Transaction(transaction_id, number),
@@ -286,26 +338,15 @@ class _Scoring:
         return done
 
 
-def _given(rows: pl.LazyFrame, request: FeatureRequest) -> dict[str, pl.DataType]:
-    return {**rows.collect_schema(), **request.given_types}
-
-
-def _needed_types(
-    lake: Lakehouse, version: ModelVersion, spec: TrainingSetSpec
-) -> dict[str, pl.DataType]:
-    """Return the types of what the model was trained with, and of its lookups' keys and times."""
+def _written(place: ResumableWork, taken: ScoringInput | NewRows) -> pl.LazyFrame:
+    """Return the rows from a file, where any of them can be read first."""
     import polars as pl
 
-    types = dict(lake.read(version.training_set, version.training_set_version).schema)
-    types.pop(spec.label, None)
-    tables = open_tables(lake, spec.feature_lookups)
-    for lookup in spec.feature_lookups:
-        table = tables[lookup.table_name]
-        keys = zip(lookup.lookup_key, table.contract.keys, strict=True)
-        types |= {column: table.schema[key] for column, key in keys}
-        if lookup.timestamp_lookup_key:
-            types[lookup.timestamp_lookup_key] = pl.Datetime("us", "UTC")
-    return types
+    return pl.scan_ipc(place.once(_ROWS_FILE, taken.write))
+
+
+def _given(rows: pl.LazyFrame, request: FeatureRequest) -> dict[str, pl.DataType]:
+    return {**rows.collect_schema(), **request.given_types}
 
 
 def _refuse_output(output: str, before: Snapshot | None, source: ScoringInput) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sololakehouse.engine import Engine
 from sololakehouse.errors import NotFoundError, UsageError
 from sololakehouse.features.frames import as_polars
 from sololakehouse.features.recipe import TrainingSetSpec
+from sololakehouse.features.requests import FeatureRequest
+from sololakehouse.inference.on_server import can_compute, predicted_on_server
 from sololakehouse.inference.predictor import Predictor
 from sololakehouse.lake import Lakehouse
-from sololakehouse.models.registry import resolve
+from sololakehouse.models.registry import ModelVersion, resolve
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +38,9 @@ def score_frame(lake: Lakehouse, model: str, frame: Any, result_type: str | None
     model
         `NAME@production`, `models:/NAME@production`, `models:/NAME/3`: see `resolve`.
     frame
-        A Polars, pandas, Arrow or Spark frame.
+        A Polars, pandas, Arrow or Spark frame. One of a session of `Lakehouse.engine()` on a server
+        is scored there, when the result is asked for its rows, which are in no order; see
+        `on_server.can_compute` for what is scored here all the same.
     result_type
         Type of the predictions; None: as the model gives them.
 
@@ -57,6 +62,9 @@ def score_frame(lake: Lakehouse, model: str, frame: Any, result_type: str | None
     if result_type is not None and result_type not in RESULT_TYPES:
         raise NotFoundError.of("result type", result_type, RESULT_TYPES, where="score_batch")
     version = resolve(lake, model)
+    on_server = _scored_on_server(lake, version, frame, result_type)
+    if on_server is not None:
+        return on_server
     predictor = Predictor(lake, version, TrainingSetSpec.model_validate(version.recipe))
 
     def further(rows: pl.DataFrame) -> pl.DataFrame:
@@ -65,6 +73,27 @@ def score_frame(lake: Lakehouse, model: str, frame: Any, result_type: str | None
         return prediction.found.drop(rows.columns).hstack(outputs)
 
     return with_further_columns(frame, further)
+
+
+def _scored_on_server(
+    lake: Lakehouse, version: ModelVersion, frame: Any, result_type: str | None
+) -> Any:
+    """Return a frame of a server with its predictions; None if it is to be scored here."""
+    session = getattr(frame, "sparkSession", None)
+    engine = None if session is None else Engine.of(session)
+    if engine is None or engine.is_embedded:
+        return None
+    import polars as pl
+
+    schema = pl.DataFrame(frame.limit(0).toArrow()).schema
+    spec = TrainingSetSpec.model_validate(version.recipe)
+    request = FeatureRequest.plan(lake, schema, spec)
+    if not can_compute(request):
+        return None
+    scored = predicted_on_server(engine, lake, frame, request, version)
+    if result_type is None:
+        return scored
+    return scored.withColumn("prediction", scored["prediction"].cast(result_type))
 
 
 def _of_type(outputs: pl.DataFrame, result_type: str | None) -> pl.DataFrame:

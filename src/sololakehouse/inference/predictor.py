@@ -55,48 +55,19 @@ class Prediction:
         return self.found.select(self.version.feature_columns)
 
 
-class Predictor:
-    """A model version that looks up its features by the code and the rules of training.
+class ModelPredictor:
+    """A loaded model version that predicts for rows whose features have been looked up.
 
     Parameters
     ----------
-    model
-        The loaded model; None: it is loaded from MLflow.
     as_input
         Turns rows and the names of the model's inputs into what the model takes.
     """
 
-    def __init__(
-        self,
-        lake: Lakehouse,
-        version: ModelVersion,
-        spec: TrainingSetSpec,
-        model: Any = None,
-        as_input: AsInput = model_input,
-    ) -> None:
-        self._lake = lake
-        self._spec = spec
+    def __init__(self, version: ModelVersion, model: Any, as_input: AsInput = model_input) -> None:
         self._version = version
-        self._model: Any = load_model(lake.project, version) if model is None else model
+        self._model: Any = model
         self._as_input = as_input
-
-    def predict(self, request: pl.DataFrame) -> Prediction:
-        """Predict for rows that hold the lookup keys, the timestamp and the other model inputs.
-
-        A feature that the rows have already is used as it is.
-
-        Raises
-        ------
-        FeatureLookupError
-            The request lacks a column that the lookups need.
-        FeatureFunctionError, FunctionFailedError
-            The request lacks a column that a function needs, or it failed on a row.
-        UsageError
-            The request has a column named as one of the outputs.
-        RunError
-            The model refuses the values of a row.
-        """
-        return self.predict_found(*lookup_features(self._lake, request, self._spec))
 
     def predict_found(self, found: pl.DataFrame, used: tuple[TableVersion, ...]) -> Prediction:
         """Predict for rows whose features have been looked up, in the versions `used`.
@@ -155,6 +126,49 @@ class Predictor:
             inputs = self._as_input(found, self._version.feature_columns)
             return pl.Series("prediction", self._model.predict(inputs))
         return pl.Series("prediction", classes or [0.0]).clear()
+
+
+class Predictor(ModelPredictor):
+    """A model version that looks up its features by the code and the rules of training.
+
+    Parameters
+    ----------
+    model
+        The loaded model; None: it is loaded from MLflow.
+    as_input
+        See `ModelPredictor`.
+    """
+
+    def __init__(
+        self,
+        lake: Lakehouse,
+        version: ModelVersion,
+        spec: TrainingSetSpec,
+        model: Any = None,
+        as_input: AsInput = model_input,
+    ) -> None:
+        loaded = load_model(lake.project, version) if model is None else model
+        super().__init__(version, loaded, as_input)
+        self._lake = lake
+        self._spec = spec
+
+    def predict(self, request: pl.DataFrame) -> Prediction:
+        """Predict for rows that hold the lookup keys, the timestamp and the other model inputs.
+
+        A feature that the rows have already is used as it is.
+
+        Raises
+        ------
+        FeatureLookupError
+            The request lacks a column that the lookups need.
+        FeatureFunctionError, FunctionFailedError
+            The request lacks a column that a function needs, or it failed on a row.
+        UsageError
+            The request has a column named as one of the outputs.
+        RunError
+            The model refuses the values of a row.
+        """
+        return self.predict_found(*lookup_features(self._lake, request, self._spec))
 
 
 def feature_versions(

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from sololakehouse.config import TABLE_NAME
 from sololakehouse.errors import NotFoundError, UsageError
 from sololakehouse.features.labels_query import LabelsQuery
+from sololakehouse.features.recipe import TrainingSetSpec
+from sololakehouse.features.tables import open_tables
 from sololakehouse.inference.input_file import InputFile, kind_of_file
 from sololakehouse.lake import Lakehouse, Snapshot
+from sololakehouse.models.registry import ModelVersion
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.query import write_query
 from sololakehouse.pipelines.time_travel import tables_as_they_are, with_clauses
@@ -137,3 +140,21 @@ class InputPlace:
             return []
         names = sorted(tables_as_they_are(with_clauses(self.text)))
         return [self.lake.read(name, timestamp=self.as_of).table_version for name in names]
+
+
+def needed_types(
+    lake: Lakehouse, version: ModelVersion, spec: TrainingSetSpec
+) -> dict[str, pl.DataType]:
+    """Return the types of what the model was trained with, and of its lookups' keys and times."""
+    import polars as pl
+
+    types = dict(lake.read(version.training_set, version.training_set_version).schema)
+    types.pop(spec.label, None)
+    tables = open_tables(lake, spec.feature_lookups)
+    for lookup in spec.feature_lookups:
+        table = tables[lookup.table_name]
+        keys = zip(lookup.lookup_key, table.contract.keys, strict=True)
+        types |= {column: table.schema[key] for column, key in keys}
+        if lookup.timestamp_lookup_key:
+            types[lookup.timestamp_lookup_key] = pl.Datetime("us", "UTC")
+    return types

@@ -20,6 +20,7 @@ from sololakehouse.lake.leases import Lease, active_leases, made_from, ranges
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.optimize import arranged_record
 from sololakehouse.lake.protocol import RENAMED
+from sololakehouse.lake.resumable import left_work
 from sololakehouse.lake.staging import dead_folders
 from sololakehouse.lake.table import Snapshot
 from sololakehouse.lake.vacuum import TableState, table_state
@@ -71,7 +72,7 @@ def diagnose(lake: Lakehouse, *, now: datetime | None = None) -> list[Finding]:
             continue
         findings += _of_table(lake, snapshot, states[table], moment)
     findings += _of_leases(lake, states)
-    return findings + list(_of_staging(lake))
+    return findings + list(_of_staging(lake)) + list(_of_unfinished(lake))
 
 
 def set_retention(writer: LakeWriter) -> list[str]:
@@ -315,6 +316,19 @@ def _of_staging(lake: Lakehouse) -> Iterator[Finding]:
             f"{len(folders)} staging folders are left of processes that were killed: "
             f"{shortened([str(folder) for folder in folders], _SHOWN)}.",
             "Remove them with 'slh vacuum'.",
+        )
+
+
+def _of_unfinished(lake: Lakehouse) -> Iterator[Finding]:
+    for left in left_work(lake.project.warehouse):
+        yield Finding(
+            left.table,
+            "warning",
+            "unfinished",
+            f"A scoring was killed and left {left.rows:,} scored rows and {left.bytes:,} bytes in "
+            f"{left.folder}.",
+            f"The same 'slh score' into {left.table} goes on from there, and another one removes "
+            "them; so may you.",
         )
 
 

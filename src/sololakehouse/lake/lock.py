@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -95,15 +96,34 @@ def work_lock(warehouse: Path, table: str, command: str) -> Iterator[None]:
         lock.release()
 
 
+def is_worked_on(warehouse: Path, table: str) -> bool:
+    """Whether a process does long work for `table` now; nothing is written to find out."""
+    try:
+        descriptor = os.open(_file(warehouse, f"{table}.work"), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 _POLL_SECONDS = 0.01
 
 
 def _lock(warehouse: Path, name: str) -> FileLock:
     from filelock import FileLock
 
-    folder = warehouse / LOCKS
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{name}.lock", is_singleton=True)
+    file = _file(warehouse, name)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(file, is_singleton=True)
+
+
+def _file(warehouse: Path, name: str) -> Path:
+    return warehouse / LOCKS / f"{name}.lock"
 
 
 def _about(command: str) -> str:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from sololakehouse.lake.commit import flush
 from sololakehouse.lake.failures import disk_errors
-from sololakehouse.lake.lock import work_lock
+from sololakehouse.lake.lock import is_worked_on, work_lock
 from sololakehouse.provenance import Manifest
 
 UNFINISHED = "_unfinished"
+_ROWS = "rows"
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,43 @@ class Chunk:
     manifest: Manifest
 
 
+@dataclass(frozen=True)
+class LeftWork:
+    """What a killed process left of its work on a table.
+
+    Attributes
+    ----------
+    rows
+        In the chunks that are finished.
+    bytes
+        Of all that lies there.
+    """
+
+    table: str
+    folder: Path
+    rows: int
+    bytes: int
+
+
+def left_work(warehouse: Path) -> list[LeftWork]:
+    """Return the work that was begun and that no process is at; nothing is changed."""
+    root = warehouse / UNFINISHED
+    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    return [_left(one) for one in folders if not is_worked_on(warehouse, one.name)]
+
+
+def _left(folder: Path) -> LeftWork:
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    chunks = [chunk for work in folder.iterdir() for chunk in _finished_chunks(work)]
+    return LeftWork(folder.name, folder, sum(chunk.manifest.rows for chunk in chunks), size)
+
+
 class ResumableWork:
     """The finished chunks of one piece of work, in their order, and files beside them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.rows_folder = folder / "rows"
+        self.rows_folder = folder / _ROWS
         self.beside = folder / "beside"
         self.rows_folder.mkdir(parents=True, exist_ok=True)
         # What a killed process kept beside its memory is of no use to another one.
@@ -44,14 +76,11 @@ class ResumableWork:
     @property
     def chunks(self) -> list[Chunk]:
         """The chunks that are finished, from the first to the last before a gap."""
-        found: list[Chunk] = []
-        while (known := self._finished(len(found))) is not None:
-            found.append(known)
-        return found
+        return _finished_chunks(self.folder)
 
     def add(self, number: int, write: Callable[[Path], Manifest]) -> Chunk:
         """Make a chunk with a function that writes its file; it counts when it is on the disk."""
-        file = self._file(number)
+        file = _chunk_file(self.folder, number)
         partial = self.beside / file.name
         manifest = write(partial)
         flush(partial)
@@ -61,7 +90,7 @@ class ResumableWork:
         )
         flush(about)
         partial.replace(file)
-        about.replace(self._about(number))
+        about.replace(_about_chunk(self.folder, number))
         return Chunk(file, manifest)
 
     def once(self, name: str, write: Callable[[Path], None]) -> Path:
@@ -80,20 +109,30 @@ class ResumableWork:
             if file not in finished:
                 file.unlink()
 
-    def _finished(self, number: int) -> Chunk | None:
-        file, about = self._file(number), self._about(number)
-        if not (file.exists() and about.exists()):
-            return None
-        known = json.loads(about.read_text("utf-8"))
-        if file.stat().st_size != known["bytes"]:
-            return None
-        return Chunk(file, Manifest.model_validate(known["manifest"]))
 
-    def _file(self, number: int) -> Path:
-        return self.rows_folder / f"part-{number:05}.parquet"
+def _finished_chunks(folder: Path) -> list[Chunk]:
+    found: list[Chunk] = []
+    while (known := _finished(folder, len(found))) is not None:
+        found.append(known)
+    return found
 
-    def _about(self, number: int) -> Path:
-        return self.folder / f"part-{number:05}.json"
+
+def _finished(folder: Path, number: int) -> Chunk | None:
+    file, about = _chunk_file(folder, number), _about_chunk(folder, number)
+    if not (file.exists() and about.exists()):
+        return None
+    known = json.loads(about.read_text("utf-8"))
+    if file.stat().st_size != known["bytes"]:
+        return None
+    return Chunk(file, Manifest.model_validate(known["manifest"]))
+
+
+def _chunk_file(folder: Path, number: int) -> Path:
+    return folder / _ROWS / f"part-{number:05}.parquet"
+
+
+def _about_chunk(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05}.json"
 
 
 @contextmanager

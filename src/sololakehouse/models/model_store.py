@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -57,20 +59,40 @@ def load_model(project: Project, version: ModelVersion) -> Any:
         MLflow does not have the version any more, its files are not those that were registered,
         or its file is damaged or holds other types.
     """
+    with TemporaryDirectory() as place:
+        folder = fetch_model(project, version, Path(place))
+        with _loading(version):
+            return load_model_file(folder)
+
+
+def fetch_model(project: Project, version: ModelVersion, place: Path) -> Path:
+    """Bring a version's files from MLflow into a folder that is there; return where they are.
+
+    Raises
+    ------
+    RunError
+        MLflow does not have the version any more, or its files are not those that were registered.
+    """
     require_store(project)
-    with connected(project), TemporaryDirectory() as place:
+    with connected(project), _loading(version):
         from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
 
         uri = f"models:/{version.name}/{version.version}"
-        try:
-            folder = Path(download_artifacts(artifact_uri=uri, dst_path=place))
-            if version.record.get("artifacts"):
-                refuse_changed(folder, version.record["artifacts"], version)
-            return load_model_file(folder)
-        except (MlflowException, OSError, TypeError, ValueError, KeyError, BadZipFile) as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-            raise RunError(
-                f"{version} cannot be loaded from MLflow: {said}. Train again with "
-                "'slh train FILE --force'."
-            ) from error
+        folder = Path(download_artifacts(artifact_uri=uri, dst_path=str(place)))
+        if version.record.get("artifacts"):
+            refuse_changed(folder, version.record["artifacts"], version)
+        return folder
+
+
+@contextmanager
+def _loading(version: ModelVersion) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError, TypeError, ValueError, KeyError, BadZipFile) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise RunError(
+            f"{version} cannot be loaded from MLflow: {said}. Train again with "
+            "'slh train FILE --force'."
+        ) from error

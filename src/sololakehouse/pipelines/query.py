@@ -56,10 +56,15 @@ def run_query(
 def write_query(lake: Lakehouse, text: str, folder: Path, versions: Mapping[str, int]) -> None:
     """Write the answer of a `SELECT` as Parquet files into a new folder; see `run_query`.
 
-    The engine writes them: the rows need not fit into memory.
+    The engine writes them: the rows need not fit into memory. Without rows there is one file.
     """
     with _asked(lake, text, versions) as frame:
         frame.write.parquet(str(folder))
+        if not any(folder.glob("*.parquet")):
+            import pyarrow.parquet as pq
+
+            folder.mkdir(exist_ok=True)
+            pq.write_table(frame.limit(0).toArrow(), folder / "part-0.parquet")
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sololakehouse.serving.fields import mistakes_of
-from sololakehouse.serving.inference_log import Served
 from sololakehouse.serving.invocations import rows_of
 from sololakehouse.serving.served_model import Answer, ServedModel
+from sololakehouse.serving.served_rows import Served
 from sololakehouse.serving.state import ServingState
 
 

@@ -28,11 +28,12 @@ from sololakehouse.serving.answering import (
     answer_predict,
 )
 from sololakehouse.serving.guard import Guard
-from sololakehouse.serving.inference_log import InferenceLog, Served
+from sololakehouse.serving.inference_log import InferenceLog
 from sololakehouse.serving.invocations import CSV, JSON
 from sololakehouse.serving.online_lookup import HistoryNeededError
 from sololakehouse.serving.openapi import document
 from sololakehouse.serving.problems import RefusedError, problem, status_of
+from sololakehouse.serving.served_rows import Served
 from sololakehouse.serving.state import ServingState
 from sololakehouse.serving.watcher import Watcher
 
@@ -65,7 +66,8 @@ class Endpoints:
         served = self._state.served
         asked = Request(request_id, request.url.path, served, body, kind, at, began)
         content, done = await self._answered(partial(how, self._state, asked), asked)
-        self._log.put(done)
+        if self._log.put(done):
+            asyncio.get_running_loop().call_soon(self._log.pack)
         self._state.metrics.rows.inc(done.rows)
         headers = {"X-Request-Id": request_id}
         return Response(content, media_type=JSON, headers=headers)

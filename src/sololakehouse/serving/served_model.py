@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Required
 
-from sololakehouse.errors import RequestError, RunError
+from sololakehouse.errors import RequestError, RunError, SoloLakehouseError
 from sololakehouse.features.computed import plan_functions
 from sololakehouse.features.identity import functions_of
 from sololakehouse.features.recipe import TrainingSetSpec
@@ -19,6 +20,7 @@ from sololakehouse.models.registry import ModelVersion, load_model
 from sololakehouse.serving.array_model import ArrayModel
 from sololakehouse.serving.fields import closed_dict, fields_of, list_of
 from sololakehouse.serving.online_features import Found, OnlineFeatures, newest_tables
+from sololakehouse.serving.online_lookup import HistoryNeededError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,6 +98,19 @@ class ServedModel:
         first = self.training_set.scan().head(1).collect().to_dicts()
         known |= first[0] if first else {}
         return {name: known.get(name) for name in self.fields.of_role("key", "input")}
+
+    def prepare(self, most_rows: int) -> None:
+        """Answer the example once: the first request waits for no import and no validator."""
+        from pydantic import ValidationError
+        from pydantic_core import to_json
+
+        _ = self.fields.loose_rows
+        body = self.predict_body(most_rows)
+        if self.has_functions:
+            return
+        with suppress(ValidationError, HistoryNeededError, SoloLakehouseError):
+            rows = body.validate_json(to_json({"rows": [self.example()]}))["rows"]
+            self.answer(rows, datetime.now(UTC), history=False)
 
     def predict_body(self, most_rows: int) -> TypeAdapter[Any]:
         """Return what validates the body of `/predict`; it is built once."""

@@ -21,6 +21,7 @@ LOCALHOST = "127.0.0.1"
 _QUEUE = 2048
 _SECONDS_TO_END = 30
 _SECONDS_OF_A_THREAD = 0.0005
+_YOUNG_OBJECTS = 10_000
 
 
 def serve(
@@ -66,6 +67,7 @@ def serve(
     listening = _listen(access.host, port)
     with listening:
         served = ServedModel(lake, resolve(lake, reference))
+        served.prepare(limits.rows)
         state = ServingState(lake, reference, served, limits, access)
         state.metrics.shows(served)
         log = InferenceLog(lake, served.name, log_seconds, state.metrics)
@@ -78,12 +80,22 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=_SECONDS_TO_END,
         )
-        gc.collect()
-        gc.freeze()
+        _spare_the_collector()
         # The threads in the background hand the interpreter back soon to who waits for an answer.
         sys.setswitchinterval(_SECONDS_OF_A_THREAD)
         on_ready(listening.getsockname()[1], served)
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _spare_the_collector() -> None:
+    """Let the garbage collector look at little at a time, as all requests wait for it.
+
+    What is there now stays. A request leaves about twenty objects in cycles: found early, they cost
+    3 ms for 500 requests; left to the collections of the oldest, 30 ms for 2,000.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS)
 
 
 def _listen(host: str, port: int) -> socket.socket:

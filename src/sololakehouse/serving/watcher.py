@@ -80,6 +80,7 @@ class Watcher:
         changed = version.version != self._state.served.version.version
         if changed:
             served = ServedModel(self._state.lake, version)
+            served.prepare(self._state.limits.rows)
             _LOG.warning("%s takes over.", version)
             self._state.served = served
         self._stages = stages
