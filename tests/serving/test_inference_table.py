@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
+from sololakehouse.errors import RunError
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.registry import resolve
 from sololakehouse.serving import inference_log
@@ -194,8 +195,9 @@ def test_the_writer_ends_with_the_server_however_that_ends(copied):
         eventually(lambda: writer.nice() == 10)
         writer.send_signal(signal.SIGINT)
         writer.send_signal(signal.SIGTERM)
+        time.sleep(1)
         running.client().predict(ROW)
-        assert writer.is_running()
+        assert writer.status() != psutil.STATUS_ZOMBIE
         running.process.kill()
         running.process.wait()
         writer.wait(10)
@@ -212,3 +214,20 @@ def test_answers_that_are_no_rows_are_lost_alone_and_counted(served, logs, copie
     assert project.lake.read(TABLE).to_polars()["request_id"].to_list() == ["good"]
     assert metrics.registry.get_sample_value("slh_serve_inference_rows_lost_total") == 2
     assert "answers are no rows of it" in caplog.text
+
+
+def test_answers_that_come_while_a_write_fails_wait_as_well(served, logs, copied, monkeypatch):
+    project, metrics = copied(), Metrics()
+    log, large = logs(project.lake, metrics), inference_log.AT_ONCE + 1
+
+    def fails(*_):
+        log.put(one(served, "newer", rows=large))
+        raise RunError("the disk is full")
+
+    log.put(one(served, "older"))
+    with monkeypatch.context() as patched:
+        patched.setattr(LogWriter, "append", fails)
+        log.flush()
+    log.flush()
+    rows = project.lake.read(TABLE).to_polars().sort("requested_at")["request_id"].to_list()
+    assert rows == ["older", *["newer"] * large]
