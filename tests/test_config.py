@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import re
 
+import polars as pl
 import pytest
 
 from sololakehouse.config import Project
 from sololakehouse.errors import ConfigError
+from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.provenance import Change, Run
 
 
 def project(folder, text):
@@ -48,3 +51,22 @@ def test_all_mistakes_are_said_at_once(tmp_path):
     with pytest.raises(ConfigError) as error:
         project(tmp_path, "source: {}\nengine: cluster\n")
     assert all(word in str(error.value) for word in ("source", "engine", "name"))
+
+
+@pytest.mark.parametrize("name", ["a space", "café", "50%", "a#b"])
+def test_a_path_that_neither_engine_nor_library_reads_is_refused(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    with pytest.raises(ConfigError, match=r"Tables cannot be kept in .* Move the project"):
+        project(folder, "name: x\n")
+
+
+def test_tables_can_be_where_paths_have_usual_marks(tmp_path):
+    folder = tmp_path / "a-b_c.d+e(f)@g,h=i"
+    folder.mkdir()
+    made = project(folder, "name: x\n")
+    writer = LakeWriter(Lakehouse(made), Run.start(folder, "embedded"))
+    writer.write_frame("bronze.t", pl.DataFrame({"a": [1]}), Change("TEST", "0"))
+    assert Lakehouse(made).read("bronze.t").to_polars()["a"].to_list() == [1]
+    with Lakehouse(made).engine() as engine:
+        assert engine.read(Lakehouse(made).read("bronze.t")).count() == 1

@@ -36,6 +36,8 @@ _SERVER = re.compile(
     r"^sc://(\[[0-9A-Fa-f:]+\]|[^\s:/;@]+)(:(?P<port>\d+))?(/(;[^;=/]+=[^;/]*)*;?)?$"
 )
 ALWAYS = "always"
+# What URLs escape in paths, all but ASCII included (seen with deltalake 1.6 and Sail 0.7).
+_STRANGE = re.compile(r"[^A-Za-z0-9/!$&'()*+,\-.:;=@_~]")
 TABLE_NAME = r"^[A-Za-z_][A-Za-z0-9_]*\.[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -574,12 +576,19 @@ Create a project with 'slh init NAME', or go to a project's folder.
         ----------
         engine
             In place of the one in the environment (`SOLOLAKEHOUSE_ENGINE`) or in the file.
+
+        Raises
+        ------
+        ConfigError
+            There is no such file, it does not validate, or tables cannot be where it says.
         """
         here = (start or Path.cwd()).resolve()
         for folder in (here, *here.parents):
             if (folder / CONFIG_FILE).is_file():
                 settings = load(folder / CONFIG_FILE, ProjectSettings)
-                return cls(folder=folder, settings=_on_engine(settings, engine))
+                project = cls(folder=folder, settings=_on_engine(settings, engine))
+                refuse_unreadable(project.warehouse)
+                return project
         hint = "Create a project with 'slh init NAME', or go to a project's folder."
         raise ConfigError.missing_file(CONFIG_FILE, here, hint)
 
@@ -587,6 +596,23 @@ Create a project with 'slh init NAME', or go to a project's folder.
     def warehouse(self) -> Path:
         """The folder of the Delta tables."""
         return self.folder / self.settings.warehouse
+
+
+def refuse_unreadable(folder: Path) -> None:
+    """Refuse a folder for tables whose path URLs would escape: neither engine nor library reads it.
+
+    Raises
+    ------
+    ConfigError
+        Says which letters of the path it is.
+    """
+    strange = dict.fromkeys(_STRANGE.findall(str(folder)))
+    if strange:
+        raise ConfigError(
+            f"Tables cannot be kept in {folder}: neither engine nor Delta library finds files "
+            f"under a path with {' '.join(map(repr, strange))}. Move the project to a folder whose "
+            "path has letters from a to z, digits, and marks such as - _ . only."
+        )
 
 
 def _on_engine(settings: ProjectSettings, asked: str | None) -> ProjectSettings:

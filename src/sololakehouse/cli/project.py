@@ -23,6 +23,7 @@ def init(name: str) -> None:
     Example:
       slh init shop && cd shop && slh ingest && slh run
     """
+    from sololakehouse.config import refuse_unreadable
     from sololakehouse.errors import UsageError
 
     folder = Path(name)
@@ -33,6 +34,7 @@ def init(name: str) -> None:
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty. Choose another name.")
+    refuse_unreadable(folder.resolve())
     _copy_template(folder)
     print_line(f"Created {folder}. Next:\n  cd {folder} && slh ingest && slh run && slh tables")
 
