@@ -40,18 +40,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     serving = parser.getgroup("serving")
     serving.addoption("--soak-seconds", type=int, default=10, help="How long to ask a server.")
     docs = parser.getgroup("docs")
-    docs.addoption("--docs-every-page", action="store_true", help="Look at all pages in a browser.")
+    docs.addoption("--docs-every-page", action="store_true", help="The long ones, too.")
     spark = parser.getgroup("spark")
     spark.addoption("--spark-suite", action="store_true", help="All pipeline tests on Spark, too.")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long tests to `make test-faults` and `make test-spark`."""
+    """Leave the long tests to `make test-faults`, `make test-spark` and `make test-docs`."""
     left = []
     if config.getoption("--faults-kills") < _KILLS_OF_THE_LONG_TESTS:
         left.append("faults")
     if not config.getoption("--spark-suite"):
         left.append("spark_suite")
+    if not config.getoption("--docs-every-page"):
+        left.append("docs_suite")
     long = [item for item in items if any(map(item.get_closest_marker, left))]
     items[:] = [item for item in items if item not in long]
     config.hook.pytest_deselected(items=long)

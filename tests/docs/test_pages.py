@@ -16,6 +16,8 @@ FOLDERS = ("concepts", "guides", "databricks", "course", "how_it_works")
 GUIDES = sorted(
     [DOCS / "start.md", *(page for one in FOLDERS for page in (DOCS / one).glob("**/*.md"))]
 )
+# They take half a minute each, for steps that other tests take as well.
+LONG = {DOCS / "start.md", DOCS / "guides/own_data.md", DOCS / "guides/upgrading.md"}
 MANUAL = sorted(set(DOCS.glob("*.md")) - set(GUIDES))
 
 
@@ -26,6 +28,11 @@ def executed(page: Path) -> bool:
 
 def name_of(page: Path) -> str:
     return str(page.relative_to(DOCS))
+
+
+def guide(page: Path) -> object:
+    marks = [pytest.mark.docs_suite] if page in LONG else []
+    return pytest.param(page, marks=marks, id=name_of(page))
 
 
 def check_page(path: Path, parent: Path, request: pytest.FixtureRequest) -> None:
@@ -50,7 +57,7 @@ def check_page(path: Path, parent: Path, request: pytest.FixtureRequest) -> None
     shutil.rmtree(parent)
 
 
-@pytest.mark.parametrize("path", [page for page in GUIDES if page.exists()], ids=name_of)
+@pytest.mark.parametrize("path", [guide(page) for page in GUIDES])
 def test_a_guide_does_what_it_shows(path, tmp_path, request):
     check_page(path, tmp_path / "page", request)
 

@@ -13,6 +13,7 @@ PAGE = read_page(DOCS / "guides" / "cluster.md")
 WRITTEN = "sc://localhost:15002"
 
 
+@pytest.mark.spark_suite
 def test_the_guide_s_commands_do_what_it_shows(spark, tmp_path):
     ours = [
         dataclasses.replace(
