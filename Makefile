@@ -42,7 +42,7 @@ test-soak: $(TOOLS) ## Ask a server for five minutes, and with 300 requests of e
 test-spark: $(TOOLS) $(SPARK) ## Run the pipeline tests on Apache Spark
 	$(BIN)/pytest tests/spark --spark-suite
 
-test-docs: $(TOOLS) chromium ## Execute every page of the documentation, and look at each in a browser
+test-docs: $(TOOLS) $(DAGSTER) chromium ## Execute every page of the documentation, and look at each in a browser
 	$(BIN)/pytest tests/docs --docs-every-page
 
 docs: $(TOOLS) ## Build the documentation site into docs/_build/html
@@ -70,7 +70,7 @@ format: $(TOOLS) ## Format the code
 
 feast: $(FEAST) ## Put Feast into .venv-feast, to compare with
 
-dagster: $(DAGSTER) ## Put Dagster into .venv-dagster, so that the tests run the guide's definitions
+dagster: $(DAGSTER) ## Put Dagster into .venv-dagster, in which test-docs runs the guide's definitions
 
 bench: $(TOOLS) $(SPARK) $(FEAST) ## Run the benchmarks
 	$(BIN)/python benchmarks/demo.py

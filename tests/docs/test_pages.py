@@ -57,13 +57,8 @@ def check_page(path: Path, parent: Path, request: pytest.FixtureRequest) -> None
     shutil.rmtree(parent)
 
 
-@pytest.mark.parametrize("path", [guide(page) for page in GUIDES])
-def test_a_guide_does_what_it_shows(path, tmp_path, request):
-    check_page(path, tmp_path / "page", request)
-
-
-@pytest.mark.parametrize("path", [page for page in MANUAL if executed(page)], ids=name_of)
-def test_a_page_of_the_manual_does_what_it_shows(path, tmp_path, request):
+@pytest.mark.parametrize("path", [guide(page) for page in [*GUIDES, *filter(executed, MANUAL)]])
+def test_a_page_does_what_it_shows(path, tmp_path, request):
     check_page(path, tmp_path / "page", request)
 
 

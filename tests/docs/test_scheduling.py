@@ -101,6 +101,7 @@ def test_an_alarm_is_a_warning_of_the_workflow_and_a_failure_fails_it(tmp_path, 
     assert ("::warning::drift" in done.stdout) == (code == 3)
 
 
+@pytest.mark.docs_suite
 @pytest.mark.skipif(not DAGSTER.exists(), reason="Dagster is not here: 'make dagster' installs it")
 def test_dagster_has_an_asset_for_each_table_and_drift_as_a_check(demo, tmp_path):
     project = copy_project(demo.folder, tmp_path / "flights")
