@@ -44,7 +44,8 @@ def test_a_trap_shows_the_mistake_that_it_is_there_for(trap, mistake, join):
     assert result.verdict == "differs"
     assert 0 < result.failed <= result.cases
     assert len(result.example.case.labels) <= 2
-    assert len(result.example.case.features) <= 2
+    # A join by the clock sees ties where there are none, and takes one or the other each time.
+    assert len(result.example.case.features) <= 3
 
 
 @pytest.mark.parametrize(
