@@ -67,7 +67,8 @@ def rows_of(result) -> pl.DataFrame:
 
 @pytest.mark.parametrize("source", ["gold.labels", QUERY])
 def test_a_server_gives_the_predictions_of_this_process(project, workers, source):
-    name = "table" if source == "gold.labels" else "query"
+    port = workers.rpartition(":")[2]
+    name = f"table_{port}" if source == "gold.labels" else f"query_{port}"
     here = scored(project, job(f"inference.{name}_here", source))
     there = scored(project, job(f"inference.{name}_there", source), workers, finds_here=False)
     assert_frame_equal(rows_of(there), rows_of(here))
