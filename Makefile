@@ -122,10 +122,9 @@ $(FEAST): constraints-feast.txt $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python .venv-feast/bin/python --constraint constraints-feast.txt 'feast[duckdb]'
 	@touch $@
 
-.PHONY: help setup demo test postgres chromium test-faults test-conformance test-soak test-spark test-docs docs docs-serve check diagrams terminal format feast bench clean
 $(DAGSTER): $(INSTALLED)
 	$(PYTHON) -m venv .venv-dagster
 	$(BIN)/uv pip install --quiet --python .venv-dagster/bin/python dagster==1.13.28
 	@touch $@
 
-.PHONY: help install setup demo test postgres chromium test-faults test-conformance test-soak test-spark test-docs docs docs-serve check format feast dagster bench clean
+.PHONY: help install setup demo test postgres chromium test-faults test-conformance test-soak test-spark test-docs docs docs-serve check format feast dagster bench clean diagrams terminal
