@@ -56,6 +56,13 @@ def keys_of(
                 yield from keys_of(one, f"{path}{_step(field.annotation)}.", known)
 
 
+def models_in(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """Return a model, and those that its keys hold."""
+    known = {model: ""}
+    list(keys_of(model, known=known))
+    return list(known)
+
+
 def described_attributes(model: type[BaseModel]) -> dict[str, str]:
     """Return what the `Attributes` sections of a model and its bases say of each attribute."""
     found: dict[str, str] = {}
@@ -181,7 +188,8 @@ class SettingsDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Parse the list where the directive stands."""
         model = model_of(self.arguments[0])
-        self.env.note_dependency(inspect.getfile(model))
+        for one in models_in(model):
+            self.env.note_dependency(inspect.getfile(one))
         place = nodes.container(classes=["settings"])
         self.state.nested_parse(StringList(listed(model), self.arguments[0]), 0, place)
         return [place]

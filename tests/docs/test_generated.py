@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from sololakehouse import errors
-from sololakehouse.config import ProjectSettings, Settings
+from sololakehouse.config import ProjectSettings
+from sololakehouse.config.drift import DriftSettings
+from sololakehouse.config.settings import Settings
+from sololakehouse.config.source import CsvOptions, Source
 from sololakehouse.models.experiment import Experiment
 from sololakehouse.pipelines.spec import PipelineSpec
 from tests.docs.pages import DOCS, ROOT
@@ -82,6 +85,10 @@ def test_every_key_of_settings_is_described(model: type[Settings]):
         key.path for key in keys
     }
     assert all(re.fullmatch(r"[\w.\[\]]+", key.path) for key in keys)
+
+
+def test_a_list_of_keys_is_written_again_when_any_of_its_models_changes():
+    assert {Source, CsvOptions, DriftSettings} < set(settings.models_in(ProjectSettings))
 
 
 def test_a_key_says_what_it_takes_and_its_default():

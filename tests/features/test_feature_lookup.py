@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from sololakehouse.config import load
+from sololakehouse.config.yaml_file import load
 from sololakehouse.errors import ConfigError, FeatureLookupError
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import TrainingSetSpec

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sololakehouse.config import validate
+from sololakehouse.config.validation import validate
 from sololakehouse.errors import ConfigError, NotFoundError, RunError, UsageError
 from sololakehouse.features.labels_query import LabelsQuery
 from sololakehouse.features.recipe import TrainingSetSpec

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from sololakehouse.config import written_size
+from sololakehouse.config.memory_size import written_size
 from sololakehouse.errors import ConfigError, RunError, TrainingError
 from sololakehouse.models import batches
 from sololakehouse.models.batches import batched_parts, rows_at_once

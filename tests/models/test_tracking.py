@@ -8,7 +8,8 @@ from importlib.metadata import version
 import pytest
 import yaml
 
-from sololakehouse.config import MlflowSettings, Project, ProjectSettings
+from sololakehouse.config import Project, ProjectSettings
+from sololakehouse.config.mlflow_settings import MlflowSettings
 from sololakehouse.errors import RunError, UnreachableError
 from sololakehouse.models.model_file import TRUSTED_TYPES
 from sololakehouse.models.split import split_by_time

@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from sololakehouse.config import DriftSettings, ScoringJob, validate
+from sololakehouse.config import ScoringJob
+from sololakehouse.config.drift import DriftSettings
+from sololakehouse.config.validation import validate
 from sololakehouse.errors import ConfigError, NotFoundError
 from sololakehouse.inference.batch import score
 from sololakehouse.models.registry import resolve

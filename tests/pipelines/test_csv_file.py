@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sololakehouse.config import CsvOptions
+from sololakehouse.config.source import CsvOptions
 from sololakehouse.errors import IngestError
 from sololakehouse.pipelines.columns import arrow_type
 from sololakehouse.pipelines.csv_file import CsvFile

@@ -157,7 +157,7 @@ def test_a_record_without_an_end_is_refused_before_it_fills_the_memory(project, 
 
     monkeypatch.setattr(csv_blocks, "RECORD_LIMIT", 1 << 16)
     path = project("schema: {id: bigint}").write("landing/a.csv", 'id\n"' + "1\n" * 200_000)
-    from sololakehouse.config import CsvOptions
+    from sololakehouse.config.source import CsvOptions
     from sololakehouse.pipelines.csv_file import CsvFile
 
     file = CsvFile(path, "a.csv", CsvOptions(), block_size=1 << 14)

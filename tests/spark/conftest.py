@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sololakehouse.config import ENGINE_VARIABLE
+from sololakehouse.config.project import ENGINE_VARIABLE
 from tests.spark import sail, server
 
 

@@ -18,7 +18,7 @@ import pytest
 from deltalake import write_deltalake
 
 from sololakehouse.cli import main
-from sololakehouse.config import ENGINE_VARIABLE
+from sololakehouse.config.project import ENGINE_VARIABLE
 from sololakehouse.engine import Engine, server
 from sololakehouse.engine.names import NamesOnTheWire
 from sololakehouse.errors import ConfigError, EngineError, RunError, StepError, UsageError

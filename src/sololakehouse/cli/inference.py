@@ -77,7 +77,8 @@ def scoring_job(lake: Lakehouse, name: str, source: str | None, output: str | No
     UsageError
         A model goes without input or output, or a job with one.
     """
-    from sololakehouse.config import ScoringJob, validate
+    from sololakehouse.config import ScoringJob
+    from sololakehouse.config.validation import validate
     from sololakehouse.errors import NotFoundError, UsageError
 
     jobs = lake.project.settings.scoring

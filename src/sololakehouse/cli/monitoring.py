@@ -228,7 +228,8 @@ def asked_predictions(
     """
     from dataclasses import replace
 
-    from sololakehouse.config import ScoringJob, validate
+    from sololakehouse.config import ScoringJob
+    from sololakehouse.config.validation import validate
     from sololakehouse.errors import NotFoundError, UsageError
     from sololakehouse.monitoring.predictions import Predictions
 

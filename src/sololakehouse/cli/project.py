@@ -23,7 +23,7 @@ def init(name: str) -> None:
     Example:
       slh init shop && cd shop && slh ingest && slh run
     """
-    from sololakehouse.config import refuse_unreadable
+    from sololakehouse.config.project import refuse_unreadable
     from sololakehouse.errors import UsageError
 
     folder = Path(name)

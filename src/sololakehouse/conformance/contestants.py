@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import checked_engine
+from sololakehouse.config.engine import checked_engine
 from sololakehouse.conformance.batches import ROW, VALUE
 from sololakehouse.conformance.traps import OPTIONS, Option
 from sololakehouse.engine import Engine, engine_message

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
-from sololakehouse.config import Settings, read_mapping
+from sololakehouse.config.settings import Settings
+from sololakehouse.config.yaml_file import read_mapping
 from sololakehouse.diagrams.arrows import Joint, Side
 from sololakehouse.diagrams.diagram import Figure
 from sololakehouse.diagrams.palette import Colour

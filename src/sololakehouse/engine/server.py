@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import without_secrets
+from sololakehouse.config.engine import without_secrets
 from sololakehouse.engine.client import import_client
 from sololakehouse.engine.linked import LinkedReader
 from sololakehouse.engine.messages import SPACE, engine_message, is_lost

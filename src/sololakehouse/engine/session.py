@@ -10,7 +10,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from weakref import WeakValueDictionary
 
-from sololakehouse.config import EMBEDDED
+from sololakehouse.config.engine import EMBEDDED
 from sololakehouse.errors import EngineError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from sololakehouse.config import validation_mistakes
+from sololakehouse.config.validation import validation_mistakes
 from sololakehouse.errors import FeatureLookupError, UsageError, suggestion
 from sololakehouse.feature_engineering.redefinition import redefinition, written_definition
 from sololakehouse.feature_engineering.rows import first_rows, merged, refuse_filled

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from sololakehouse.config import TABLE_NAME, Settings, validation_mistakes
+from sololakehouse.config.settings import Settings
+from sololakehouse.config.table_name import TABLE_NAME
+from sololakehouse.config.validation import validation_mistakes
 from sololakehouse.errors import FeatureFunctionError
 
 

@@ -8,7 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from sololakehouse.config import TABLE_NAME, Duration, Settings, validation_mistakes
+from sololakehouse.config.duration import Duration
+from sololakehouse.config.settings import Settings
+from sololakehouse.config.table_name import TABLE_NAME
+from sololakehouse.config.validation import validation_mistakes
 from sololakehouse.errors import FeatureLookupError
 
 

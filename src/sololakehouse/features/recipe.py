@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field, field_validator, model_validator
 
-from sololakehouse.config import TABLE_NAME, Settings
+from sololakehouse.config.settings import Settings
+from sololakehouse.config.table_name import TABLE_NAME
 from sololakehouse.errors import UsageError
 from sololakehouse.features.function import FeatureFunction
 from sololakehouse.features.lookup import FeatureLookup

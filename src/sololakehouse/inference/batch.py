@@ -12,7 +12,8 @@ from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import EMBEDDED, ScoringJob
+from sololakehouse.config import ScoringJob
+from sololakehouse.config.engine import EMBEDDED
 from sololakehouse.errors import BusyError, UsageError
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.requests import FeatureRequest

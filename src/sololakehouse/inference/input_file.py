@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sololakehouse.config import CsvOptions
+from sololakehouse.config.source import CsvOptions
 from sololakehouse.errors import RunError
 from sololakehouse.pipelines.csv_file import CsvFile
 from sololakehouse.pipelines.json_file import JsonFile

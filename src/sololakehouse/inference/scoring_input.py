@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias
 
-from sololakehouse.config import TABLE_NAME
+from sololakehouse.config.table_name import TABLE_NAME
 from sololakehouse.errors import NotFoundError, UsageError
 from sololakehouse.features.labels_query import LabelsQuery
 from sololakehouse.features.recipe import TrainingSetSpec

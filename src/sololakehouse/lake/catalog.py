@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sololakehouse.config import TABLE_NAME, Project
+from sololakehouse.config import Project
+from sololakehouse.config.table_name import TABLE_NAME
 from sololakehouse.engine import Engine
 from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.lake.damage import LOG, is_table, log_state, newest_version

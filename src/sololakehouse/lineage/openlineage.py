@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Protocol
 
-from sololakehouse.config import OpenLineageSettings
+from sololakehouse.config.openlineage import OpenLineageSettings
 from sololakehouse.errors import ConfigError
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.failures import one_line

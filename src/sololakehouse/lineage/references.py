@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sololakehouse.config import TABLE_NAME
+from sololakehouse.config.table_name import TABLE_NAME
 from sololakehouse.errors import NotFoundError, UsageError, shortened
 from sololakehouse.lake.reference import split_reference
 from sololakehouse.lake.run_log import RUNS

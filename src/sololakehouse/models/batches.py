@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import written_size
+from sololakehouse.config.memory_size import written_size
 from sololakehouse.errors import TrainingError
 from sololakehouse.lake.failures import disk_errors
 from sololakehouse.models.experiment import Experiment, ModelSettings

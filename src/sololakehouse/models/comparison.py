@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import validate
+from sololakehouse.config.validation import validate
 from sololakehouse.errors import NotFoundError, RunError, SoloLakehouseError
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.requests import lookup_features

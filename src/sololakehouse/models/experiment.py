@@ -10,7 +10,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, model_validator
 
-from sololakehouse.config import Duration, Project, Settings, read_mapping, validate
+from sololakehouse.config import Project
+from sololakehouse.config.duration import Duration
+from sololakehouse.config.settings import Settings
+from sololakehouse.config.validation import validate
+from sololakehouse.config.yaml_file import read_mapping
 from sololakehouse.errors import ConfigError, suggestion
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.models.gate_settings import GateSettings

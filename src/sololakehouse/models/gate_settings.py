@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from sololakehouse.config import Settings
+from sololakehouse.config.settings import Settings
 
 
 class GateSettings(Settings):

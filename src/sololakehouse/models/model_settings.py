@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from sololakehouse.config import Settings, validation_mistakes
+from sololakehouse.config.settings import Settings
+from sololakehouse.config.validation import validation_mistakes
 from sololakehouse.errors import ConfigError, NotFoundError, suggestion
 from sololakehouse.models.metrics import THRESHOLD
 

@@ -16,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import Project, validate
+from sololakehouse.config import Project
+from sololakehouse.config.validation import validate
 from sololakehouse.errors import RunError, UnreachableError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.failures import disk_errors

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import EvaluationSettings, ScoringJob
+from sololakehouse.config import ScoringJob
+from sololakehouse.config.evaluation import EvaluationSettings
 from sololakehouse.errors import ConfigError, RunError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.registry import ModelVersion, resolve

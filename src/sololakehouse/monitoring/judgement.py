@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sololakehouse.config import DriftSettings
+from sololakehouse.config.drift import DriftSettings
 from sololakehouse.lake import Snapshot
 from sololakehouse.monitoring.bins import NumberCounts
 from sololakehouse.monitoring.comparison import Comparison, compare

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import EvaluationSettings
+from sololakehouse.config.evaluation import EvaluationSettings
 from sololakehouse.models.intervals import Interval, Measure
 from sololakehouse.models.intervals import resampled as resampled_metrics
 from sololakehouse.models.metrics import compute_metrics, metric

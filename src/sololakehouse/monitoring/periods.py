@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sololakehouse.config import Period
+from sololakehouse.config.evaluation import Period
 
 if TYPE_CHECKING:
     import polars as pl

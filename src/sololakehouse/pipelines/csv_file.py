@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import CsvOptions
+from sololakehouse.config.source import CsvOptions
 from sololakehouse.errors import IngestError
 from sololakehouse.pipelines.columns import plain_name, wider
 from sololakehouse.pipelines.csv_blocks import (

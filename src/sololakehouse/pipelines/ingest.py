@@ -9,7 +9,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sololakehouse.config import Source
+from sololakehouse.config.source import Source
 from sololakehouse.errors import IngestError, RunError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot, Transaction
 from sololakehouse.pipelines.ahead import ahead

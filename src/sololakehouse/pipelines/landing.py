@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import Source
+from sololakehouse.config.source import Source
 from sololakehouse.errors import IngestError
 
 if TYPE_CHECKING:

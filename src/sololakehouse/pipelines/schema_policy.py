@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sololakehouse.config import Source
+from sololakehouse.config.source import Source
 from sololakehouse.errors import IngestError, suggestion
 from sololakehouse.pipelines.columns import arrow_type, data_columns, plain_name
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from sololakehouse.config import Project, Settings, load
+from sololakehouse.config import Project
+from sololakehouse.config.settings import Settings
+from sololakehouse.config.yaml_file import load
 from sololakehouse.errors import ConfigError, DefinitionError, suggestion
 from sololakehouse.pipelines.sql_statements import CATALOG
 

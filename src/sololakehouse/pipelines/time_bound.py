@@ -9,7 +9,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from sololakehouse.config import TABLE_NAME, Duration, Settings, parse_duration, validate
+from sololakehouse.config.duration import Duration, parse_duration
+from sololakehouse.config.settings import Settings
+from sololakehouse.config.table_name import TABLE_NAME
+from sololakehouse.config.validation import validate
 from sololakehouse.errors import DefinitionError, SoloLakehouseError
 
 PREFIX = "pipelines.incremental."

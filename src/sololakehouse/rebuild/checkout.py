@@ -8,7 +8,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from sololakehouse.config import CONFIG_FILE
+from sololakehouse.config.project import CONFIG_FILE
 
 _DIRTY = "+dirty"
 _SHORT = 12

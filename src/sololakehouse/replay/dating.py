@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.config import ALWAYS, Knowledge
+from sololakehouse.config.knowledge import ALWAYS, Knowledge
 from sololakehouse.engine import Engine, quoted
 from sololakehouse.errors import ConfigError, NotFoundError, suggestion
 from sololakehouse.lake import Lakehouse, Snapshot

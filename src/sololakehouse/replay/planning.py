@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from sololakehouse.config import Knowledge
+from sololakehouse.config.knowledge import Knowledge
 from sololakehouse.engine import SYSTEM_PREFIX
 from sololakehouse.errors import NotFoundError, RunError, UsageError, shortened
 from sololakehouse.features.tables import feature_tables

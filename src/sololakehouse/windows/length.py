@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sololakehouse.config import parse_duration
+from sololakehouse.config.duration import parse_duration
 from sololakehouse.errors import UsageError
 
 Length = str | timedelta
