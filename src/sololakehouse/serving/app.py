@@ -1,216 +1,108 @@
-"""The endpoints, and how a request comes to its answer."""
+"""The web application: which path leads where, and what is said when something fails."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from functools import partial
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version as installed
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi import Request as WebRequest
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from sololakehouse.errors import SoloLakehouseError
-from sololakehouse.serving.answering import (
-    Request,
-    about_model,
-    answer_invocations,
-    answer_predict,
-)
+from sololakehouse.serving.answering import about_model, answer_invocations, answer_predict
+from sololakehouse.serving.endpoints import Endpoints
 from sololakehouse.serving.guard import Guard
 from sololakehouse.serving.inference_log import InferenceLog
 from sololakehouse.serving.invocations import CSV, JSON
-from sololakehouse.serving.online_lookup import HistoryNeededError
 from sololakehouse.serving.openapi import document
 from sololakehouse.serving.problems import RefusedError, problem, status_of
-from sololakehouse.serving.served_rows import Served
 from sololakehouse.serving.state import ServingState
 from sololakehouse.serving.watcher import Watcher
-
-_SMALL = 65_536
-_THREADS = 2
-_Answer = Callable[..., tuple[bytes, Served]]
-
-
-class Endpoints:
-    """What the endpoints do.
-
-    Small requests are answered where they come in; large ones, those with a person's functions and
-    those that read tables in threads, so that nobody waits for them.
-    """
-
-    def __init__(self, state: ServingState, log: InferenceLog, watcher: Watcher) -> None:
-        self._state = state
-        self._log = log
-        self._watcher = watcher
-        self._threads = ThreadPoolExecutor(_THREADS, "large requests")
-        self._reader = ThreadPoolExecutor(1, "table reads")
-        self._waiting = 0
-
-    async def answer(self, request: WebRequest, how: _Answer, kinds: tuple[str, ...]) -> Response:
-        """Answer a request that predicts."""
-        at, began = datetime.now(UTC), time.perf_counter()
-        kind = _content_type(request, kinds)
-        body = await self._body(request)
-        request_id = os.urandom(16).hex()
-        served = self._state.served
-        asked = Request(request_id, request.url.path, served, body, kind, at, began)
-        content, done = await self._answered(partial(how, self._state, asked), asked)
-        if self._log.put(done):
-            asyncio.get_running_loop().call_soon(self._log.pack)
-        self._state.metrics.rows.inc(done.rows)
-        headers = {"X-Request-Id": request_id}
-        return Response(content, media_type=JSON, headers=headers)
-
-    async def _answered(
-        self, work: Callable[..., tuple[bytes, Served]], asked: Request
-    ) -> tuple[bytes, Served]:
-        try:
-            if len(asked.body) <= _SMALL and not asked.served.has_functions:
-                return work(history=False)
-            return await self._in_thread(self._threads, partial(work, history=False))
-        except HistoryNeededError:
-            self._state.metrics.history.inc()
-            return await self._in_thread(self._reader, partial(work, history=True))
-
-    async def _in_thread(
-        self, pool: ThreadPoolExecutor, work: Callable[[], tuple[bytes, Served]]
-    ) -> tuple[bytes, Served]:
-        limits = self._state.limits
-        if self._waiting >= limits.waiting:
-            raise RefusedError(503, "Too many large requests wait. Try again in a second.")
-        self._waiting += 1
-        loop = asyncio.get_running_loop()
-        try:
-            return await asyncio.wait_for(loop.run_in_executor(pool, work), limits.seconds)
-        except TimeoutError:
-            raise RefusedError(
-                504, f"No answer within {limits.seconds:g} s. Send fewer rows at once."
-            ) from None
-        finally:
-            self._waiting -= 1
-
-    async def _body(self, request: WebRequest) -> bytes:
-        limits, parts, size = self._state.limits, [], 0
-        try:
-            async with asyncio.timeout(limits.seconds):
-                async for part in request.stream():
-                    size += len(part)
-                    if size > limits.body:
-                        raise RefusedError(413, f"The body may have at most {limits.body:,} bytes.")
-                    parts.append(part)
-        except TimeoutError:
-            raise RefusedError(408, f"The body did not come within {limits.seconds:g} s.") from None
-        except ClientDisconnect:
-            raise RefusedError(400, "The client went away.") from None
-        return b"".join(parts)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether requests are answered, with features that are looked after."""
-        return not self._state.stopping and self._watcher.is_alive
-
-    def close(self) -> None:
-        """Stop all threads, and write what the inference table does not have yet."""
-        self._state.stopping = True
-        self._watcher.close()
-        self._threads.shutdown()
-        self._reader.shutdown()
-        self._log.close()
 
 
 def create_app(state: ServingState, log: InferenceLog, watcher: Watcher) -> FastAPI:
     """Build the application; its threads live as long as it runs."""
     endpoints = Endpoints(state, log, watcher)
+    app = FastAPI(title=state.served.name, lifespan=_lifespan(endpoints), redoc_url=None)
+    app.add_middleware(Guard, state=state)
+    app.openapi = lambda: document(app, state)  # type: ignore[method-assign]
+    _add_predictions(app, endpoints)
+    _add_facts(app, state)
+    _add_health(app, endpoints)
+    _add_error_handlers(app)
+    return app
 
+
+def _lifespan(
+    endpoints: Endpoints,
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watcher.start()
-        log.start()
+        endpoints.start()
         yield
         await asyncio.to_thread(endpoints.close)
 
-    app = FastAPI(title=state.served.name, lifespan=lifespan, redoc_url=None)
-    app.add_middleware(Guard, state=state)
-    app.openapi = lambda: document(app, state)  # type: ignore[method-assign]
+    return lifespan
 
+
+def _add_predictions(app: FastAPI, endpoints: Endpoints) -> None:
+    @app.post("/predict")
     async def predict(request: WebRequest) -> Response:
         return await endpoints.answer(request, answer_predict, (JSON,))
 
+    @app.post("/invocations")
     async def invocations(request: WebRequest) -> Response:
         return await endpoints.answer(request, answer_invocations, (JSON, CSV))
 
+
+def _add_facts(app: FastAPI, state: ServingState) -> None:
+    @app.get("/model")
     async def model() -> Response:
         return Response(to_json(about_model(state), inf_nan_mode="null"), media_type=JSON)
 
-    async def ping() -> Response:
-        return PlainTextResponse("\n")
-
+    @app.get("/version")
     async def version() -> Response:
         return PlainTextResponse(installed("mlflow"))
 
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _add_health(app: FastAPI, endpoints: Endpoints) -> None:
+    @app.get("/ping")
+    async def ping() -> Response:
+        return PlainTextResponse("\n")
+
+    @app.get("/health")
     async def health() -> Response:
         return JSONResponse({"status": "ok"})
 
+    @app.get("/ready")
     async def ready() -> Response:
         if endpoints.is_ready:
             return JSONResponse({"status": "ready"})
         return problem(503, "Not ready: the server stops, or does not look after its features.")
 
-    async def metrics() -> Response:
-        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    for path, endpoint in (("/predict", predict), ("/invocations", invocations)):
-        app.add_api_route(path, endpoint, methods=["POST"])
-    for path, answer in (
-        ("/model", model),
-        ("/ping", ping),
-        ("/version", version),
-        ("/health", health),
-        ("/ready", ready),
-        ("/metrics", metrics),
-    ):
-        app.add_api_route(path, answer, methods=["GET"])
-
-    async def refused(_: WebRequest, error: Any) -> Response:
+def _add_error_handlers(app: FastAPI) -> None:
+    @app.exception_handler(RefusedError)
+    async def refused(_: WebRequest, error: RefusedError) -> Response:
         return problem(error.status, str(error))
 
-    async def mistaken(_: WebRequest, error: Any) -> Response:
+    @app.exception_handler(SoloLakehouseError)
+    async def mistaken(_: WebRequest, error: SoloLakehouseError) -> Response:
         return problem(status_of(error), str(error))
 
-    async def unknown(_: WebRequest, error: Any) -> Response:
+    @app.exception_handler(HTTPException)
+    async def unknown(_: WebRequest, error: HTTPException) -> Response:
         return problem(error.status_code, f"{error.detail}. See /docs.", error.headers)
 
-    async def broken(_: WebRequest, error: Any) -> Response:  # noqa: ARG001
+    @app.exception_handler(Exception)
+    async def broken(_: WebRequest, __: Exception) -> Response:
         return problem(500, "The server failed; its log says why.")
-
-    for kind, handler in (
-        (RefusedError, refused),
-        (SoloLakehouseError, mistaken),
-        (HTTPException, unknown),
-        (Exception, broken),
-    ):
-        app.add_exception_handler(kind, handler)
-    return app
-
-
-def _content_type(request: WebRequest, known: tuple[str, ...]) -> str:
-    kind, *parameters = request.headers.get("content-type", "").lower().split(";")
-    if kind.strip() not in known:
-        raise RefusedError(415, f"The Content-Type must be {' or '.join(known)}.")
-    for parameter in parameters:
-        if parameter.strip().replace('"', "") not in ("charset=utf-8", "charset=utf8", ""):
-            raise RefusedError(
-                415, "The body must be UTF-8: leave out other parameters of Content-Type."
-            )
-    return kind.strip()
