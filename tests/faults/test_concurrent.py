@@ -202,21 +202,22 @@ def test_the_lock_can_be_taken_again_by_what_a_command_calls(tmp_path):
         pass
 
 
-def test_two_programs_create_the_same_table(project):
+def test_two_programs_create_the_same_table(project, monkeypatch):
     """The other program comes between the look whether the table is there and its creation."""
     from deltalake import DeltaTable, Schema
 
+    from sololakehouse.lake.table_form import TableForm
     from sololakehouse.provenance import Change
 
-    writer = project.writer()
     frame = pl.DataFrame({"id": [1]})
     path = project.lake.path("silver.t")
+    create = TableForm._created
 
-    class Late(type(writer)):
-        def _created(self, *arguments):
-            path.mkdir(parents=True)
-            DeltaTable.create(path, Schema.from_arrow(frame.to_arrow().schema))
-            return super()._created(*arguments)
+    def late(*arguments):
+        path.mkdir(parents=True)
+        DeltaTable.create(path, Schema.from_arrow(frame.to_arrow().schema))
+        return create(*arguments)
 
-    snapshot = Late(writer.lake, writer.run).write_frame("silver.t", frame, Change("TEST", "f"))
+    monkeypatch.setattr(TableForm, "_created", late)
+    snapshot = project.writer().write_frame("silver.t", frame, Change("TEST", "f"))
     assert (snapshot.version, snapshot.to_polars()["id"].to_list()) == (1, [1])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from sololakehouse.errors import RedefinitionError
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.lake import Lakehouse
+from sololakehouse.lake.columns import column_types
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.definition import Definition, last_definition
 from sololakehouse.lake.redefinition import Redefinition
-from sololakehouse.lake.table import column_types
 
 if TYPE_CHECKING:
     import polars as pl

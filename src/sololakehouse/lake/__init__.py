@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from deltalake import Transaction
 
     from sololakehouse.lake.catalog import Lakehouse
+    from sololakehouse.lake.columns import Column
     from sololakehouse.lake.commit import LakeWriter
     from sololakehouse.lake.history import HistoryEntry
-    from sololakehouse.lake.table import Column, Snapshot
+    from sololakehouse.lake.table import Snapshot
 
 __all__ = ["Column", "HistoryEntry", "LakeWriter", "Lakehouse", "Snapshot", "Transaction"]
 _HOMES = {
-    "Column": "sololakehouse.lake.table",
+    "Column": "sololakehouse.lake.columns",
     "HistoryEntry": "sololakehouse.lake.history",
     "LakeWriter": "sololakehouse.lake.commit",
     "Lakehouse": "sololakehouse.lake.catalog",

@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 
 from sololakehouse.errors import RunError, SoloLakehouseError, shortened
 from sololakehouse.lake.catalog import Lakehouse
-from sololakehouse.lake.commit import LakeWriter, commit_properties, retention_properties
+from sololakehouse.lake.commit import LakeWriter, commit_properties
 from sololakehouse.lake.failures import one_line
 from sololakehouse.lake.leases import Lease, active_leases, made_from, ranges
 from sololakehouse.lake.lock import table_lock
@@ -23,6 +23,7 @@ from sololakehouse.lake.protocol import RENAMED
 from sololakehouse.lake.resumable import left_work
 from sololakehouse.lake.staging import dead_folders
 from sololakehouse.lake.table import Snapshot
+from sololakehouse.lake.table_form import retention_properties
 from sololakehouse.lake.vacuum import TableState, table_state
 from sololakehouse.provenance import TableVersion, content_manifest
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from sololakehouse.errors import RunError
 from sololakehouse.lake.catalog import Lakehouse
+from sololakehouse.lake.columns import Column, columns_of
 from sololakehouse.lake.damage import LOG, damaged_entry, located, newest_version
 from sololakehouse.lake.history import HistoryEntry, oldest_readable, read_commit
-from sololakehouse.lake.table import Column, Snapshot, columns_of
+from sololakehouse.lake.table import Snapshot
 
 
 class TableCommits:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deltalake import DeltaTable, Schema, Transaction
+from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 
 from sololakehouse.errors import DefinitionError, RunError
+from sololakehouse.lake.columns import Column, columns_of, type_name
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.damage import (
     LOG,
@@ -43,18 +42,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.connect.session import SparkSession
-
-_SPARK_TYPES = {"long": "bigint", "integer": "int", "short": "smallint", "byte": "tinyint"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column as `slh describe` shows it; `type` is Spark SQL's name of the type."""
-
-    name: str
-    type: str
-    nullable: bool
-    comment: str | None
 
 
 class Snapshot:
@@ -108,7 +95,7 @@ class Snapshot:
     @cached_property
     def columns(self) -> dict[str, str]:
         """Column names with their Delta types, in the order of the table."""
-        return {field.name: _type_name(field.type) for field in self._delta.schema().fields}
+        return {field.name: type_name(field.type) for field in self._delta.schema().fields}
 
     @property
     def log(self) -> Path:
@@ -447,31 +434,6 @@ class Snapshot:
         return reader.load(str(self.path))
 
 
-def column_types(schema: pa.Schema) -> dict[str, str]:
-    """Return the columns that rows of an Arrow schema would have, with Spark SQL's types."""
-    return {column.name: column.type for column in columns_of(Schema.from_arrow(schema).to_json())}
-
-
-def columns_of(schema_json: str) -> tuple[Column, ...]:
-    """Return the columns of a schema as Delta and Spark write it in JSON.
-
-    Examples
-    --------
-    >>> field = '{"name": "id", "type": "long", "nullable": true, "metadata": {}}'
-    >>> columns_of(f'{{"type": "struct", "fields": [{field}]}}')
-    (Column(name='id', type='bigint', nullable=True, comment=None),)
-    """
-    return tuple(
-        Column(
-            name=field["name"],
-            type=_spark_type(field["type"]),
-            nullable=field["nullable"],
-            comment=field.get("metadata", {}).get("comment"),
-        )
-        for field in json.loads(schema_json)["fields"]
-    )
-
-
 def _cannot_be_opened(
     name: str, path: Path, version: int | None, error: DeltaError | OSError
 ) -> RunError:
@@ -480,18 +442,3 @@ def _cannot_be_opened(
         return unreadable(name, [feature])
     said = log_damage(path, name, version) or disk_error(error, path)
     return said or RunError(f"{name} cannot be read from {path}: {one_line(error)}.")
-
-
-def _type_name(delta_type: Any) -> str:
-    return str(getattr(delta_type, "type", delta_type))
-
-
-def _spark_type(kind: Any) -> str:
-    if isinstance(kind, str):
-        return _SPARK_TYPES.get(kind, kind)
-    if kind["type"] == "array":
-        return f"array<{_spark_type(kind['elementType'])}>"
-    if kind["type"] == "map":
-        return f"map<{_spark_type(kind['keyType'])},{_spark_type(kind['valueType'])}>"
-    fields = (f"{field['name']}:{_spark_type(field['type'])}" for field in kind["fields"])
-    return f"struct<{','.join(fields)}>"
