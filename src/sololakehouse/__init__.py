@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# Not from `typing`: until that is imported, Ctrl-C would show a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from sololakehouse.lake import Lakehouse, Snapshot
 
 __version__ = "0.1.0"
