@@ -88,7 +88,6 @@ def _event(
     event: Event, block: Block, y: float, axis: float, beside: float, width: float, group: str
 ) -> Iterator[Element]:
     middle = y + block.height / 2
-    wide, high = text_size([event.at], DETAIL_SIZE)
     if event.cut:
         yield Line(
             id=element_id("cut", event.name),
@@ -98,7 +97,16 @@ def _event(
             dashed=True,
             group=group,
         )
-    yield Text(
+    yield _time(event, axis, middle, group)
+    yield _dot(event, axis, middle, group)
+    if event.crossed:
+        yield from _cross(event, axis, middle, group)
+    yield from block.at(beside, y)
+
+
+def _time(event: Event, axis: float, middle: float, group: str) -> Text:
+    wide, high = text_size([event.at], DETAIL_SIZE)
+    return Text(
         id=element_id("time", event.name),
         x=axis - _BEFORE_AXIS - wide,
         y=middle - high / 2 - (high / 2 + 2 if event.cut else 0),
@@ -109,7 +117,10 @@ def _event(
         align="right",
         group=group,
     )
-    yield Shape(
+
+
+def _dot(event: Event, axis: float, middle: float, group: str) -> Shape:
+    return Shape(
         id=element_id("dot", event.name),
         kind="ellipse",
         x=axis - _DOT / 2,
@@ -121,20 +132,21 @@ def _event(
         stroke_width=_PEN,
         group=group,
     )
-    if event.crossed:
-        reach = _DOT * 0.7
-        for number, turn in enumerate((1, -1)):
-            yield Line(
-                id=element_id("cross", event.name, str(number)),
-                points=(
-                    (axis - reach, middle - turn * reach),
-                    (axis + reach, middle + turn * reach),
-                ),
-                stroke=ink_of("red"),
-                stroke_width=2.5,
-                group=group,
-            )
-    yield from block.at(beside, y)
+
+
+def _cross(event: Event, axis: float, middle: float, group: str) -> Iterator[Line]:
+    reach = _DOT * 0.7
+    for number, turn in enumerate((1, -1)):
+        yield Line(
+            id=element_id("cross", event.name, str(number)),
+            points=(
+                (axis - reach, middle - turn * reach),
+                (axis + reach, middle + turn * reach),
+            ),
+            stroke=ink_of("red"),
+            stroke_width=2.5,
+            group=group,
+        )
 
 
 def _band(

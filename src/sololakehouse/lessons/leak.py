@@ -10,7 +10,6 @@ from sololakehouse.models.versions import ModelVersion
 LEAKY = "features.route_day"
 _COLUMNS = ("mean_delay_on_day", "late_share_on_day")
 _LABELS = "gold.flight_labels"
-_TRAINING_SET = "training.delay"
 _METRIC = "test_roc_auc"
 _LEAST_KNOWN = 0.9
 

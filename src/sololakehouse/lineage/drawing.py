@@ -11,7 +11,6 @@ from sololakehouse.lineage.graph import FileNode, Lineage, Node, TableNode
 
 HASH_DIGITS = 12
 _FILES_SHOWN = 12
-_TABLES = ("bronze", "silver", "gold", "features", "training", "inference", "monitoring")
 RANKS = {
     "landing file": 0,
     "bronze": 1,

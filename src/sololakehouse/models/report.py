@@ -33,23 +33,7 @@ def run_report(
     test = parts["test"]
     probability = predict(trained.model, test)
     confusion = confusion_at(trained.threshold, test.labels, probability)
-    figures = {
-        "roc": plots.roc(test.labels, probability),
-        "precision_recall": plots.precision_recall(test.labels, probability),
-        "calibration": plots.calibration(test.labels, probability),
-        "confusion": plots.confusion(confusion),
-    }
-    weights = importances(trained.model)
-    if weights:
-        figures["importance"] = plots.importance(weights)
-    rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
-    if experiment.training_set.label_known_at:
-        rows |= {f"{name}_unknown_rows": parts[name].unknown for name in LEARNED_FROM}
-    if experiment.split.embargo:
-        rows |= {f"{name}_embargoed_rows": parts[name].embargoed for name in LEARNED_FROM}
-    rows["outside_rows"] = training_set.rows - sum(rows.values())
-    if isinstance(test, BatchedPart):
-        rows["rows_at_once"] = test.rows_at_once
+    rows = _rows(experiment, training_set, parts)
     low = {f"{name}_low": found.low for name, found in intervals.items()}
     high = {f"{name}_high": found.high for name, found in intervals.items()}
     return RunReport(
@@ -65,7 +49,7 @@ def run_report(
             "code_revision": writer.run.code_revision or "none",
             "training_set": str(training_set.table_version),
         },
-        figures=figures,
+        figures=_figures(trained, test.labels, probability, confusion),
         datasets=tables_of(lake, training_set),
         metadata=carried(training_set),
         model=trained.model,
@@ -73,6 +57,35 @@ def run_report(
         documents={"confusion": confusion, "environment": dict(environment)},
         libraries=decisive_libraries(trained.settings),
     )
+
+
+def _rows(
+    experiment: Experiment, training_set: Snapshot, parts: Mapping[str, AnyPart]
+) -> dict[str, int]:
+    """Return how many rows of the training set went where."""
+    rows = {f"{name}_rows": len(part.labels) for name, part in parts.items()}
+    if experiment.training_set.label_known_at:
+        rows |= {f"{name}_unknown_rows": parts[name].unknown for name in LEARNED_FROM}
+    if experiment.split.embargo:
+        rows |= {f"{name}_embargoed_rows": parts[name].embargoed for name in LEARNED_FROM}
+    rows["outside_rows"] = training_set.rows - sum(rows.values())
+    test = parts["test"]
+    if isinstance(test, BatchedPart):
+        rows["rows_at_once"] = test.rows_at_once
+    return rows
+
+
+def _figures(
+    trained: Trained, labels: Any, probability: Any, confusion: Mapping[str, Any]
+) -> dict[str, Any]:
+    figures = {
+        "roc": plots.roc(labels, probability),
+        "precision_recall": plots.precision_recall(labels, probability),
+        "calibration": plots.calibration(labels, probability),
+        "confusion": plots.confusion(confusion),
+    }
+    weights = importances(trained.model)
+    return figures | ({"importance": plots.importance(weights)} if weights else {})
 
 
 def intervals_on_test(

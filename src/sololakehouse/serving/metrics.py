@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,57 +17,34 @@ class Metrics:
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-        self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "slh_serve_requests", "Requests.", ["endpoint", "status"], registry=registry
-        )
-        self.seconds = Histogram(
-            "slh_serve_request_seconds",
-            "Time to answer.",
-            ["endpoint"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.rows = Counter("slh_serve_rows", "Rows predicted.", registry=registry)
-        self.history = Counter(
-            "slh_serve_history_reads", "Requests for which tables were read.", registry=registry
-        )
-        self.model = Gauge(
-            "slh_serve_model_version", "Model version that answers.", ["model"], registry=registry
-        )
-        self.table = Gauge(
+        self.registry = CollectorRegistry()
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry, buckets=_SECONDS)
+        self.requests = counter("slh_serve_requests", "Requests.", ["endpoint", "status"])
+        self.seconds = histogram("slh_serve_request_seconds", "Time to answer.", ["endpoint"])
+        self.rows = counter("slh_serve_rows", "Rows predicted.")
+        self.history = counter("slh_serve_history_reads", "Requests for which tables were read.")
+        self.model = gauge("slh_serve_model_version", "Model version that answers.", ["model"])
+        self.table = gauge(
             "slh_serve_feature_table_version",
             "Version of a feature table that is in memory.",
             ["table"],
-            registry=registry,
         )
-        self.committed = Gauge(
+        self.committed = gauge(
             "slh_serve_feature_table_committed_timestamp_seconds",
             "When that version was committed.",
             ["table"],
-            registry=registry,
         )
-        self.held = Gauge(
-            "slh_serve_feature_rows", "Feature rows in memory.", ["table"], registry=registry
+        self.held = gauge("slh_serve_feature_rows", "Feature rows in memory.", ["table"])
+        self.refreshes = counter("slh_serve_refreshes", "Looks at tables and models.", ["result"])
+        self.waiting = gauge(
+            "slh_serve_inference_rows_waiting", "Rows that the inference table does not have yet."
         )
-        self.refreshes = Counter(
-            "slh_serve_refreshes", "Looks at tables and models.", ["result"], registry=registry
-        )
-        self.waiting = Gauge(
-            "slh_serve_inference_rows_waiting",
-            "Rows that the inference table does not have yet.",
-            registry=registry,
-        )
-        self.written = Counter(
-            "slh_serve_inference_rows_written", "Rows in the inference table.", registry=registry
-        )
-        self.lost = Counter(
-            "slh_serve_inference_rows_lost", "Rows that were given up.", registry=registry
-        )
-        self.write_failures = Counter(
-            "slh_serve_inference_write_failures",
-            "Commits to the inference table that failed.",
-            registry=registry,
+        self.written = counter("slh_serve_inference_rows_written", "Rows in the inference table.")
+        self.lost = counter("slh_serve_inference_rows_lost", "Rows that were given up.")
+        self.write_failures = counter(
+            "slh_serve_inference_write_failures", "Commits to the inference table that failed."
         )
 
     def shows(self, served: ServedModel) -> None:
