@@ -146,7 +146,7 @@ def test_diff_tells_rows_by_the_feature_keys(slh, json_of, shop):
 
 def test_diff_takes_keys_and_moments(json_of, shop):
     old, new = (moment_of(shop, "bronze.sales", version) for version in (1, 2))
-    assert json_of("diff", "bronze.sales", old, new, "--key", "id, shop")["added"] == 2
+    assert json_of("diff", "bronze.sales", old, new, "--keys", "id, shop")["added"] == 2
     back = json_of("diff", "bronze.sales", "2", "1", "--examples", "0")
     assert (back["removed"], back["removed_examples"]) == (2, [])
     assert back["not_compared"] == {"_ingested_at": "differs from run to run"}
@@ -387,10 +387,13 @@ MISTAKES = {
     "history at no moment": (["history", "gold.totals@yesterday"], "is no table. Write schema.tab"),
     "trace an unknown version": (["trace", "gold.totals@v9"], "has no version 9"),
     "diff with a bad key": (
-        ["diff", "gold.totals", "1", "2", "--key", "shob"],
+        ["diff", "gold.totals", "1", "2", "--keys", "shob"],
         "gold.totals@v1 and @v2: No column 'shob'. Did you mean 'shop'?",
     ),
-    "diff with an empty key": (["diff", "gold.totals", "1", "--key", "a,"], "names no column"),
+    "diff with an empty key": (
+        ["diff", "gold.totals", "1", "--key", "a,"],
+        "--keys 'a,' names no column",
+    ),
     "diff of the same version": (["diff", "gold.totals", "2"], "version 2 is the same as version"),
     "diff of a word": (
         ["diff", "gold.totals", "old", "new"],

@@ -22,20 +22,22 @@ def shop(sales):
     return sales
 
 
-def commands():
-    return [pytest.param(command, id=name) for name, command in group.commands.items()]
+def commands(of=group, words=()):
+    for name, command in of.commands.items():
+        yield pytest.param((*words, name), command, id=" ".join((*words, name)))
+        if isinstance(command, click.Group):
+            yield from commands(command, (*words, name))
 
 
-@pytest.mark.parametrize("command", commands())
-def test_every_command_says_what_it_does_and_shows_an_example(command, slh, tmp_path):
-    text = slh(command.name, "--help", folder=tmp_path).out
-    assert re.search(rf"Examples?:\n +slh {command.name}", text)
+@pytest.mark.parametrize(("words", "command"), list(commands()))
+def test_every_command_says_what_it_does_and_shows_an_example(words, command, slh, tmp_path):
+    text = slh(*words, "--help", folder=tmp_path).out
+    assert re.search(rf"Examples?:\n +slh {' '.join(words)}", text)
 
 
-@pytest.mark.parametrize("command", commands())
-def test_every_option_has_a_help_text_or_a_default(command):
-    options = [p for p in command.params if isinstance(p, click.Option)]
-    assert all(option.help or option.show_default for option in options)
+@pytest.mark.parametrize(("words", "command"), list(commands()))
+def test_every_option_has_a_help_text(words, command):
+    assert [p.opts for p in command.params if isinstance(p, click.Option) and not p.help] == []
 
 
 def test_a_new_project_runs_as_it_is(slh, tmp_path):

@@ -92,8 +92,19 @@ def query(
 @click.argument("table")
 @click.argument("old")
 @click.argument("new", required=False)
-@click.option("--key", "keys", help="Columns that identify a row: a,b. Default: its feature keys.")
-@click.option("--examples", type=click.IntRange(min=0), default=5, show_default=True)
+@click.option(
+    "--keys",
+    "--key",
+    "keys",
+    help="What identifies a row, comma-separated. Default: its feature keys.",
+)
+@click.option(
+    "--examples",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="At most so many rows of each kind of change.",
+)
 @as_json
 def diff(
     table: str, old: str, new: str | None, keys: str | None, examples: int, json_wanted: bool
@@ -106,7 +117,7 @@ def diff(
     \b
     Examples:
       slh diff silver.flights 3 5
-      slh diff silver.flights 3 5 --key carrier,flight
+      slh diff silver.flights 3 5 --keys carrier,flight
       slh diff silver.flights 2026-01-31T00:00:00Z --json
     """
     from sololakehouse.errors import UsageError
@@ -115,7 +126,7 @@ def diff(
 
     identity = [key.strip() for key in keys.split(",")] if keys is not None else []
     if keys is not None and not all(identity):
-        raise UsageError(f"--key {keys!r} names no column in one place. Write --key a,b.")
+        raise UsageError(f"--keys {keys!r} names no column in one place. Write --keys a,b.")
     lake = Lakehouse.open()
     before = lake.read(table, **_version(old))
     after = lake.read(table, **(_version(new) if new is not None else {}))
@@ -171,7 +182,7 @@ def print_counts(found: TableDiff) -> None:
     if found.keys:
         print_line(f"{told}, {found.changed:,} changed by {', '.join(found.keys)}")
     else:
-        print_line(f"{told}. There are no keys: --key a,b would tell changed rows.")
+        print_line(f"{told}. There are no keys: --keys a,b would tell changed rows.")
     if found.unkeyed:
         print_line(f"  {found.unkeyed:,} of these rows have a NULL in a key, so none of them pair")
     if found.changed_columns:

@@ -31,7 +31,7 @@ _JSON = {".json": "json"}
     "--format",
     "format_wanted",
     type=click.Choice(FORMATS),
-    help="Default: what the output file's ending says; mermaid in the terminal.",
+    help="Default: what the output file's suffix says; mermaid in the terminal.",
 )
 @output_options
 @as_json

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sololakehouse.cli.answers import as_cell
-from sololakehouse.cli.render import print_json, print_line, print_table
+from sololakehouse.cli.render import as_json, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from sololakehouse.features.explanation import LookupExplanation, RowExplanation
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--svg", type=click.Path(path_type=Path), help="Draw the row's time lines here.")
 @click.option("--restatements", is_flag=True, help="What changes if something else were known.")
 @click.option("--known-as-of", help="The fixed day of --restatements, with a time zone.")
-@click.option("--json", "json_wanted", is_flag=True, help="Print JSON.")
+@as_json
 def explain(
     training_set: str,
     row: int | None,

@@ -77,7 +77,13 @@ def table_row(snapshot: Snapshot) -> dict[str, Any]:
 
 @click.command()
 @click.argument("table")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="At most so many commits.",
+)
 @as_json
 def history(table: str, limit: int, json_wanted: bool) -> None:
     """Show the commits of a table, newest first.

@@ -71,7 +71,13 @@ def demo(folder: Path, json_wanted: bool) -> None:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=8765, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8765,
+    show_default=True,
+    help="Where this machine listens.",
+)
 def console(port: int) -> None:
     """Show the tables in a browser, on this machine only, until Ctrl-C.
 

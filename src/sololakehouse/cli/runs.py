@@ -207,7 +207,13 @@ def _text(value: Any) -> str:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=5000,
+    show_default=True,
+    help="Where this machine listens.",
+)
 def mlflow(port: int) -> None:
     """Serve MLflow's UI for the project on this machine, until Ctrl-C.
 

@@ -16,11 +16,35 @@ DEFAULT_PORT = 5001
 
 @click.command()
 @click.argument("model")
-@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="0 takes any that is free.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Others need a token.")
-@click.option("--max-rows", type=click.IntRange(1), default=10_000, show_default=True)
-@click.option("--max-bytes", type=click.IntRange(1), default=10_000_000, show_default=True)
-@click.option("--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True)
+@click.option(
+    "--max-rows",
+    type=click.IntRange(1),
+    default=10_000,
+    show_default=True,
+    help="Most rows of a request.",
+)
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(1),
+    default=10_000_000,
+    show_default=True,
+    help="Most bytes of a request's body.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=30.0,
+    show_default=True,
+    help="Seconds that a body may take to come, and an answer to be found.",
+)
 @click.option(
     "--refresh",
     type=click.FloatRange(0.1),
