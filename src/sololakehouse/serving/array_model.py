@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.models.inputs import model_input
+from sololakehouse.serving.category_codes import CategoryCodes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,7 +60,7 @@ class ArrayModel:
     @classmethod
     def _apart(cls, preprocessing: Any, estimator: Any, sample: pl.DataFrame) -> ArrayModel:
         blocks = tuple(
-            (tuple(names), _is_text(sample, names), _without_names(transformer))
+            (tuple(names), _is_text(sample, names), _on_arrays(transformer))
             for _, transformer, names in preprocessing.transformers_
             if len(names) and not isinstance(transformer, str)
         )
@@ -118,10 +119,16 @@ def _is_text(sample: pl.DataFrame, names: Sequence[str]) -> bool:
     return kinds.pop()
 
 
-def _without_names(transformer: Any) -> Any:
-    """Copy a fitted transformer that was fitted on a frame, so that it takes arrays."""
+def _on_arrays(transformer: Any) -> Any:
+    """Return what does to arrays what a fitted transformer does to frames; None: nothing."""
     if getattr(transformer, "func", transformer) is None:
         return None
+    without_names = _without_names(transformer)
+    return CategoryCodes.of(without_names) or without_names
+
+
+def _without_names(transformer: Any) -> Any:
+    """Copy a transformer that was fitted on a frame, so that it takes arrays."""
     copied = deepcopy(transformer)
     for part in (copied, *(step for _, step in getattr(copied, "steps", ()))):
         if "feature_names_in_" in vars(part):
