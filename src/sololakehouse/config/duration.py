@@ -25,6 +25,11 @@ def parse_duration(value: Any) -> Any:
 
     A day is 24 hours, a week 7 days. The unit of a number is never guessed.
 
+    Raises
+    ------
+    ValueError
+        The value is a number without a unit, or a text of another form.
+
     Examples
     --------
     >>> parse_duration("90min")

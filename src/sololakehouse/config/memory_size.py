@@ -1,4 +1,4 @@
-"""A size of memory: `500MB`, `2GB`."""
+"""A size of memory in bytes, written `500MB` or `2GB`: a MB is 10**6 bytes, a GB 10**9."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MemorySize = Annotated[int, BeforeValidator(_memory)]
 
 
 def written_size(count: int) -> str:
-    """Write bytes as a setting takes them, rounded up.
+    """Write a number of bytes as a setting takes it, rounded up to a whole unit.
 
     Examples
     --------

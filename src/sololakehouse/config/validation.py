@@ -13,7 +13,18 @@ S = TypeVar("S", bound=Settings)
 
 
 def validate(content: dict[str, Any], model: type[S], where: str) -> S:
-    """Validate a mapping against a settings model; mistakes name their place and candidates."""
+    """Validate a mapping against a settings model.
+
+    Parameters
+    ----------
+    where
+        What holds the mapping, such as the path of a file: messages begin with it.
+
+    Raises
+    ------
+    ConfigError
+        Names every mistake with its place, and for an unknown key the known ones.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as error:

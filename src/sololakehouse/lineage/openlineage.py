@@ -93,6 +93,17 @@ def effective_settings(
 ) -> OpenLineageSettings | None:
     """Return the settings with what the environment says; None if no events are wanted.
 
+    Parameters
+    ----------
+    environment
+        Of it `OPENLINEAGE_URL`, `_ENDPOINT` and `_NAMESPACE` go before the settings, and
+        `OPENLINEAGE_DISABLED` before all.
+
+    Raises
+    ------
+    ConfigError
+        `OPENLINEAGE_URL` is no address of HTTP.
+
     Examples
     --------
     >>> effective_settings(None, {"OPENLINEAGE_URL": "http://localhost:5000"}).url
