@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 from sololakehouse.engine import Engine
 from sololakehouse.errors import RewrittenError
-from sololakehouse.lake import LakeWriter, Transaction
+from sololakehouse.lake import LakeWriter, Snapshot, Transaction
 from sololakehouse.lake.commit import flush
 from sololakehouse.lake.failures import disk_errors
 from sololakehouse.lake.outside import append_outside
@@ -58,13 +58,7 @@ def deliver(
         progress = SinkProgress.of(writer.lake, step.name)
     before = {} if step.anew else progress.offsets
     sources = {table: writer.lake.read(table) for table in step.node.streams.values()}
-    try:
-        unread = unread_since(before, step.node.streams, sources)
-    except RewrittenError as error:
-        raise RewrittenError(
-            f"{step.name} cannot go on where it was: {error}. Deliver all rows again with "
-            f"'slh run --full-refresh {step.name}'; what was delivered stays there."
-        ) from error
+    unread = _unread(step, before, sources)
     if not any(unread.values()):
         return ()
     for alias, table in step.node.streams.items():
@@ -73,21 +67,45 @@ def deliver(
         alias: sources[table].table_version.model_dump(exclude={"data_version"})
         for alias, table in step.node.streams.items()
     }
+    batch, change = _completed(step, sink, engine, writer, progress, offsets)
+    _send(progress.pending, batch, sink, engine, writer, change)
+    return change.expectations
+
+
+def _unread(
+    step: Step, before: Mapping[str, Mapping[str, Any]], sources: Mapping[str, Snapshot]
+) -> dict[str, list[Path]]:
+    try:
+        return unread_since(before, step.node.streams, sources)
+    except RewrittenError as error:
+        raise RewrittenError(
+            f"{step.name} cannot go on where it was: {error}. Deliver all rows again with "
+            f"'slh run --full-refresh {step.name}'; what was delivered stays there."
+        ) from error
+
+
+def _completed(
+    step: Step,
+    sink: Sink,
+    engine: Engine,
+    writer: LakeWriter,
+    progress: SinkProgress,
+    offsets: Mapping[str, Mapping[str, Any]],
+) -> tuple[Batch, Change]:
+    """Compute what the streams have gained, and make it the pending batch."""
     inputs = step_inputs(step, writer)
     with writer.staging() as staged:
         branches = stage(
             engine, step.node.frame, step.node.marks, step.node.declaration.branches, staged
         )
         expectations = check(step, engine, staged, branches, writer.run.started_at)
-        rows = _rows(staged)
-        path = str(sink.path) if sink.path else None
         batch = Batch(
             sink=step.name,
             identity=progress.identity,
             batch=progress.batch + 1,
             format=sink.format,
-            path=path,
-            rows=rows,
+            path=str(sink.path) if sink.path else None,
+            rows=_rows(staged),
             streams=offsets,
             run_id=writer.run.run_id,
         )
@@ -100,8 +118,7 @@ def deliver(
             engine=engine.name,
         )
         _complete(staged, sink, engine, batch, change, progress.pending)
-    _send(progress.pending, batch, sink, engine, writer, change)
-    return expectations
+    return batch, change
 
 
 def _rows(staged: Path) -> int:
