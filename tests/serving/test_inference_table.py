@@ -19,7 +19,7 @@ from sololakehouse.serving.inference_log import InferenceLog
 from sololakehouse.serving.log_writer import LogWriter
 from sololakehouse.serving.metrics import Metrics
 from sololakehouse.serving.served_model import ServedModel
-from sololakehouse.serving.served_rows import Served
+from sololakehouse.serving.served_rows import Packed, Served
 from tests.faults.test_disk import empty, fill
 from tests.serving.process import eventually, serving
 from tests.serving.test_requests import ROW
@@ -133,6 +133,15 @@ def test_another_version_of_the_model_goes_on_in_the_same_table(rich, served, lo
     rows = project.lake.read(TABLE).to_polars()
     assert rows["model_version"].to_list() == [2, 1]
     assert project.lake.read(TABLE).record.details["model_versions"] == [1, 2]
+
+
+def test_a_row_says_which_answer_it_is_of_and_where_it_stood_there(served):
+    answers = [one(served, "a", rows=2), one(served, "b"), one(served, "c", rows=3)]
+    (packed,) = Packed.of(answers)
+    rows = packed.frame.select("request_id", "row", "requested_at").rows()
+    places = [("a", 0), ("a", 1), ("b", 0), ("c", 0), ("c", 1), ("c", 2)]
+    assert [row[:2] for row in rows] == places
+    assert [row[2] for row in rows] == [answers[number].at for number in (0, 0, 1, 2, 2, 2)]
 
 
 def test_small_answers_are_packed_together_and_commits_are_of_bounded_size(

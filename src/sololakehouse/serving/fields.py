@@ -83,9 +83,11 @@ class Fields:
                 _refuse_uneven((row.keys() ^ present).difference(moments))
                 present |= row.keys()
         return pl.DataFrame(
-            pl.Series(name, [row.get(name, now) for row in rows], kind)
-            for name, kind in self.types.items()
-            if name in present or name in moments
+            [
+                pl.Series(name, [row.get(name, now) for row in rows], kind)
+                for name, kind in self.types.items()
+                if name in present or name in moments
+            ]
         )
 
 

@@ -77,6 +77,7 @@ def _form(served: Served) -> Any:
 
 
 def _rows(batch: Sequence[Served]) -> pl.DataFrame:
+    import numpy as np
     import polars as pl
 
     predictions = [one.answer.prediction for one in batch]
@@ -87,13 +88,16 @@ def _rows(batch: Sequence[Served]) -> pl.DataFrame:
     probability = outputs["probability"] if "probability" in outputs.columns else nothing
     known = {used: _versions(used) for used in {one.features for one in predictions}}
 
+    counts = [one.rows for one in batch]
+    answer_of_row = np.repeat(np.arange(len(batch)), counts)
+
     def each(name: str, of: Callable[[Served], Any], kind: Any) -> pl.Series:
-        return pl.Series(name, [of(one) for one in batch for _ in range(one.rows)], kind)
+        return pl.Series(name, [of(one) for one in batch], kind).gather(answer_of_row)
 
     return pl.DataFrame(
         [
             each("request_id", lambda one: one.request_id, pl.String),
-            pl.Series("row", [row for one in batch for row in range(one.rows)], pl.Int32),
+            pl.Series("row", np.concatenate([np.arange(count) for count in counts]), pl.Int32),
             each("requested_at", lambda one: one.at, pl.Datetime("us", "UTC")),
             each("endpoint", lambda one: one.endpoint, pl.String),
             pl.repeat(version.name, outputs.height, eager=True).alias("model_name"),
