@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+STATUS = Path("/proc/self/status")
 START = """
 import sys
 from sololakehouse.engine import Engine
@@ -65,6 +68,19 @@ from sololakehouse.cli import slh
 
 slh.main(["run", "--json"], standalone_mode=False)
 print({"numpy", "pandas", "polars", "pyarrow"} & set(sys.modules))
+"""
+PLANNED = """
+import sys
+import threading
+from sololakehouse.lake import Lakehouse
+from sololakehouse.pipelines.run import prepare
+
+for to_execute in (False, True):
+    with prepare(Lakehouse.open(), to_execute=to_execute):
+        for thread in threading.enumerate():
+            if thread.name.startswith("import "):
+                thread.join()
+        print(sorted({"polars", "pyarrow"} & set(sys.modules)))
 """
 CLEAN = (
     "CREATE MATERIALIZED VIEW silver.clean TBLPROPERTIES ('expect.known' = 'shop IS NOT NULL') "
@@ -127,6 +143,16 @@ def test_a_run_computes_and_commits_without_pandas(sales):
     lines = said(UP_TO_DATE, sales.folder)
     assert "False" in lines
     assert lines[-1].strip() == "3"
+
+
+def test_what_rows_need_is_imported_once_it_is_known_that_some_are_computed(sales):
+    sales.write("transformations/clean.sql", CLEAN)
+    assert said(PLANNED, sales.folder) == ["[]", "['polars', 'pyarrow']"]
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="Linux tells what a process asked for")
+def test_the_engine_gets_memory_in_small_pages(tmp_path):
+    assert "THP_enabled:\t0" in said(f"{START}\nprint(open('{STATUS}').read())", tmp_path)
 
 
 def test_a_run_compiles_libraries_once_and_nothing_of_the_project(sales, tmp_path_factory):

@@ -114,6 +114,18 @@ SELECT shop, ends_at, sum(sales) OVER (
 ) AS sales_3h
 FROM hourly
 """
+NOON = "2026-01-02T12:00:00Z"
+FOLLOWED = """\
+CREATE MATERIALIZED VIEW features.followed
+TBLPROPERTIES (
+  'pipelines.incremental.source' = 'bronze.sales.sold_at',
+  'pipelines.incremental.lookback' = '0h',
+  'feature.keys' = 'shop',
+  'feature.timestamp' = 'sold_at'
+)
+AS SELECT shop, sold_at, sum(amount) OVER (PARTITION BY id) AS amount FROM bronze.sales
+WHERE sold_at IS NOT NULL
+"""
 SOLD = "CREATE TEMPORARY VIEW sold AS SELECT * FROM bronze.sales WHERE sold_at IS NOT NULL"
 
 
@@ -278,6 +290,31 @@ def test_a_declared_lookback_replaces_the_later_rows(sales):
     grown = manifest(sales, "silver.trailing")
     full_refresh(sales)
     assert manifest(sales, "silver.trailing") == grown
+
+
+@pytest.mark.parametrize(
+    ("again", "said"),
+    [
+        (
+            "5,west,2026-01-03T08:00:00Z,1\n6,west,2026-01-03T08:00:00Z,2\n",
+            "must be unique together",
+        ),
+        ("5,NA,2026-01-03T08:00:00Z,1\n", "shop must be set"),
+    ],
+)
+def test_replaced_rows_of_a_feature_table_keep_its_contract(sales, again, said):
+    define(sales, FOLLOWED, "followed.sql")
+    sales.run()
+    sales.write("landing/later.csv", f"id,shop,sold_at,amount\n4,west,{NOON},1\n")
+    sales.ingest()
+    sales.run()
+    assert increment(sales, "features.followed")["from"] == "2026-01-02T12:00:00+00:00"
+    before = manifest(sales, "features.followed")
+    sales.write("landing/again.csv", f"id,shop,sold_at,amount\n{again}")
+    sales.ingest()
+    with pytest.raises(FeatureTableError, match=said):
+        sales.run()
+    assert manifest(sales, "features.followed") == before
 
 
 def test_a_lookback_that_is_too_short_is_found_by_a_full_refresh(sales):

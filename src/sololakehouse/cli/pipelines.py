@@ -262,7 +262,7 @@ def run_pipeline(
     given.setdefault("redefining", _redefining(lake, (), None))
     capacity = Capacity.of(parallel or lake.project.settings.parallel_steps)
     with (
-        prepare(lake, selection, **given) as pipeline,
+        prepare(lake, selection, to_execute=True, **given) as pipeline,
         open_lineage(lake, log.writer.run, pipeline.name, warn=_warn) as told,
         run_view(view) as shown,
     ):

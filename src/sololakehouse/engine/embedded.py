@@ -14,10 +14,17 @@ from sololakehouse.engine.client import import_client
 from sololakehouse.engine.questions import Questions, keep_queries
 from sololakehouse.engine.session import Engine, temporary_folder
 
+_SETTINGS = {
+    "RUST_LOG": "off",
+    # A thread of the engine that needs a few kilobytes would be given two megabytes of zeros.
+    "MIMALLOC_ALLOW_THP": "0",
+}
+
 
 @cache
 def _embedded_server() -> Any:
-    os.environ.setdefault("RUST_LOG", "off")
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer()

@@ -77,9 +77,10 @@ def without_rows(
     now = int(time.time() * 1000)
     removals: list[RemoveAction] = []
     files: list[Path] = []
+    frames = [pl.scan_parquet(snapshot.path / path) for path in snapshot.file_sizes]
+    counts = pl.collect_all([frame.filter(gone).select(pl.len()) for frame in frames])
     for index, (path, size) in enumerate(snapshot.file_sizes.items()):
-        frame = pl.scan_parquet(snapshot.path / path)
-        going = frame.filter(gone).select(pl.len()).collect().item()
+        frame, going = frames[index], counts[index].item()
         if not going:
             continue
         removals.append(
@@ -95,7 +96,8 @@ def without_rows(
             kept = staged / f"kept-{index:05d}.parquet"
             frame.filter(~gone).sink_parquet(kept, compression="zstd")
             files.append(kept)
-    removed = content_manifest(snapshot.scan().filter(gone), left_out)
+    rows = snapshot.scan() if removals else pl.DataFrame(schema=snapshot.schema)
+    removed = content_manifest(rows.filter(gone), left_out)
     return Replacement(snapshot.version, tuple(removals), tuple(files), removed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,9 +103,12 @@ class RunLog:
         commits = list(self.writer.committed)
         if not (commits or failed):
             return
-        if self._steps:
-            self._append(STEPS, [asdict(step) for step in self._steps], _step_schema())
-        self._append(RUNS, [self._run_row(error, len(commits))], _run_schema())
+        steps, run = [asdict(step) for step in self._steps], self._run_row(error, len(commits))
+        with ThreadPoolExecutor(1) as beside:
+            told = beside.submit(self._append, STEPS, steps, _step_schema()) if steps else None
+            self._append(RUNS, [run], _run_schema())
+        if told:
+            told.result()
 
     def _note(
         self, step: _OpenStep, state: State, snapshot: Snapshot | None, reason: str | None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import DefinitionError, suggestion
@@ -26,10 +27,34 @@ def refuse_shape(declaration: Declaration, given: StructType) -> None:
         raise DefinitionError(f"{declaration.place}: {declaration.name}: {mistake}")
 
 
-def refuse_unresolved_expectations(declaration: Declaration, frame: DataFrame) -> None:
-    """Refuse expectations, and a quarantine, that do not fit the columns of the rows."""
-    of_rows = [e for e in declaration.expectations if isinstance(e, Expectation)]
-    if not _resolves(frame, [e.violated for e in of_rows]):
+def resolve_together(declaration: Declaration, frame: DataFrame) -> bool:
+    """Ask the engine for the columns of rows and for what is expected of them at once.
+
+    Afterwards the frame knows its columns. False if the engine refuses: then to ask for the one
+    and for the other says what is wrong.
+    """
+    from pyspark.sql.types import StructType
+
+    conditions = [expectation.violated for expectation in _of_rows(declaration)]
+    with suppress(Exception):
+        found = frame.selectExpr("*", *conditions).schema.fields
+        frame._cached_schema = StructType(found[: len(found) - len(conditions)])
+        return True
+    return False
+
+
+def refuse_unresolved_expectations(
+    declaration: Declaration, frame: DataFrame, *, resolved: bool
+) -> None:
+    """Refuse expectations, and a quarantine, that do not fit the columns of the rows.
+
+    Parameters
+    ----------
+    resolved
+        Whether the expectations of rows are known to fit.
+    """
+    of_rows = _of_rows(declaration)
+    if not resolved:
         for expectation in of_rows:
             _refuse_expectation(declaration, frame, expectation)
     for other in declaration.expectations:
@@ -82,12 +107,8 @@ def refuse_moments(
         )
 
 
-def _resolves(frame: DataFrame, conditions: Sequence[str]) -> bool:
-    """Whether the engine finds all columns and functions of some conditions, asked only once."""
-    try:
-        return not conditions or bool(frame.selectExpr(*conditions).schema)
-    except Exception:  # noqa: BLE001  (engines raise whatever they like)
-        return False
+def _of_rows(declaration: Declaration) -> list[Expectation]:
+    return [e for e in declaration.expectations if isinstance(e, Expectation)]
 
 
 def _moment_type(schema: StructType, column: str, table: str, declaration: Declaration) -> str:

@@ -31,6 +31,7 @@ def check(
     staged: Sequence[StagedBranch],
     moment: datetime,
     beside: pl.LazyFrame | None = None,
+    replaced_from: str | None = None,
 ) -> list[ExpectationResult]:
     """Hold staged rows to the expectations of their table, and a feature table to its contract.
 
@@ -45,6 +46,9 @@ def check(
         The moment of the run, which freshness is measured against.
     beside
         Rows of the table that stay; None if the staged rows are all of it.
+    replaced_from
+        The column whose values in all rows that stay are less than in any staged row, so that
+        those cannot have a key in common which it is part of; None: there is no such column.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def check(
         for expectation in step.node.declaration.expectations
     ]
     _refuse_failures(step.name, findings)
-    _check_contract(step, folder, beside)
+    _check_contract(step, folder, beside, replaced_from)
     _check_time_bound(step, folder)
     return [finding.result for finding in findings]
 
@@ -110,9 +114,14 @@ def _refuse_failures(table: str, findings: Sequence[Finding]) -> None:
         )
 
 
-def _check_contract(step: Step, folder: Path, beside: pl.LazyFrame | None) -> None:
+def _check_contract(
+    step: Step, folder: Path, beside: pl.LazyFrame | None, replaced_from: str | None
+) -> None:
     contract = FeatureContract.from_properties(step.node.declaration.properties)
     if contract is None:
+        return
+    if replaced_from in contract.identity:
+        contract.check(scan_kept(folder), step.name)
         return
     # A stream may have gained its contract after rows were appended: all of them are looked at.
     if beside is None or step.node.is_stream:
@@ -122,10 +131,12 @@ def _check_contract(step: Step, folder: Path, beside: pl.LazyFrame | None) -> No
 
 
 def _check_time_bound(step: Step, folder: Path) -> None:
+    """Refuse rows without a time; of a feature table's own times, its contract has done so."""
     import polars as pl
 
     bound = step.node.declaration.time_bound
-    if bound is None:
+    contract = FeatureContract.from_properties(step.node.declaration.properties)
+    if bound is None or (contract and bound.timestamp in contract.identity):
         return
     moments = scan_kept(folder).select(pl.col(bound.timestamp).null_count())
     unset = moments.collect().item()

@@ -52,7 +52,10 @@ def materialize(
     with writer.staging() as folder:
         staged = _staged(step, engine, folder, part)
         beside = _staying(before, part) if before and part else None
-        expectations = check(step, engine, folder, staged, writer.run.started_at, beside)
+        replaced_from = part.timestamp if part else None
+        expectations = check(
+            step, engine, folder, staged, writer.run.started_at, beside, replaced_from
+        )
         change = Change(
             operation=OPERATION,
             fingerprint=step_fingerprint(step.node, inputs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -72,7 +73,7 @@ class Execution:
         """Execute all steps; see `pipelines.run.execute`."""
         engine, at_once = self._pipeline.engine, self._capacity.at_once
         with ThreadPoolExecutor(at_once, "step", initializer=engine.activate) as pool:
-            self._import_beside()
+            import_beside(self._pipeline.steps)
             try:
                 run_id, steps = self._writer.run.run_id, self._pipeline.steps
                 self._tell(RunStarted(_now(), run_id, steps, at_once))
@@ -89,12 +90,6 @@ class Execution:
         if failed:
             raise _failure(results, failed)
         return results
-
-    def _import_beside(self) -> None:
-        """Import what checks and commits need while the engine is at work on the first rows."""
-        if any(step.state == "run" for step in self._pipeline.steps):
-            for module in _NEEDED_LATER:
-                Thread(target=import_module, args=(module,), name=f"import {module}").start()
 
     def _begin_steps(self, pool: ThreadPoolExecutor) -> None:
         while (step := self._schedule.next()) is not None:
@@ -203,6 +198,14 @@ class Execution:
     def _tell(self, event: Event) -> None:
         for listener in self._listeners:
             listener(event)
+
+
+def import_beside(steps: Sequence[Step]) -> None:
+    """Import what checks and commits need while the engine is at work, if any table is computed."""
+    if any(step.state == "run" for step in steps):
+        for module in _NEEDED_LATER:
+            if module not in sys.modules:
+                Thread(target=import_module, args=(module,), name=f"import {module}").start()
 
 
 def _failure(results: Sequence[StepResult], failed: Sequence[StepResult]) -> SoloLakehouseError:

@@ -15,6 +15,7 @@ from sololakehouse.pipelines.analysis import (
     refuse_shape,
     refuse_unread_source,
     refuse_unresolved_expectations,
+    resolve_together,
 )
 from sololakehouse.pipelines.branches import MARK, marked
 from sololakehouse.pipelines.declarations import Declaration, SourceContext
@@ -132,9 +133,11 @@ class GraphBuilder:
             self._let_read(self._reads[name])
             self._stand_in_streams(self._declarations[name])
             try:
-                schema: Any = self._frames[name].schema
-                refuse_shape(self._declarations[name], schema)
-                refuse_unresolved_expectations(self._declarations[name], self._frames[name])
+                declaration, frame = self._declarations[name], self._frames[name]
+                resolved = resolve_together(declaration, frame)
+                schema: Any = frame.schema
+                refuse_shape(declaration, schema)
+                refuse_unresolved_expectations(declaration, frame, resolved=resolved)
                 self._check_time_bound(name)
             except Exception as error:  # noqa: BLE001  (engines raise whatever they like)
                 self._mistakes.setdefault(name, self._error(name, error))

@@ -10,7 +10,7 @@ from pathlib import Path
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.pipelines.declarations import SourceContext
 from sololakehouse.pipelines.events import Listener, StepResult
-from sololakehouse.pipelines.execution import Execution, PreparedPipeline
+from sololakehouse.pipelines.execution import Execution, PreparedPipeline, import_beside
 from sololakehouse.pipelines.graph_builder import GraphBuilder
 from sololakehouse.pipelines.plan import plan_steps
 from sololakehouse.pipelines.redefinition import (
@@ -35,6 +35,7 @@ def prepare(
     spec: Path | None = None,
     redefining: Redefining | None = None,
     with_plans: bool = False,
+    to_execute: bool = False,
 ) -> Iterator[PreparedPipeline]:
     """Load the project's pipeline and plan it; nothing is computed or written.
 
@@ -52,6 +53,8 @@ def prepare(
     with_plans
         Whether the engine shall know what selected tables read that are up to date, too, so that
         it can show their plans.
+    to_execute
+        Whether the steps will be executed, so that what they need is imported meanwhile.
 
     Raises
     ------
@@ -77,6 +80,8 @@ def prepare(
         builder = GraphBuilder(engine, declarations, stored, context)
         graph = builder.build()
         steps = plan_steps(graph, lake, selection)
+        if to_execute:
+            import_beside(steps)
         builder.analyse(step.name for step in steps if works(step))
         if with_plans:
             for step in steps:
