@@ -151,11 +151,7 @@ class Engine:
         else:
             from sololakehouse.engine.server import connected_engine
 
-            with (
-                staging() as folder,
-                connected_engine(engine, folder) as opened,
-                opened.active(),
-            ):
+            with staging() as folder, connected_engine(engine, folder) as opened, opened.active():
                 yield opened
 
     def activate(self) -> None:
