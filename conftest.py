@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -57,6 +58,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     long = [item for item in items if any(map(item.get_closest_marker, left))]
     items[:] = [item for item in items if item not in long]
     config.hook.pytest_deselected(items=long)
+    if hasattr(config, "workerinput"):
+        from tests.distribution import place
+
+        items.sort(key=lambda item: place(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let files that share a server or a trained project share a process, too."""
+    if config.getoption("--dist") != "loadfile":
+        return None
+    from tests.distribution import InUnits
+
+    config.option.loadscopereorder = False
+    return InUnits(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from sololakehouse.lake import Lakehouse, LakeWriter
@@ -132,5 +135,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelProject, Tra
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """Give the reference project after its demo; tests must not change it."""
-    return run_demo(fresh_copy(tmp_path_factory.mktemp("one") / "nyc_flights"))
+    """Give the reference project after its demo; tests must not change it.
+
+    It takes half a minute, and so the processes of `--numprocesses` share one.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, summary = base / "one" / "nyc_flights", base / "one.json"
+    with FileLock(base / "one.lock"):
+        if not summary.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            summary.write_text(json.dumps(run_demo(fresh_copy(folder)).summary))
+    return Demo(folder, json.loads(summary.read_text()))

@@ -1,4 +1,4 @@
-"""The reference project, end to end: two demos in two folders, and the first one again."""
+"""The reference project, end to end: two demos in two folders, and the second one again."""
 
 from __future__ import annotations
 
@@ -108,14 +108,14 @@ def test_only_moments_and_identifiers_are_left_out_of_the_manifests(demo):
     assert left_out == bronze | identifiers | {"inference.flight_delay": ("scored_at",)}
 
 
-def test_again_commits_nothing_and_says_so(demo):
-    before = {name: demo.lake.read(name).version for name in demo.lake.table_names()}
-    again = run_demo(demo.folder)
+def test_again_commits_nothing_and_says_so(other):
+    before = {name: other.lake.read(name).version for name in other.lake.table_names()}
+    again = run_demo(other.folder)
     assert {name: again.lake.read(name).version for name in again.lake.table_names()} == before
     assert again.summary["changed"] is False
-    assert again.summary["models"] == demo.summary["models"]
-    assert again.summary["evaluation"] == demo.summary["evaluation"]
-    assert again.summary["drift"] == demo.summary["drift"]
+    assert again.summary["models"] == other.summary["models"]
+    assert again.summary["evaluation"] == other.summary["evaluation"]
+    assert again.summary["drift"] == other.summary["drift"]
 
 
 def test_the_drift_names_what_really_changed(demo):

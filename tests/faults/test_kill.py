@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,10 @@ def appears(folder: Path, pattern: str) -> Callable[[], bool]:
     """Give a function that tells whether a file or folder of that pattern is new or changed."""
 
     def found() -> set[tuple[Path, int]]:
-        return {(path, modified(path)) for path in folder.glob(pattern)}
+        while True:
+            # A folder may go away while it is looked into.
+            with suppress(FileNotFoundError):
+                return {(path, modified(path)) for path in folder.glob(pattern)}
 
     before = found()
     return lambda: not found() <= before

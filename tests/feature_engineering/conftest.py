@@ -84,6 +84,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Logged:
     frame = features(training)
     model = pipeline(LogisticRegression()).fit(frame, truth)
     booster = XGBClassifier(n_estimators=5, n_jobs=2).fit(frame[["humid", "wind", "light"]], truth)
+    project.prepare_store()
     mlflow.set_tracking_uri(f"sqlite:///{project.folder}/mlflow.db")
     place = (project.folder / "mlartifacts").as_uri()
     mlflow.set_experiment(experiment_id=mlflow.create_experiment("by hand", place))

@@ -91,11 +91,13 @@ def test_load_df_works_in_a_session_that_a_person_opened(project):
     host, port = embedded._embedded_server().listening_address
     session = SparkSession.builder.remote(f"sc://{host}:{port}").create()
     try:
-        for df in ("gold.labels", LABELS.clear()):
+        unsigned = LABELS.with_columns(n=pl.lit(2**32 - 1, pl.UInt32))
+        for df in ("gold.labels", LABELS.clear(), unsigned):
             made = project.client.create_training_set(
                 df=df, feature_lookups=[weather()], label="is_late"
             )
-            assert pl.DataFrame(made.load_df().toArrow()).equals(made.to_polars())
+            expected = made.to_polars().cast({pl.UInt32: pl.Int64})
+            assert pl.DataFrame(made.load_df().toArrow()).equals(expected)
     finally:
         session.stop()
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sololakehouse.cli import slh
 from sololakehouse.errors import SoloLakehouseError
+from tests.rain import STORE, empty_store
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Desk:
         desk = cls(folder)
         desk.folder.mkdir()
         desk.slh(f"lesson start {lesson} .")
+        (folder / STORE).write_bytes(empty_store())
         return desk
 
     def slh(self, *lines: str, code: int = 0) -> str:

@@ -20,6 +20,8 @@ import pytest
 from tests.cli.conftest import slh, slh_process  # noqa: F401  (fixtures)
 from tests.rain import ModelProject, make_project
 
+# Ten workers of evaluations that nobody asks for start beside a server, and then poll.
+WITHOUT_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 _ENOUGH = 90
 
 
@@ -51,7 +53,7 @@ class MlflowServer:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
         command += ["--artifacts-destination", str(self.folder / "kept")]
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"} | WITHOUT_JOBS
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
                 command,
@@ -70,7 +72,7 @@ class MlflowServer:
             self.process = None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mlflow_server(tmp_path_factory) -> Iterator[MlflowServer]:
     """Give a tracking server with a store and artifacts of its own."""
     server = MlflowServer(tmp_path_factory.mktemp("server"), free_port())

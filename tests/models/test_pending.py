@@ -39,7 +39,9 @@ def waiting(kept, tmp_path) -> ModelProject:
     """Give a copy of it, whose MLflow is there again."""
     folder = Path(shutil.copytree(kept.folder, tmp_path / "waiting"))
     (folder / "lakehouse.yml").write_text(HERE)
-    return ModelProject(folder)
+    project = ModelProject(folder)
+    project.prepare_store()
+    return project
 
 
 def in_mlflow(project: ModelProject) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from sololakehouse.models.registry import load_model, promote
 from sololakehouse.models.tracking import connected
 from tests.rain import ModelProject, make_project
 
-from .conftest import free_port
+from .conftest import WITHOUT_JOBS, free_port
 
 
 def project_at(folder: Path, mlflow: str) -> ModelProject:
@@ -79,7 +80,13 @@ def test_slh_mlflow_serves_the_project_s_store_until_it_is_interrupted(trained):
     project, outcome = trained
     port = free_port()
     command = [str(Path(sys.executable).parent / "slh"), "mlflow", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=project.folder, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=os.environ | WITHOUT_JOBS,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         line = process.stdout.readline()
         assert line == f"MLflow: http://127.0.0.1:{port} (Ctrl-C ends it)\n"

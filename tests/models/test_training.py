@@ -55,7 +55,7 @@ def test_nothing_to_train_imports_no_learning_library(trained):
 def test_a_mistake_in_the_settings_leaves_no_table_behind(project, override):
     before = project.lake.table_names()
     with pytest.raises((ConfigError, NotFoundError)):
-        project.train(override)
+        training.train(project.lake, project.writer(), project.experiment(override))
     assert project.lake.table_names() == before
     assert not (project.folder / "mlflow.db").exists()
 
@@ -78,7 +78,7 @@ def test_a_lost_store_means_training_again(trained, tmp_path, monkeypatch):
     (copy.folder / "mlflow.db").unlink()
     monkeypatch.setattr(training, "check_store", fitting)
     with pytest.raises(RunError, match="it is fitting again"):
-        copy.train()
+        training.train(copy.lake, copy.writer(), copy.experiment())
 
 
 def test_mlflow_holds_params_metrics_plots_signature_and_datasets(trained):

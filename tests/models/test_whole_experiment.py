@@ -62,6 +62,7 @@ def steps() -> list[str]:
 @pytest.fixture(scope="module")
 def outcome(project, steps):
     experiment = project.experiment(text=whole())
+    project.prepare_store()
     return train(project.lake, project.writer(), experiment, on_step=steps.append)
 
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from pyspark.sql import SparkSession
 
+from sololakehouse.engine import Engine
 from sololakehouse.errors import (
     ConfigError,
     DefinitionError,
@@ -49,6 +51,14 @@ def test_sql_and_python_make_one_graph(pipeline):
     assert [result.step.name for result in results] == ["silver.clean", "gold.totals"]
     totals = pipeline.lake.read("gold.totals").to_polars().sort("shop")
     assert totals.rows() == [("north", 17.5), ("south", 0.0)]
+
+
+def test_sources_get_the_session_of_their_run_whichever_a_person_has_opened(pipeline):
+    with Engine.start() as opened:
+        results = pipeline.run()
+        assert [result.step.name for result in results] == ["silver.clean", "gold.totals"]
+        assert SparkSession.getActiveSession() is opened.session
+    assert SparkSession.getActiveSession() is not opened.session
 
 
 def test_a_commit_says_what_it_was_made_from(pipeline):

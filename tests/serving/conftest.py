@@ -23,6 +23,7 @@ def rich(tmp_path_factory) -> ModelProject:
     project = make_project(tmp_path_factory.mktemp("rich") / "rain")
     from sololakehouse.models.training import train
 
+    project.prepare_store()
     train(project.lake, project.writer(), project.experiment(text=RICH))
     return project
 

@@ -50,6 +50,7 @@ def test_only_three_mistakes_are_told_in_full(client):
 
 
 def test_too_many_rows_are_refused(client):
+    assert client.predict(*[ROW] * 3000).status == 200
     assert client.predict(*[ROW] * 3001).status == 400
     many = {"dataframe_records": [ROW] * 3001}
     assert "There are 3,001 rows" in client.post("/invocations", many).json["message"]

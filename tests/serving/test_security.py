@@ -9,6 +9,7 @@ import pytest
 
 from sololakehouse.errors import UsageError
 from sololakehouse.serving.limits import TOKEN_VARIABLE, Access
+from sololakehouse.serving.server import LOCALHOST, _listen
 from tests.serving.process import serving
 from tests.serving.test_requests import ROW
 
@@ -63,15 +64,26 @@ def test_large_bodies_are_refused_with_and_without_their_length(guarded):
     parts = (b" " * 1000 for _ in range(6))
     assert guarded.client().ask("POST", "/predict", parts, headers).status == 413
     assert guarded.client().ask("POST", "/predict", b" " * 5000, headers).status == 400
+    parts = (b" " * 1000 for _ in range(5))
+    assert guarded.client().ask("POST", "/predict", parts, headers).status == 400
+
+
+def head_of(length: int) -> bytes:
+    return (
+        "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {TOKEN}\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+def test_a_body_that_says_that_it_is_too_large_is_not_waited_for(guarded):
+    with socket.create_connection(("127.0.0.1", guarded.port), timeout=10) as announced:
+        announced.sendall(head_of(5001))
+        assert announced.recv(4096).startswith(b"HTTP/1.1 413")
 
 
 def test_a_body_that_does_not_come_is_given_up(guarded):
-    head = (
-        "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Authorization: Bearer {TOKEN}\r\nContent-Length: 100\r\n\r\n"
-    )
     with socket.create_connection(("127.0.0.1", guarded.port), timeout=10) as slow:
-        slow.sendall(head.encode() + b"{")
+        slow.sendall(head_of(100) + b"{")
         began = time.monotonic()
         assert slow.recv(4096).startswith(b"HTTP/1.1 408")
         assert 0.9 < time.monotonic() - began < 5
@@ -82,9 +94,10 @@ def test_other_addresses_need_a_token(monkeypatch, host):
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     with pytest.raises(UsageError, match=f"Set the environment variable {TOKEN_VARIABLE}"):
         Access.of(host)
-    monkeypatch.setenv(TOKEN_VARIABLE, "short")
-    with pytest.raises(UsageError, match="16 ASCII characters"):
-        Access.of(host)
+    for token in ("short", TOKEN[:15], "é" * 16):
+        monkeypatch.setenv(TOKEN_VARIABLE, token)
+        with pytest.raises(UsageError, match="16 ASCII characters"):
+            Access.of(host)
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     assert Access.of(host).local is False
 
@@ -112,3 +125,15 @@ def test_a_port_that_is_taken_is_named(rich, slh, server):
     said = slh("serve", "rain@2", "--port", str(server.port), folder=rich.folder)
     assert said.code == 2
     assert f"Nothing can listen on 127.0.0.1 port {server.port}: Address already in use" in said.err
+
+
+def test_a_port_is_free_again_right_after_a_server_that_answered_on_it():
+    first = _listen(LOCALHOST, 0)
+    port = first.getsockname()[1]
+    with socket.create_connection((LOCALHOST, port)) as client:
+        answering, _ = first.accept()
+        answering.close()
+        assert client.recv(1) == b""
+    first.close()
+    with _listen(LOCALHOST, port) as again:
+        assert again.getsockname()[1] == port

@@ -78,8 +78,8 @@ def temporary_folder() -> Iterator[Path]:
 class Engine:
     """A Spark session whose catalog holds exactly the tables that were given to it.
 
-    The session's time zone is UTC. The session is the active one, so that a pipeline source may
-    begin with `spark = SparkSession.active()`.
+    The session's time zone is UTC. Until it is closed the session is the active one, whichever was
+    before, so that a pipeline source may begin with `spark = SparkSession.active()`.
 
     Attributes
     ----------
@@ -146,18 +146,36 @@ class Engine:
         if engine == EMBEDDED:
             from sololakehouse.engine.embedded import embedded_engine
 
-            with embedded_engine() as opened:
+            with embedded_engine() as opened, opened.active():
                 yield opened
         else:
             from sololakehouse.engine.server import connected_engine
 
-            with staging() as folder, connected_engine(engine, folder) as opened:
+            with staging() as folder, connected_engine(engine, folder) as opened, opened.active():
                 yield opened
 
     def activate(self) -> None:
         """Make the session the active one in a thread of its own."""
-        session: Any = self.session
-        session._set_default_and_active_session(session)
+        from pyspark.sql.connect.session import SparkSession
+
+        SparkSession._active_session.session = self.session
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make the session the active one meanwhile; then the one before is it again.
+
+        PySpark would leave a session active that a person has opened before.
+        """
+        from pyspark.sql.connect.session import SparkSession
+
+        before = SparkSession.getActiveSession()
+        self.activate()
+        try:
+            yield
+        finally:
+            if SparkSession.getActiveSession() is self.session:
+                is_open = before is not None and not before.is_stopped
+                SparkSession._active_session.session = before if is_open else None
 
     def interrupt(self) -> None:
         """End the queries that other threads wait for; they fail."""

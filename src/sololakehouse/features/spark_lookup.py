@@ -61,7 +61,7 @@ def sent(session: Any, frame: pl.DataFrame) -> DataFrame:
     import polars as pl
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    rows = _signed(frame).to_arrow(compat_level=pl.CompatLevel.oldest())
     given: DataFrame = session.createDataFrame(rows, from_arrow_schema(rows.schema))
     return given
 
@@ -73,14 +73,17 @@ def handed_over(engine: Engine, frame: pl.DataFrame) -> DataFrame:
 
 def _numbered(engine: Engine, frame: pl.DataFrame) -> DataFrame:
     """Write a frame to where the engine reads it: within a plan, it takes ten times as long."""
+    file = engine.scratch / f"{uuid.uuid4().hex}.parquet"
+    _signed(frame.with_row_index(_ROW)).write_parquet(file)
+    return engine.session.read.parquet(str(file))
+
+
+def _signed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Widen unsigned integers: Spark has none, and engines do not agree on how they read them."""
     import polars as pl
 
-    # Engines do not agree on how they read unsigned integers.
     signed: dict[Any, Any] = {pl.UInt8: pl.Int16, pl.UInt16: pl.Int32, pl.UInt32: pl.Int64}
-    signed[pl.UInt64] = pl.Decimal(20, 0)
-    file = engine.scratch / f"{uuid.uuid4().hex}.parquet"
-    frame.with_row_index(_ROW).cast(signed).write_parquet(file)
-    return engine.session.read.parquet(str(file))
+    return frame.cast(signed | {pl.UInt64: pl.Decimal(20, 0)})
 
 
 def _in_order(rows: DataFrame, order: Sequence[str]) -> DataFrame:
