@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,3 +41,16 @@ def test_what_goes_wrong_with_earlier_rows_is_raised(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError):
         write_row_groups(path, frames())
+
+
+def test_hashing_and_writing_the_same_rows_never_wait_for_each_other(tmp_path: Path) -> None:
+    """Polars locks a frame while it becomes Arrow, and needs Python's lock for that."""
+    frame = "pl.DataFrame({f'f{i}': pl.zeros(2000, eager=True) for i in range(28)})"
+    frames = f"({frame} for _ in range(300))"
+    write = f"write_row_groups(Path({str(tmp_path / 'rows.parquet')!r}), {frames})"
+    imports = "import polars as pl; from pathlib import Path; from sololakehouse.lake.row_groups"
+    subprocess.run(
+        [sys.executable, "-c", f"{imports} import write_row_groups; {write}"],
+        check=True,
+        timeout=60,
+    )

@@ -44,7 +44,9 @@ def write_row_groups(
     with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(1) as disk, ExitStack() as closing:
         file, in_flight, flushed = None, 0, []
         for frame in frames:
-            manifest = beside.submit(content_manifest, frame, left_out)
+            # A clone has a lock of its own: Polars would else wait for Python's in `to_arrow`, and a
+            # thread that has it for the frame's.
+            manifest = beside.submit(content_manifest, frame.clone(), left_out)
             rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
             file = file or closing.enter_context(
                 pq.ParquetWriter(
