@@ -237,3 +237,22 @@ def test_nanoseconds_are_taken_only_if_microseconds_can_hold_them():
         "The timestamp 'at' of the labels is in ns, and 1 row has a value that microseconds "
         "cannot hold. Round it first, for example with .dt.round('1us')."
     )
+
+
+@pytest.mark.parametrize("lookback", [timedelta(days=7), None])
+def test_keys_far_apart_over_a_long_time_have_a_lookback_too(lookback):
+    """Key and moment together need more than 64 bits."""
+    labels = pl.DataFrame({"k": [1, 2**40], "t": at(1, 24 * 365)})
+    features = pl.DataFrame({"k": [1, 2**40], "ts": at(0, 24 * 365 - 1), "v": [1, 2]})
+    found = join_as_of(labels, features, ["v"], replace_rule(lookback))
+    assert found["v"].to_list() == [1, 2]
+
+
+def test_a_lookup_without_time_has_no_moment_to_refuse():
+    rows = pl.DataFrame({"k": ["a", "b"], "v": [1, 2]})
+    rule = AsOf(["k"], allow_exact_match=False)
+    assert join_as_of(rows.select("k"), rows, ["v"], rule)["v"].to_list() == [1, 2]
+
+
+def replace_rule(lookback):
+    return AsOf(["k"], timestamp="t", feature_timestamp="ts", lookback=lookback)

@@ -216,8 +216,8 @@ TRAPS = (
     ),
     Trap(
         "plain lookup",
-        "without timestamps, the row with the label's key",
-        Shape(timed=False, strangers=("x",)),
+        "without timestamps, the row with the label's key, also if exact matches are refused",
+        Shape(timed=False, strangers=("x",), exact=(True, False)),
         frozenset({"plain_lookup"}),
     ),
     Trap(

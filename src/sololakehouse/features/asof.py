@@ -72,8 +72,11 @@ class AsOf:
 
     @property
     def strict(self) -> int:
-        """Microseconds by which a row must be older than a label that sees it: 0 or 1."""
-        return 0 if self.allow_exact_match else 1
+        """Microseconds by which a row must be older than a label that sees it: 0 or 1.
+
+        A lookup without time has no moment that could be refused.
+        """
+        return 0 if self.allow_exact_match or self.timestamp is None else 1
 
     @property
     def oldest(self) -> int | None:

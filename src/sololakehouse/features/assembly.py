@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from sololakehouse.features.join import LookupReport, PlannedLookup, with_defaul
 from sololakehouse.features.latest import SortedLabels
 from sololakehouse.features.portions import portions
 from sololakehouse.features.table_lookup import TableLookup
-from sololakehouse.lake.memory import DEFAULT, Memory
+from sololakehouse.lake.memory import DEFAULT, Memory, give_back
 from sololakehouse.lake.spill import Spill
 from sololakehouse.pipelines.ahead import side_by_side
 
@@ -76,6 +77,7 @@ def find(
     ]
     _search(lookups, labels, rows, memory.labels, waiting)
     for lookup in lookups:
+        give_back()
         lookup.take_values()
     found = tuple(zip(plans, lookups, strict=True))
     reports = (_report(plan, labels, rows, lookup.matched) for plan, lookup in found)
@@ -123,9 +125,9 @@ def _search(
 ) -> None:
     for (keys, timestamp), sharing in _by_columns(lookups).items():
         for asked in portions(labels, keys, timestamp, rows, most, waiting):
-            known = SortedLabels(asked)
-            for lookup in sharing:
-                lookup.search(known)
+            give_back()
+            search = partial(TableLookup.search, labels=SortedLabels(asked))
+            deque(side_by_side(search, sharing, _WORKERS), maxlen=0)
 
 
 def _by_columns(

@@ -74,7 +74,11 @@ class SortedLabels:
 
     def events(self) -> Array:
         """Return the moment of each label."""
-        return (self.places["place"] % self._span + self._first).cast(int).to_numpy()
+        import polars as pl
+
+        # Not series by series: those of 128 bits know no `%` with a Python integer.
+        moment = (pl.col("place") % self._span + self._first).cast(pl.Int64)
+        return self.places.select(moment).to_series().to_numpy()
 
     def _begins(self) -> Array:
         """Return for each label the first one of its key."""

@@ -93,8 +93,9 @@ class TableLookup:
             some = slice(*np.searchsorted(rows, ends))
             ranges, places = np.divmod(labels[some], self._at_once)
             order, parts = by_range(ranges)
-            values = batch.select(pl.col(self._values).gather(rows[some][order] - first))
-            values = values.with_columns(pl.Series(_PLACE, places[order]))
+            at = pl.Series(rows[some][order] - first)
+            taken = [batch[name].gather(at) for name in self._values]
+            values = pl.DataFrame([*taken, pl.Series(_PLACE, places[order])])
             self._waiting.add((f"{self._name}-{number}", values[part]) for number, part in parts)
 
         inside = pl.col(ROW).is_between(int(rows[0]), int(rows[-1]))

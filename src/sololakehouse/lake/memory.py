@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from dataclasses import dataclass
 
 _PROCESS = 275_000_000
-_BYTES_OF_A_LABEL = 64
+_BYTES_OF_A_LABEL = 120
 _BYTES_OF_A_VALUE = 12
 
 
@@ -16,7 +18,7 @@ class Memory:
     Attributes
     ----------
     labels
-        Labels for which a feature table is searched at once.
+        Labels for which feature tables are searched at once, two at a time.
     found
         Bytes of found values that stay in memory until the rows are put together.
     rows
@@ -34,7 +36,7 @@ class Memory:
     def of(cls, limit: int) -> Memory:
         """Share out a limit in bytes."""
         spare = limit - _PROCESS
-        return cls(spare * 2 // 5 // _BYTES_OF_A_LABEL, spare // 12, spare // 25, spare // 3)
+        return cls(spare * 2 // 5 // _BYTES_OF_A_LABEL, spare // 12, spare // 18, spare // 3)
 
     def rows_of(self, columns: int) -> int:
         """Return how many rows with so many columns are put together at once."""
@@ -50,3 +52,15 @@ class Memory:
 
 
 DEFAULT = Memory.of(1_000_000_000)
+
+
+def give_back() -> None:
+    """Give memory that was freed back to the system, which glibc keeps unless it is told.
+
+    Arrays of NumPy would else go on counting against the limit, of which Polars and Arrow, that do
+    not ask glibc, can have nothing.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

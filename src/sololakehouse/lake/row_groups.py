@@ -10,6 +10,7 @@ from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sololakehouse.lake.commit import flush
 from sololakehouse.lake.compression import compression_of
 from sololakehouse.provenance import Manifest, content_manifest
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _ROWS_OF_A_GROUP = 122_880
+_BYTES_IN_FLIGHT = 256_000_000
 
 
 def write_row_groups(
@@ -27,16 +29,24 @@ def write_row_groups(
     """Write frames of one schema, at least one, each as row groups; return the manifest of all.
 
     The columns in `left_out` are not part of the manifest. Only text is dictionary-encoded: of
-    numbers it takes six times as long to write, and is larger.
+    numbers it takes six times as long to write, and is larger. While later rows are written,
+    earlier ones go to the disk, so that a commit, which waits for that, has little to wait for.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or fails.
     """
     import polars as pl
     import pyarrow.parquet as pq
 
     manifests = []
-    with ThreadPoolExecutor(1) as beside, ExitStack() as closing:
-        file = None
+    with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(1) as disk, ExitStack() as closing:
+        file, in_flight, flushed = None, 0, []
         for frame in frames:
-            manifest = beside.submit(content_manifest, frame, left_out)
+            # A clone has a lock of its own: Polars would else wait for Python's in `to_arrow`, and a
+            # thread that has it for the frame's.
+            manifest = beside.submit(content_manifest, frame.clone(), left_out)
             rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
             file = file or closing.enter_context(
                 pq.ParquetWriter(
@@ -48,7 +58,13 @@ def write_row_groups(
                 )
             )
             file.write_table(rows, row_group_size=_ROWS_OF_A_GROUP)
+            in_flight += rows.nbytes
+            if in_flight > _BYTES_IN_FLIGHT:
+                flushed.append(disk.submit(flush, path))
+                in_flight = 0
             manifests.append(manifest.result())
+        for one in flushed:
+            one.result()
     return reduce(add, manifests)
 
 

@@ -53,12 +53,15 @@ class Spill:
         Any thread may.
         """
         import polars as pl
+        import pyarrow as pa
 
         with self._lock:
             held, files = self._held.pop(name, []), self._files.pop(name, [])
             self._bytes -= sum(frame.estimated_size() for frame in held)
-        frames = [*(file.take(name) for file in files), *held]
-        return pl.concat(frames) if frames else None
+        if files:
+            waited = pa.Table.from_batches([file.take(name) for file in files])
+            held = [pl.DataFrame(waited, schema=files[0].schema), *held]
+        return pl.concat(held) if held else None
 
     def _write(self, folder: Path) -> None:
         alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
@@ -85,8 +88,8 @@ class _SpillFile:
 
         self._lock = Lock()
         self._places = {name: place for place, name in enumerate(held)}
-        self._schema = next(iter(held.values()))[0].schema
-        first = _arrow(pl.DataFrame(schema=self._schema))
+        self.schema = next(iter(held.values()))[0].schema
+        first = _arrow(pl.DataFrame(schema=self.schema))
         with NamedTemporaryFile(dir=folder, suffix=".arrow", delete=False) as file:
             self._path = Path(file.name)
             with pa.ipc.new_file(file, first.schema) as writer:
@@ -96,16 +99,14 @@ class _SpillFile:
         self._source = pa.OSFile(str(self._path))
         self._reader = pa.ipc.open_file(self._source)
 
-    def take(self, name: str) -> pl.DataFrame:
+    def take(self, name: str) -> pa.RecordBatch:
         """Return the rows under a name, once."""
-        import polars as pl
-
         with self._lock:
             batch = self._reader.get_batch(self._places.pop(name))
             if not self._places:
                 self._source.close()
                 self._path.unlink()
-        return pl.DataFrame(batch, schema=self._schema)
+        return batch
 
 
 def _arrow(rows: pl.DataFrame) -> pa.Table:
