@@ -44,8 +44,8 @@ def write_row_groups(
     with ThreadPoolExecutor(1) as beside, ThreadPoolExecutor(1) as disk, ExitStack() as closing:
         file, in_flight, flushed = None, 0, []
         for frame in frames:
-            # A clone has a lock of its own: Polars would else wait for Python's in `to_arrow`, and a
-            # thread that has it for the frame's.
+            # A clone has a lock of its own: in `to_arrow` Polars holds the frame's and waits for
+            # Python's, which a thread may hold that waits for the frame's.
             manifest = beside.submit(content_manifest, frame.clone(), left_out)
             rows = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
             file = file or closing.enter_context(
