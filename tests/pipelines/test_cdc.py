@@ -517,6 +517,18 @@ OTHER_MISTAKES = [
         "only SCD type 2 has a history",
     ),
     (
+        HISTORY.replace("_type=2", "_type=2, ignore_null_updates=True"),
+        "py:7: silver.people: 'ignore_null_updates' is not supported: an event here is the whole",
+    ),
+    (
+        HISTORY.replace("_type=2", "_type=2, apply_as_truncates='id = 0'"),
+        "'apply_as_truncates' is not supported: nothing here empties a table",
+    ),
+    (
+        HISTORY.replace("_type=2", "_type=2, once=True"),
+        "'once' is not supported",
+    ),
+    (
         HISTORY.replace("_type=2", '_type=2, track_history_column_list=["nam"]'),
         r"'track_history_column_list': .* no column 'nam'. Did you mean 'name'\?",
     ),

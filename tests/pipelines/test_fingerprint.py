@@ -192,3 +192,21 @@ def test_definitions_are_hashed_as_by_releases_before(sales):
             "gold.plain": "dee5cf712b0ff12221a6a344ea89dc1e",
             "gold.s": "e760a5daf8af5b0dd02bb94f1de81708",
         }
+
+
+def test_lambda_functions_of_other_tables_do_not_count(sales):
+    table = """
+from pyspark import pipelines as dp
+from pyspark.sql import SparkSession, functions as F
+
+@dp.materialized_view(name="gold.{}")
+def table():
+    more = F.transform(F.array("id"), lambda one: F.exists(F.array(one), lambda other: one > {}))
+    return SparkSession.active().table("bronze.sales").select(more.alias("more"))
+"""
+    sales.write("transformations/b.py", table.format("b", 1))
+    sales.run()
+    sales.write("transformations/a.py", table.format("a", 1))
+    assert sales.plan() == {"gold.a": "run", "gold.b": "up to date"}
+    sales.write("transformations/b.py", table.format("b", 2))
+    assert sales.plan()["gold.b"] == "run"

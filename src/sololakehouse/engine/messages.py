@@ -7,6 +7,8 @@ import re
 # Databases of one session on a server that others use, too: `slh_1a2b3c4d_silver`.
 SPACE = re.compile(r"slh_[0-9a-f]{8}_")
 _PINNED = re.compile(r"__pinned`?\.`?(\w+?)__(\w+?)(__v\d+)?\b")
+# The embedded engine lists all that might have stood there instead.
+_UNREADABLE = re.compile(r"invalid argument: found (.+?)(?: at \d+:\d+)? expected .*")
 _LOST = "UNAVAILABLE"
 
 
@@ -22,6 +24,7 @@ def engine_message(error: BaseException) -> str:
         return "the Spark Connect server does not answer any more"
     lines = str(error).strip().splitlines()
     said = SPACE.sub("", lines[0]) if lines else type(error).__name__
+    said = _UNREADABLE.sub(r"the SQL cannot be read: \1 is not expected there", said)
     return _PINNED.sub(r"\1`.`\2", said)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import DefinitionError, suggestion
 from sololakehouse.pipelines.declarations import DETERMINISTIC, Declaration
 from sololakehouse.pipelines.dropped import refuse_taken_names
 from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.settings import AS_OF
+from sololakehouse.pipelines.stateful import earlier_rows_needed
 from sololakehouse.pipelines.table_checks import refuse_columns
 from sololakehouse.pipelines.time_bound import TimeBound
 from sololakehouse.quality import AnyExpectation, Expectation
@@ -44,6 +45,12 @@ def _refuse_expectation(
 ) -> None:
     try:
         if isinstance(expectation, Expectation):
+            condition: Any = frame.selectExpr(expectation.condition).schema
+            kind = condition.fields[0].dataType.simpleString()
+            if kind not in ("boolean", "void"):
+                raise DefinitionError(
+                    f"{expectation.condition!r} is {kind}, and no condition. Write a comparison."
+                )
             _ = frame.selectExpr(expectation.violated).schema
         else:
             refuse_columns(expectation, frame.schema)
@@ -120,6 +127,18 @@ def refuse_kind(declaration: Declaration, streams: Mapping[str, str]) -> None:
         )
 
 
+def refuse_earlier_rows(declaration: Declaration, frame: DataFrame) -> None:
+    """Refuse a flow whose rows depend on rows that earlier runs have read."""
+    reason = earlier_rows_needed(frame, declaration.streams) if declaration.streams else None
+    if reason:
+        raise DefinitionError(
+            f"{declaration.place}: {declaration.name} {reason}. A run of a {declaration.kind} sees "
+            "only the rows that its streams have gained, so its rows would depend on how these are "
+            "spread over runs. Do this in a materialized view, over the tables themselves or over "
+            "what the stream gives."
+        )
+
+
 def changing_answer(declaration: Declaration, volatile: Iterable[str]) -> DefinitionError:
     """Return the mistake of a query that calls functions whose answer changes."""
     calls = ", ".join(f"{function}()" for function in volatile)
@@ -128,4 +147,13 @@ def changing_answer(declaration: Declaration, volatile: Iterable[str]) -> Defini
         "the same table again. Take the value from a table, take the moment of the run from "
         f"spark.conf.get('{AS_OF}') or ${{{AS_OF}}}, or declare the table property "
         f"'{DETERMINISTIC}' as 'false'."
+    )
+
+
+def changing_query(declaration: Declaration) -> DefinitionError:
+    """Return the mistake of a function of Python that gives another query each time."""
+    return DefinitionError(
+        f"{declaration.place}: {declaration.name} gives another query each time that its function "
+        "is called, as with a moment or a random number of Python. Take the moment of the run from "
+        f"spark.conf.get('{AS_OF}'), or declare the table property '{DETERMINISTIC}' as 'false'."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +18,10 @@ from sololakehouse.pipelines.declaration_checks import (
     refuse_expectations,
     refuse_flows,
     refuse_layout,
+    refuse_name,
     refuse_time_bound,
     refuse_undecided,
+    refuse_values,
 )
 from sololakehouse.pipelines.declarations import (
     QUARANTINE,
@@ -39,7 +42,7 @@ from sololakehouse.pipelines.sql_statements import (
     SqlDefinition,
     SqlFlow,
     SqlSetting,
-    definitions,
+    read_statement,
 )
 from sololakehouse.pipelines.streams import Flow, FlowUnion
 from sololakehouse.pipelines.variables import marked, with_marks
@@ -67,7 +70,15 @@ _DECORATORS = {"": expect, "DROP ROW": expect_or_drop, "FAIL UPDATE": expect_or_
 
 
 class Collector:
-    """Collects outputs and flows; registered as a `GraphElementRegistry` of pyspark."""
+    """Collects outputs and flows; registered as a `GraphElementRegistry` of pyspark.
+
+    Attributes
+    ----------
+    mistakes
+        What of the sources cannot be taken; they go on, so that all is said at once.
+    is_whole
+        Whether all files were read to their ends.
+    """
 
     def __init__(self, context: SourceContext, session: SparkSession) -> None:
         self._context = context
@@ -75,10 +86,17 @@ class Collector:
         self._outputs: dict[str, DeclaredOutput] = {}
         self._flows: list[DeclaredFlow] = []
         self._changes: list[tuple[ChangeFlow, Place]] = []
+        self._refused: set[str] = set()
         self.asked: dict[str, set[str]] = {}
+        self.mistakes: list[DefinitionError] = []
+        self.is_whole = True
 
     def register_output(self, output: Output) -> None:
         """Take a table, view or sink that a Python source declares."""
+        with self._kept(output.name):
+            self._take_output(output)
+
+    def _take_output(self, output: Output) -> None:
         from pyspark.pipelines.output import MaterializedView, StreamingTable, TemporaryView
         from pyspark.pipelines.output import Sink as SparkSink
 
@@ -93,6 +111,7 @@ class Collector:
         elif isinstance(output, MaterializedView | StreamingTable):
             streaming = isinstance(output, StreamingTable)
             refuse_layout(output.name, output.partition_cols, output.format, place)
+            refuse_values(output.name, output.table_properties, place)
             with _at(place):
                 shape = Shape.of(output.schema, output.cluster_by or ())
             self._add(
@@ -115,7 +134,8 @@ class Collector:
     def register_flow(self, flow: SparkFlow) -> None:
         """Take a query of a Python source."""
         place = self._place(flow.source_code_location)
-        self._refuse_settings(flow.spark_conf, f"{place}: spark_conf of {flow.name}")
+        with self._kept():
+            self._refuse_settings(flow.spark_conf, f"{place}: spark_conf of {flow.name}")
         stream = Flow(flow.name)
         query = stream.reading(flow.func)
         whole = self._qualified(flow.target)
@@ -123,7 +143,8 @@ class Collector:
 
     def register_auto_cdc_flow(self, flow: AutoCdcFlow) -> None:
         """Take a flow of change data that keeps the newest state."""
-        self._add_changes(flow, 1)
+        with self._kept(flow.target):
+            self._add_changes(flow, 1)
 
     def register_history_flow(
         self,
@@ -132,25 +153,49 @@ class Collector:
         track_history_except: Sequence[Column] | None,
     ) -> None:
         """Take a flow of change data that keeps the history."""
-        self._add_changes(flow, 2, track_history, track_history_except)
+        with self._kept(flow.target):
+            self._add_changes(flow, 2, track_history, track_history_except)
 
     def register_sql(self, sql_text: str, file_path: Path) -> None:
         """Take what a SQL file declares."""
         text = self._with_values(sql_text, file_path)
         database = self._context.database
-        for found in definitions(text, str(file_path)):
-            place = Place(str(file_path), found.line)
+        for tokens in sql.statements_of(sql.tokens_of(text, str(file_path))):
+            try:
+                found = read_statement(text, tokens, str(file_path))
+            except DefinitionError as error:
+                self.mistakes.append(error)
+                self.is_whole = False
+                continue
             if isinstance(found, SqlDatabase):
                 database = found.name
-            elif isinstance(found, SqlSetting):
-                self._refuse_settings({found.key: found.value}, f"{place}: SET")
-            elif isinstance(found, SqlFlow):
-                flow = Flow(found.name)
-                query = self._sql_query(found.query, flow, database)
-                whole = self._qualified(found.target, database)
-                self._flows.append(DeclaredFlow(found.target, whole, flow, query, place))
             else:
-                self._define(found, place, database)
+                name = found.name if isinstance(found, SqlDefinition) else None
+                with self._kept(name, database):
+                    self._take(found, Place(str(file_path), found.line), database)
+
+    def _take(
+        self, found: SqlDefinition | SqlFlow | SqlSetting, place: Place, database: str
+    ) -> None:
+        if isinstance(found, SqlSetting):
+            self._refuse_settings({found.key: found.value}, f"{place}: SET")
+        elif isinstance(found, SqlFlow):
+            flow = Flow(found.name)
+            query = self._sql_query(found.query, flow, database)
+            whole = self._qualified(found.target, database)
+            self._flows.append(DeclaredFlow(found.target, whole, flow, query, place))
+        else:
+            self._define(found, place, database)
+
+    @contextmanager
+    def _kept(self, name: str | None = None, database: str | None = None) -> Iterator[None]:
+        """Keep a mistake; what stands under the name is left out, and echoes of it are not said."""
+        try:
+            yield
+        except DefinitionError as error:
+            self.mistakes.append(error)
+            if name is not None:
+                self._refused |= {name, self._qualified(name, database)}
 
     def _define(self, found: SqlDefinition, place: Place, database: str) -> None:
         is_view = found.kind == "temporary view"
@@ -194,19 +239,21 @@ class Collector:
             raise DefinitionError(f"{where}: {refusal}")
 
     def declarations(self) -> dict[str, Declaration]:
-        """Return what was declared, each output with its flows."""
+        """Return what was declared, each output with its flows; see `mistakes`."""
         changes = self._read_changes()
         flows = self._flows_by_target()
+        declared = {}
         for name, output in self._outputs.items():
-            if name not in flows:
-                raise DefinitionError(
-                    f"{output.place}: no flow fills the {output.kind} {name}. Add one with "
-                    "@dp.append_flow(target=...) or CREATE FLOW, or a query after AS."
-                )
-        return {
-            name: self._declaration(name, output, flows[name], changes.get(name))
-            for name, output in self._outputs.items()
-        }
+            if name in self._refused or (name not in flows and not self.is_whole):
+                continue
+            with self._kept():
+                if name not in flows:
+                    raise DefinitionError(
+                        f"{output.place}: no flow fills the {output.kind} {name}. Add one with "
+                        "@dp.append_flow(target=...) or CREATE FLOW, or a query after AS."
+                    )
+                declared[name] = self._declaration(name, output, flows[name], changes.get(name))
+        return declared
 
     def _add_changes(
         self,
@@ -239,7 +286,8 @@ class Collector:
         for given, place in self._changes:
             changes = given
             view = next((named for named in self._flows if named.target == given.source), None)
-            if view and self._outputs[given.source].kind == "temporary view":
+            source = self._outputs.get(given.source)
+            if view and source and source.kind == "temporary view":
                 changes = given.over(view.query, view.flow.streams)
                 views.add(given.source)
             found[changes.target] = changes
@@ -255,12 +303,15 @@ class Collector:
         flows: dict[str, list[DeclaredFlow]] = {}
         for named in self._flows:
             target = named.target if named.target in self._outputs else named.qualified
-            if target not in self._outputs:
+            if target in self._outputs:
+                flows.setdefault(target, []).append(named)
+            elif self.is_whole and named.target not in self._refused:
                 hint = suggestion(target, self._outputs, "table")
-                raise DefinitionError(
-                    f"{named.place}: the flow's target {target!r} is not defined. {hint}"
+                self.mistakes.append(
+                    DefinitionError(
+                        f"{named.place}: the flow's target {target!r} is not defined. {hint}"
+                    )
                 )
-            flows.setdefault(target, []).append(named)
         return flows
 
     def _declaration(
@@ -300,6 +351,7 @@ class Collector:
             sink=output.sink,
             asks_moment=any(AS_OF in self.asked.get(named.place.file, ()) for named in flows),
             changes=changes,
+            is_sql=all(hasattr(unwrap(query), SQL_TEXT) for query in queries),
         )
         refuse_expectations(declaration, of_flows)
         self._refuse_quarantine(declaration)
@@ -336,6 +388,13 @@ class Collector:
         return frame
 
     def _add(self, name: str, output: DeclaredOutput) -> None:
+        refuse_name(name, output.kind, output.place, self._context)
+        like = {known.lower(): known for known in self._outputs}.get(name.lower(), name)
+        if like != name:
+            raise DefinitionError(
+                f"{output.place}: {name} and {like} at {self._outputs[like].place} differ in upper "
+                "and lower case only, and are one name for Apache Spark. Rename one."
+            )
         if name in self._outputs:
             first = self._outputs[name].place
             raise DefinitionError(

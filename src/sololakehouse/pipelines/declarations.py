@@ -50,6 +50,8 @@ class Declaration:
         Whether its source file asked for the moment of the run while it was loaded.
     changes
         The flow of change data that fills it, if one does.
+    is_sql
+        Whether all of its queries are texts, which are the same whenever they are asked for.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Declaration:
     sink: Sink | None = None
     asks_moment: bool = False
     changes: ChangeFlow | None = None
+    is_sql: bool = False
 
     @property
     def streams(self) -> dict[str, str]:
@@ -90,12 +93,19 @@ class Declaration:
 
 @dataclass(frozen=True)
 class SourceContext:
-    """What source files are read with: folders, the schema of names without one, settings."""
+    """What source files are read with: folders, the schema of names without one, settings.
+
+    Attributes
+    ----------
+    ingested
+        The tables that ingestion fills.
+    """
 
     folder: Path
     warehouse: Path
     database: str
     settings: PipelineSettings
+    ingested: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

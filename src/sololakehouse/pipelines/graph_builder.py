@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.engine import Engine, engine_message, quoted
+from sololakehouse.engine import SYSTEM_PREFIX, Engine, engine_message, quoted
 from sololakehouse.errors import DefinitionError, RunError, suggestion
 from sololakehouse.pipelines.analysis import (
     changing_answer,
+    changing_query,
+    refuse_earlier_rows,
     refuse_kind,
     refuse_moments,
     refuse_shape,
@@ -18,18 +20,23 @@ from sololakehouse.pipelines.analysis import (
 )
 from sololakehouse.pipelines.branches import MARK, marked
 from sololakehouse.pipelines.declarations import Declaration, SourceContext
-from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan, timeless_digest
+from sololakehouse.pipelines.flow_plan import FlowPlan, direct_read, read_plan, timeless_digest
 from sololakehouse.pipelines.graph import Graph, Node
+from sololakehouse.pipelines.hints import hint
 from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.refused_actions import refused_actions
 from sololakehouse.pipelines.settings import AS_OF, keys_read
-from sololakehouse.pipelines.sources import error_place
+from sololakehouse.pipelines.sources import in_folder, own_place
 from sololakehouse.pipelines.stored import StoredTables
 from sololakehouse.provenance import fingerprint
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.types import StructType
+
+
+# How Spark names a DataFrame in the text of a query.
+_ARGUMENT = "_pyspark_connect_temp_view_"
 
 
 class GraphBuilder:
@@ -54,6 +61,7 @@ class GraphBuilder:
         self._folder = context.folder
         self._settings = context.settings
         self._asking: set[str] = set()
+        self._changing: set[str] = set()
         self._frames: dict[str, DataFrame] = {}
         self._plans: dict[str, FlowPlan] = {}
         self._reads: dict[str, tuple[str, ...]] = {}
@@ -210,6 +218,7 @@ class GraphBuilder:
         try:
             self._stand_in_streams(declaration)
             with (
+                in_folder(self._folder),
                 self._engine.before_asked(self._let_read_all),
                 refused_actions(),
                 block_session_mutations(),
@@ -217,24 +226,37 @@ class GraphBuilder:
             ):
                 frame: Any = declaration.query()
                 self._understand(declaration, frame)
+                self._compare_with_another_call(declaration)
                 self._marks[declaration.name] = marked(declaration.branches)
             if AS_OF in asked or declaration.asks_moment:
                 self._asking.add(declaration.name)
         except RunError:
             raise
+        except SystemExit as error:
+            return RuntimeError(f"it calls sys.exit({error.code!r}), which would end the run")
         except Exception as error:  # noqa: BLE001  (a flow function is the person's code)
             return error if known == declaration.streams else self._call(declaration)
         return None
+
+    def _compare_with_another_call(self, declaration: Declaration) -> None:
+        """Note a function of Python that gives another query when it is called once more."""
+        plan = self._plans[declaration.name]
+        if declaration.is_sql or plan.volatile or not declaration.deterministic:
+            return
+        again: Any = declaration.query()
+        if read_plan(again, str(declaration.place)).digest != plan.digest:
+            self._changing.add(declaration.name)
 
     def _understand(self, declaration: Declaration, frame: Any) -> None:
         from pyspark.sql.connect.dataframe import DataFrame
 
         place = f"{declaration.place}: {declaration.name}"
         if not isinstance(frame, DataFrame):
-            given = "nothing" if frame is None else f"a {type(frame).__name__}"
+            kind = type(frame)
+            given = "nothing" if frame is None else f"a {kind.__module__}.{kind.__qualname__}"
             raise DefinitionError(
-                f"{place} returns {given}, not a DataFrame. End the function with "
-                "'return' and the DataFrame."
+                f"{place} returns {given.replace('builtins.', '')}, not a DataFrame. End the "
+                "function with 'return' and the DataFrame of Spark."
             )
         plan = read_plan(frame, str(declaration.place))
         streams = {
@@ -242,6 +264,7 @@ class GraphBuilder:
             for alias, table in declaration.streams.items()
         }
         refuse_kind(declaration, streams)
+        refuse_earlier_rows(declaration, frame)
         names = {n: self._resolved(n, declaration) for n in sorted(plan.reads - streams.keys())}
         reads = {*names.values(), *streams.values()}
         self._frames[declaration.name] = frame
@@ -287,6 +310,23 @@ class GraphBuilder:
                 f"{declaration.place}: {declaration.name} reads the sink {name!r}, whose rows have "
                 "left the lakehouse. Read the tables that the sink streams from."
             )
+        if name.startswith(SYSTEM_PREFIX):
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} reads {name!r}. Tables of the schema "
+                "'system' tell of runs, and are no input of one: ask them with 'slh query'."
+            )
+        if "/" in name:
+            raise direct_read(str(declaration.place), name.partition(".")[2])
+        if name.count(".") == 2:
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} reads {name!r}, which has a catalog, and "
+                f"a lakehouse is one catalog. Write {name.partition('.')[2]}."
+            )
+        if name.startswith(_ARGUMENT):
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} gives spark.sql(...) a DataFrame as an "
+                "argument. Make a @dp.temporary_view of it, and read that by its name."
+            )
         known = {*self._declarations, *self._stored}
         raise DefinitionError(
             f"{declaration.place}: {declaration.name} reads {name!r}, which is neither declared "
@@ -322,14 +362,22 @@ class GraphBuilder:
 
     def _check_deterministic(self, name: str) -> None:
         declaration = self._declarations[name]
+        if self._is_view(name) or not declaration.deterministic:
+            return
         volatile = sorted(self._volatile(name))
-        if volatile and declaration.deterministic and not self._is_view(name):
+        if volatile:
             self._mistakes.setdefault(name, changing_answer(declaration, volatile))
+        elif self._changing & self._with_views(name):
+            self._mistakes.setdefault(name, changing_query(declaration))
 
     def _volatile(self, name: str) -> frozenset[str]:
+        known = self._with_views(name) & self._plans.keys()
+        return frozenset().union(*(self._plans[one].volatile for one in known))
+
+    def _with_views(self, name: str) -> frozenset[str]:
+        """Return a declaration, and the views that it reads, directly or through others."""
         views = [read for read in self._reads.get(name, ()) if self._is_view(read)]
-        own = self._plans[name].volatile if name in self._plans else frozenset()
-        return own.union(*(self._volatile(view) for view in views))
+        return frozenset({name}).union(*(self._with_views(view) for view in views))
 
     def _node(self, name: str, nodes: Mapping[str, Node]) -> Node:
         reads = self._reads[name]
@@ -379,11 +427,9 @@ class GraphBuilder:
         declaration = self._declarations[name]
         if isinstance(error, DefinitionError):
             return error
-        file = self._folder / declaration.place.file
-        place = error_place(error, file, self._folder)
-        if file.suffix == ".sql" or place.line < declaration.place.line:
-            place = declaration.place
-        return DefinitionError(f"{place}: {name}: {explained(error, self._columns_read(name))}")
+        place = own_place(error, self._folder) or declaration.place
+        said = hint(error) or explained(error, self._columns_read(name))
+        return DefinitionError(f"{place}: {name}: {said}")
 
     def _columns_read(self, name: str) -> Iterator[str]:
         for read in self._reads.get(name, ()):
