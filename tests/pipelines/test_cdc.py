@@ -289,9 +289,9 @@ def test_files_arranged_anew_do_not_matter(current):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("NA,40,U,Eve,Rome", r"the key 'id' is NULL in 1 events.*\n  id=None, name=Eve, city=Rome"),
+        ("NA,40,U,Eve,Rome", r"the key 'id' is NULL in 1 events.*\n  id=NULL, name=Eve, city=Rome"),
         ("5,NA,U,Eve,Rome", r"'sequence_by' is NULL in 1 events.*\n  id=5, name=Eve"),
-        ("1,20,U,Eve,Rome", r"1 times, different events.*\n  id=1, __sequence=20"),
+        ("1,20,U,Eve,Rome", r"once, different.*differ in name, city\. .*\n  id=1, __sequence=20"),
     ],
 )
 @pytest.mark.parametrize("source", [NEWEST, HISTORY])

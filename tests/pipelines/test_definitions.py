@@ -297,6 +297,10 @@ def test_names_of_databricks_get_a_hint(pipeline, written):  # noqa: F811
 
 
 BODIES = {
+    "sales.select('id', 'id')": "gold.x: the query gives the column 'id' twice. Leave one out",
+    "sales.selectExpr('id', '1 AS ID')": "gold.x: the query gives the column 'id' twice",
+    "sales.selectExpr('INTERVAL 2 DAYS AS two')": "'two' is interval day",
+    "sales.withWatermark('sold_at', '1 day')": "the engine does not support this: with watermark",
     "dp.read('bronze.sales')": "extra.py:9: gold.x: pyspark.pipelines has no 'read'. Write spark.t",
     "spark.stop()": "extra.py:9: gold.x: spark.stop() would end the session of all sources",
     "__import__('sys').exit(3)": "extra.py:6: gold.x: it calls sys.exit(3), which would end",
@@ -402,3 +406,36 @@ def x():
 """,
     )
     assert pipeline.plan()["gold.x"] == "run"
+
+
+def test_mistakes_of_declarations_and_of_queries_are_said_together(pipeline):  # noqa: F811
+    define(
+        pipeline,
+        "CREATE MATERIALIZED VIEW gold.a PARTITIONED BY (id) AS SELECT 1 AS id;\n"
+        "CREATE MATERIALIZED VIEW gold.b AS SELECT id FROM gold.a;\n"
+        "CREATE MATERIALIZED VIEW gold.c AS SELECT amont FROM bronze.sales;\n"
+        "CREATE MATERIALIZED VIEW gold.d AS SELECT id FROM gold.nothing;\n",
+        "a.sql",
+    )
+    with pytest.raises(DefinitionError) as caught:
+        pipeline.plan()
+    head, *mistakes = str(caught.value).splitlines()
+    assert head == "The pipeline has 3 mistakes; nothing was run."
+    assert [mistake.strip()[:24] for mistake in sorted(mistakes)] == [
+        "transformations/a.sql:1:",
+        "transformations/a.sql:3:",
+        "transformations/a.sql:4:",
+    ]
+    define(pipeline, "import nowhere\n")
+    with pytest.raises(DefinitionError) as caught:
+        pipeline.plan()
+    head, *mistakes = str(caught.value).splitlines()
+    assert head == "The pipeline has 3 mistakes; nothing was run."
+    assert not any("gold.nothing" in mistake for mistake in mistakes)  # extra.py might declare it
+
+
+def test_what_a_broken_file_declares_is_not_called(pipeline):  # noqa: F811
+    flow = FLOW.format(more="", body="helper(sales)")
+    define(pipeline, flow + "import nowhere\ndef helper(rows): return rows\n")
+    with pytest.raises(DefinitionError, match=r"^transformations/extra\.py:10: ModuleNotFound"):
+        pipeline.plan()

@@ -21,10 +21,43 @@ if TYPE_CHECKING:
 
 
 def refuse_shape(declaration: Declaration, given: StructType) -> None:
-    """Refuse rows that have other columns than those that the table declares."""
-    mistake = declaration.shape.mistake(given)
+    """Refuse rows that no table can hold, or that have other columns than the table declares."""
+    mistake = _not_storable(declaration, given) or declaration.shape.mistake(given)
     if mistake:
         raise DefinitionError(f"{declaration.place}: {declaration.name}: {mistake}")
+
+
+def _not_storable(declaration: Declaration, given: StructType) -> str | None:
+    if declaration.kind == "temporary view":
+        return None
+    names = [name.lower() for name in given.names]
+    twice = next((name for name in given.names if names.count(name.lower()) > 1), None)
+    if twice:
+        return f"the query gives the column {twice!r} twice. Leave one out, or rename it with AS."
+    for field in given.fields:
+        kind = field.dataType.simpleString()
+        if "interval" in kind:
+            return (
+                f"the column {field.name!r} is {kind}, and no Delta table holds intervals. Make a "
+                "number of it, such as one of days."
+            )
+    return None
+
+
+def refuse_differing_flows(declaration: Declaration, given: Sequence[StructType]) -> None:
+    """Refuse flows into one table that give other columns, or other types, than the first."""
+    kinds = [
+        {field.name.lower(): field.dataType.simpleString() for field in schema.fields}
+        for schema in given
+    ]
+    for flow, kind in zip(declaration.flows, kinds, strict=True):
+        if kind != kinds[0]:
+            listed = [", ".join(f"{n} {t}" for n, t in one.items()) for one in (kind, kinds[0])]
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name}: its flow {flow.name!r} gives "
+                f"{listed[0]}, and {declaration.flows[0].name!r} gives {listed[1]}. Let all give "
+                "the same columns with the same types."
+            )
 
 
 def refuse_unresolved_expectations(declaration: Declaration, frame: DataFrame) -> None:

@@ -26,6 +26,7 @@ from sololakehouse.pipelines.declaration_checks import (
 from sololakehouse.pipelines.declarations import (
     QUARANTINE,
     Declaration,
+    Declared,
     DeclaredFlow,
     DeclaredOutput,
     Place,
@@ -72,12 +73,7 @@ _DECORATORS = {"": expect, "DROP ROW": expect_or_drop, "FAIL UPDATE": expect_or_
 class Collector:
     """Collects outputs and flows; registered as a `GraphElementRegistry` of pyspark.
 
-    Attributes
-    ----------
-    mistakes
-        What of the sources cannot be taken; they go on, so that all is said at once.
-    is_whole
-        Whether all files were read to their ends.
+    What of the sources cannot be taken is kept, and they go on, so that all is said at once.
     """
 
     def __init__(self, context: SourceContext, session: SparkSession) -> None:
@@ -88,8 +84,9 @@ class Collector:
         self._changes: list[tuple[ChangeFlow, Place]] = []
         self._refused: set[str] = set()
         self.asked: dict[str, set[str]] = {}
-        self.mistakes: list[DefinitionError] = []
-        self.is_whole = True
+        self._mistakes: list[DefinitionError] = []
+        self._given_up: set[str] = set()
+        self._is_whole = True
 
     def register_output(self, output: Output) -> None:
         """Take a table, view or sink that a Python source declares."""
@@ -111,7 +108,7 @@ class Collector:
         elif isinstance(output, MaterializedView | StreamingTable):
             streaming = isinstance(output, StreamingTable)
             refuse_layout(output.name, output.partition_cols, output.format, place)
-            refuse_values(output.name, output.table_properties, place)
+            refuse_values(output.name, output.comment, output.table_properties, place)
             with _at(place):
                 shape = Shape.of(output.schema, output.cluster_by or ())
             self._add(
@@ -159,13 +156,15 @@ class Collector:
     def register_sql(self, sql_text: str, file_path: Path) -> None:
         """Take what a SQL file declares."""
         text = self._with_values(sql_text, file_path)
+        if text is None:
+            return
         database = self._context.database
         for tokens in sql.statements_of(sql.tokens_of(text, str(file_path))):
             try:
                 found = read_statement(text, tokens, str(file_path))
             except DefinitionError as error:
-                self.mistakes.append(error)
-                self.is_whole = False
+                self._mistakes.append(error)
+                self._is_whole = False
                 continue
             if isinstance(found, SqlDatabase):
                 database = found.name
@@ -193,7 +192,7 @@ class Collector:
         try:
             yield
         except DefinitionError as error:
-            self.mistakes.append(error)
+            self._mistakes.append(error)
             if name is not None:
                 self._refused |= {name, self._qualified(name, database)}
 
@@ -219,8 +218,8 @@ class Collector:
             query = self._sql_query(found.query, flow, database)
             self._flows.append(DeclaredFlow(name, name, flow, query, place))
 
-    def _with_values(self, text: str, file: Path) -> str:
-        """Replace variables; one without a value is a mistake, unless it is in a comment."""
+    def _with_values(self, text: str, file: Path) -> str | None:
+        """Replace variables; None if one has no value, which is a mistake unless in a comment."""
         text, errors = with_marks(text, lambda key: self._session.conf.get(key, None))
         mistakes = []
         for token in sql.tokens_of(text, str(file)) if errors else ():
@@ -229,22 +228,36 @@ class Collector:
                 set_here = f"SET {errors[number].name}".lower() in text.lower()
                 why = " SET does not: it holds for queries, not for their text." * set_here
                 mistakes.append(DefinitionError(f"{file}:{token.line}: {errors[number]}{why}"))
-        if mistakes:
-            raise DefinitionError.of(mistakes)
-        return text
+        for mistake in mistakes:
+            self.give_up(str(file), mistake)
+        return None if mistakes else text
 
     def _refuse_settings(self, settings: Mapping[str, str], where: str) -> None:
         refusal = self._context.settings.refusal(settings)
         if refusal:
             raise DefinitionError(f"{where}: {refusal}")
 
-    def declarations(self) -> dict[str, Declaration]:
-        """Return what was declared, each output with its flows; see `mistakes`."""
+    def give_up(self, file: str, mistake: DefinitionError) -> None:
+        """Leave out what a file declares that could not be read to its end."""
+        self._mistakes.append(mistake)
+        self._given_up.add(file)
+        self._is_whole = False
+
+    def declared(self) -> Declared:
+        """Return what was declared, and the mistakes."""
+        declarations = self._declarations()
+        refused = frozenset(self._refused | (self._outputs.keys() - declarations.keys()))
+        return Declared(declarations, tuple(self._mistakes), refused, self._is_whole)
+
+    def _declarations(self) -> dict[str, Declaration]:
         changes = self._read_changes()
         flows = self._flows_by_target()
         declared = {}
         for name, output in self._outputs.items():
-            if name in self._refused or (name not in flows and not self.is_whole):
+            places = [output.place, *(named.place for named in flows.get(name, ()))]
+            if name in self._refused or any(place.file in self._given_up for place in places):
+                continue
+            if name not in flows and not self._is_whole:
                 continue
             with self._kept():
                 if name not in flows:
@@ -305,9 +318,9 @@ class Collector:
             target = named.target if named.target in self._outputs else named.qualified
             if target in self._outputs:
                 flows.setdefault(target, []).append(named)
-            elif self.is_whole and named.target not in self._refused:
+            elif self._is_whole and named.target not in self._refused:
                 hint = suggestion(target, self._outputs, "table")
-                self.mistakes.append(
+                self._mistakes.append(
                     DefinitionError(
                         f"{named.place}: the flow's target {target!r} is not defined. {hint}"
                     )

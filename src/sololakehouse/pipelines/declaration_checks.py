@@ -84,8 +84,12 @@ def refuse_flows(name: str, kind: Kind, flows: Sequence[DeclaredFlow]) -> None:
             )
 
 
-def refuse_values(name: str, properties: Mapping[str, object], place: Place) -> None:
-    """Refuse table properties whose values are no text."""
+def refuse_values(
+    name: str, comment: object, properties: Mapping[str, object], place: Place
+) -> None:
+    """Refuse a comment, and table properties, that are no text."""
+    if not isinstance(comment, str | None):
+        raise DefinitionError(f"{place}: the comment of {name} must be text, not {comment!r}.")
     for key, value in properties.items():
         if not isinstance(value, str):
             text = str(value).lower() if isinstance(value, bool) else str(value)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sololakehouse.errors import DefinitionError
 from sololakehouse.pipelines.branches import Branch
 from sololakehouse.pipelines.change_flow import ChangeFlow
 from sololakehouse.pipelines.quarantine import quarantine_of
@@ -119,6 +120,25 @@ class DeclaredOutput:
     shape: Shape = field(default_factory=Shape)
     sink: Sink | None = None
     constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What source files declare, as far as it can be taken, and what is wrong with the rest.
+
+    Attributes
+    ----------
+    refused
+        Names that are declared wrongly: what reads them is not to blame.
+    is_whole
+        Whether all files were read to their ends: otherwise a name that is not there may be
+        declared after all.
+    """
+
+    declarations: Mapping[str, Declaration]
+    mistakes: tuple[DefinitionError, ...] = ()
+    refused: frozenset[str] = frozenset()
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)

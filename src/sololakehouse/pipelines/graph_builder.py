@@ -11,6 +11,7 @@ from sololakehouse.errors import DefinitionError, RunError, suggestion
 from sololakehouse.pipelines.analysis import (
     changing_answer,
     changing_query,
+    refuse_differing_flows,
     refuse_earlier_rows,
     refuse_kind,
     refuse_moments,
@@ -19,7 +20,7 @@ from sololakehouse.pipelines.analysis import (
     refuse_unresolved_expectations,
 )
 from sololakehouse.pipelines.branches import MARK, marked
-from sololakehouse.pipelines.declarations import Declaration, SourceContext
+from sololakehouse.pipelines.declarations import Declaration, Declared, SourceContext
 from sololakehouse.pipelines.flow_plan import FlowPlan, direct_read, read_plan, timeless_digest
 from sololakehouse.pipelines.graph import Graph, Node
 from sololakehouse.pipelines.hints import hint
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 _ARGUMENT = "_pyspark_connect_temp_view_"
 
 
+class _EchoError(DefinitionError):
+    """A table is read that could not be declared, which is said already."""
+
+
 class GraphBuilder:
     """Builds a graph in rounds.
 
@@ -50,12 +55,13 @@ class GraphBuilder:
     def __init__(
         self,
         engine: Engine,
-        declarations: Mapping[str, Declaration],
+        declared: Declared,
         stored: StoredTables,
         context: SourceContext,
     ) -> None:
         self._engine = engine
-        self._declarations = declarations
+        self._declarations = declared.declarations
+        self._declared = declared
         self._stored = stored
         self._database = context.database
         self._folder = context.folder
@@ -70,7 +76,7 @@ class GraphBuilder:
         self._marks: dict[str, DataFrame | None] = {}
         self._analysed: dict[str, StructType] = {}
         self._standing_in: set[str] = set()
-        self._mistakes: dict[str, DefinitionError] = {}
+        self._mistakes = {f"{n}. mistake": found for n, found in enumerate(declared.mistakes)}
 
     def build(self) -> Graph:
         """Call every flow function and order the declarations.
@@ -140,6 +146,7 @@ class GraphBuilder:
             self._let_read(self._reads[name])
             self._stand_in_streams(self._declarations[name])
             try:
+                self._refuse_differing_flows(self._declarations[name])
                 schema: Any = self._frames[name].schema
                 refuse_shape(self._declarations[name], schema)
                 refuse_unresolved_expectations(self._declarations[name], self._frames[name])
@@ -148,6 +155,12 @@ class GraphBuilder:
                 self._mistakes.setdefault(name, self._error(name, error))
                 continue
             self._analysed[name] = self._declarations[name].shape.schema or schema
+
+    def _refuse_differing_flows(self, declaration: Declaration) -> None:
+        if len(declaration.branches) > 1:
+            with in_folder(self._folder):
+                given: list[Any] = [branch.query() for branch in declaration.branches]
+            refuse_differing_flows(declaration, [frame.schema for frame in given])
 
     def _let_read(self, names: Iterable[str]) -> None:
         """Let the engine know tables and views as they will be, or as they are stored.
@@ -196,7 +209,7 @@ class GraphBuilder:
 
     def _blame(self, failures: Mapping[str, Exception]) -> None:
         """Keep the failures that are not just the echo of another one."""
-        failed = {*failures, *self._mistakes}
+        failed = {*failures, *self._mistakes, *self._declared.refused}
         causes = {
             name: error for name, error in failures.items() if not _is_echo(error, failed - {name})
         }
@@ -299,6 +312,8 @@ class GraphBuilder:
 
     def _resolved(self, name: str, declaration: Declaration) -> str:
         qualified = name if "." in name else f"{self._database}.{name}"
+        if {name, qualified} & self._declared.refused:
+            raise _EchoError(f"{name} is declared wrongly")
         for candidate in (name, qualified):
             if candidate in self._declarations and not self._is_sink(candidate):
                 return candidate
@@ -327,6 +342,8 @@ class GraphBuilder:
                 f"{declaration.place}: {declaration.name} gives spark.sql(...) a DataFrame as an "
                 "argument. Make a @dp.temporary_view of it, and read that by its name."
             )
+        if not self._declared.is_whole:
+            raise _EchoError(f"{name} may be declared in a file that could not be read")
         known = {*self._declarations, *self._stored}
         raise DefinitionError(
             f"{declaration.place}: {declaration.name} reads {name!r}, which is neither declared "
@@ -440,6 +457,8 @@ class GraphBuilder:
 def _is_echo(error: Exception, failed: Iterable[str]) -> bool:
     """Whether an engine only misses a table that could not be defined."""
     message = engine_message(error)
+    if isinstance(error, _EchoError):
+        return True
     if isinstance(error, DefinitionError) or "TABLE_OR_VIEW_NOT_FOUND" not in message:
         return False
     words = set(re.findall(r"\w+", message))

@@ -51,13 +51,14 @@ def hint(error: BaseException) -> str | None:
 def _of_name(error: AttributeError) -> str | None:
     from pyspark import pipelines
 
-    if error.obj is not pipelines:
+    name = error.name
+    if error.obj is not pipelines or name is None:
         return None
-    instead = _INSTEAD.get(error.name)
-    if instead is None and error.name.startswith("expect") and hasattr(quality, error.name):
-        instead = f"Write 'from sololakehouse.quality import {error.name}', and @{error.name}(...)."
+    instead = _INSTEAD.get(name)
+    if instead is None and name.startswith("expect") and hasattr(quality, name):
+        instead = f"Write 'from sololakehouse.quality import {name}', and @{name}(...)."
     has = f"It has: {', '.join(sorted(pipelines.__all__))}."
-    return f"pyspark.pipelines has no {error.name!r}. {instead or has}"
+    return f"pyspark.pipelines has no {name!r}. {instead or has}"
 
 
 def _of_keyword(message: str) -> str | None:

@@ -76,8 +76,8 @@ def prepare(
         stored = StoredTables(lake, engine)
         settings.apply(engine.session)
         with engine.before_asked(stored.pin_all):
-            declarations = collect(source_files(folder, pipeline), context, engine.session)
-        builder = GraphBuilder(engine, declarations, stored, context)
+            declared = collect(source_files(folder, pipeline), context, engine.session)
+        builder = GraphBuilder(engine, declared, stored, context)
         graph = builder.build()
         steps = plan_steps(graph, lake, selection)
         builder.analyse(step.name for step in steps if works(step))

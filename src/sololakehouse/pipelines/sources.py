@@ -14,7 +14,7 @@ from sololakehouse.engine import engine_message
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, UsageError
 from sololakehouse.pipelines.change_flow import scd_type_hint
 from sololakehouse.pipelines.collector import Collector
-from sololakehouse.pipelines.declarations import Declaration, Place, SourceContext
+from sololakehouse.pipelines.declarations import Declared, Place, SourceContext
 from sololakehouse.pipelines.hints import hint
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
 from sololakehouse.pipelines.settings import keys_read
@@ -25,18 +25,11 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 
-def collect(
-    files: Iterator[Path], context: SourceContext, session: SparkSession
-) -> dict[str, Declaration]:
+def collect(files: Iterator[Path], context: SourceContext, session: SparkSession) -> Declared:
     """Run the source files and return what they declare, by qualified name.
 
     A name without a schema is in the spec's database; a temporary view or a sink has a one-part
-    name.
-
-    Raises
-    ------
-    DefinitionError
-        A file cannot be run, or declares something twice or something unsupported.
+    name. Mistakes are files that cannot be run, and what is declared twice or not supported.
     """
     from pyspark.pipelines.graph_element_registry import graph_element_registration_context
 
@@ -53,12 +46,8 @@ def collect(
                         collector.asked[str(near)] = asked
                         _run_source(file, folder, session)
             except DefinitionError as error:
-                collector.mistakes.append(error)
-                collector.is_whole = False
-    declared = collector.declarations()
-    if collector.mistakes:
-        raise DefinitionError.of(collector.mistakes) from collector.mistakes[0]
-    return declared
+                collector.give_up(str(near), error)
+    return collector.declared()
 
 
 def _text(file: Path, near: Path) -> str:

@@ -148,7 +148,6 @@ class _Query:
     def _select(self, tree: Any, streams: frozenset[str]) -> Iterator[str]:
         from sqlglot import exp
 
-        yield from (reason for part, reason in _CLAUSES.items() if tree.args.get(part))
         sources = [tree.args["from_"].this] if tree.args.get("from_") else []
         joins = tree.args.get("joins") or []
         left = any(_reads(source, streams) for source in sources)
@@ -159,6 +158,8 @@ class _Query:
         for source in (*sources, *(join.this for join in joins)):
             if isinstance(source, exp.Subquery):
                 yield from self._tree(source, streams)
+        if left:
+            yield from (reason for part, reason in _CLAUSES.items() if tree.args.get(part))
         for part in own_parts(tree):
             if any(_reads(query, streams) for query in part.find_all(exp.Query)):
                 yield _SUBQUERY
