@@ -7,7 +7,7 @@ import re
 import pytest
 
 from sololakehouse.errors import DefinitionError
-from tests.pipelines.test_run import define, pipeline  # noqa: F401  (a fixture)
+from tests.pipelines.test_run import CLEAN_SQL, define, pipeline  # noqa: F401  (a fixture)
 
 FLOW = """
 @dp.materialized_view(name="gold.x"{more})
@@ -439,3 +439,13 @@ def test_what_a_broken_file_declares_is_not_called(pipeline):  # noqa: F811
     define(pipeline, flow + "import nowhere\ndef helper(rows): return rows\n")
     with pytest.raises(DefinitionError, match=r"^transformations/extra\.py:10: ModuleNotFound"):
         pipeline.plan()
+
+
+def test_a_table_that_is_not_ingested_yet(make_project):
+    project = make_project(**{"transformations/x.sql": CLEAN_SQL})
+    with pytest.raises(DefinitionError) as caught:
+        project.plan()
+    assert str(caught.value).endswith(
+        "x.sql:1: silver.clean reads 'bronze.sales', which is not there yet: 'slh ingest' fills it "
+        "from the landing files."
+    )

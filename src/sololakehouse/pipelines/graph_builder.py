@@ -66,6 +66,7 @@ class GraphBuilder:
         self._database = context.database
         self._folder = context.folder
         self._settings = context.settings
+        self._ingested = context.ingested
         self._asking: set[str] = set()
         self._changing: set[str] = set()
         self._frames: dict[str, DataFrame] = {}
@@ -344,6 +345,11 @@ class GraphBuilder:
             )
         if not self._declared.is_whole:
             raise _EchoError(f"{name} may be declared in a file that could not be read")
+        if {name, qualified} & self._ingested:
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} reads {name!r}, which is not there yet: "
+                "'slh ingest' fills it from the landing files."
+            )
         known = {*self._declarations, *self._stored}
         raise DefinitionError(
             f"{declaration.place}: {declaration.name} reads {name!r}, which is neither declared "
