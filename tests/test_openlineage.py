@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from urllib.parse import urlparse
 import pytest
 
 from sololakehouse.errors import ConfigError
-from sololakehouse.lineage.openlineage import effective_settings
+from sololakehouse.lineage.openlineage import _Endpoint, effective_settings
 from sololakehouse.lineage.run_event import SPEC
 from tests.cli.conftest import slh  # noqa: F401  (a fixture)
 from tests.pipelines.test_schedule import BROKEN
@@ -200,6 +201,17 @@ def test_the_environment_names_the_endpoint(project, slh, monkeypatch):  # noqa:
         monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
         slh("run", folder=project.folder)
         assert len(server.posted) == count
+
+
+def test_an_endpoint_that_speaks_no_http_is_one_warning():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = _Endpoint(f"http://127.0.0.1:{server.getsockname()[1]}", None)
+        endpoint.send({"eventType": "START"})
+        caller, _ = server.accept()
+        with caller:
+            caller.recv(1024)
+            caller.sendall(b"no HTTP\r\n\r\n")
+        assert endpoint.close().endswith("the answer is no HTTP (BadStatusLine)")
 
 
 @pytest.mark.parametrize("trouble", ["refuses", "nobody is there", "no such folder"])

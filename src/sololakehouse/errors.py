@@ -331,7 +331,8 @@ def suggestion(name: str, candidates: Iterable[str], kind: str = "name") -> str:
 
 
 def _nearest(name: str, candidates: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, candidates, n=1)
+    same = [candidate for candidate in candidates if candidate.lower() == name.lower()]
+    near = same or difflib.get_close_matches(name, candidates, n=1)
     return f"Did you mean {near[0]!r}? " if near else ""
 
 

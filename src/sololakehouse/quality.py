@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from sololakehouse.errors import DefinitionError, suggestion
+from sololakehouse.errors import DefinitionError, UsageError, suggestion
 from sololakehouse.provenance import ExpectationKind
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class Expectation:
     @property
     def violated(self) -> str:
         """A Spark SQL condition that is true where this expectation is violated, never NULL."""
-        return f"NOT coalesce(({self.condition}), false)"
+        # A condition may end with a comment.
+        end = "\n" if "--" in self.condition else ""
+        return f"NOT coalesce(({self.condition}{end}), false)"
 
     @property
     def policy(self) -> list[str]:
@@ -66,6 +68,8 @@ class Expectation:
     @property
     def mistake(self) -> str | None:
         """What is wrong with it, whatever the table; None if nothing is."""
+        if not self.name.strip():
+            return "has no name"
         return None if self.condition.strip() else "has no condition"
 
 
@@ -244,6 +248,12 @@ def expect_fresh_or_fail(name: str, column: str, within: str) -> Callable[[Query
 def _stacked(
     decorator: Callable[[str, str], Callable[[Query], Query]], conditions: Mapping[str, str]
 ) -> Callable[[Query], Query]:
+    if not isinstance(conditions, Mapping):
+        raise UsageError(
+            f"expect_all and its like take conditions by name, not {conditions!r}. Write "
+            "expect_all({'id is set': 'id IS NOT NULL'})."
+        )
+
     def decorate(query: Query) -> Query:
         for name, condition in reversed(list(conditions.items())):
             query = decorator(name, condition)(query)
@@ -253,7 +263,20 @@ def _stacked(
 
 
 def _decorator(expectation: AnyExpectation) -> Callable[[Query], Query]:
+    for said in (expectation.name, expectation.condition):
+        if not isinstance(said, str):
+            raise UsageError(
+                f"an expectation has a name and a condition in Spark SQL, both of them text, not "
+                f"{said!r}. Write expect('id is set', 'id IS NOT NULL')."
+            )
+
     def decorate(query: Query) -> Query:
+        if not callable(query):
+            raise UsageError(
+                f"the expectation {expectation.name!r} stands above @dp...: write it below, next "
+                "to the function."
+            )
+
         @functools.wraps(query)
         def filtered() -> DataFrame:
             frame = query()

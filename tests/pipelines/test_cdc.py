@@ -289,9 +289,9 @@ def test_files_arranged_anew_do_not_matter(current):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("NA,40,U,Eve,Rome", r"the key 'id' is NULL in 1 events.*\n  id=None, name=Eve, city=Rome"),
+        ("NA,40,U,Eve,Rome", r"the key 'id' is NULL in 1 events.*\n  id=NULL, name=Eve, city=Rome"),
         ("5,NA,U,Eve,Rome", r"'sequence_by' is NULL in 1 events.*\n  id=5, name=Eve"),
-        ("1,20,U,Eve,Rome", r"1 times, different events.*\n  id=1, __sequence=20"),
+        ("1,20,U,Eve,Rome", r"once, different.*differ in name, city\. .*\n  id=1, __sequence=20"),
     ],
 )
 @pytest.mark.parametrize("source", [NEWEST, HISTORY])
@@ -515,6 +515,18 @@ OTHER_MISTAKES = [
     (
         HISTORY.replace("_type=2", '_type=1, track_history_column_list=["name"]'),
         "only SCD type 2 has a history",
+    ),
+    (
+        HISTORY.replace("_type=2", "_type=2, ignore_null_updates=True"),
+        "py:7: silver.people: 'ignore_null_updates' is not supported: an event here is the whole",
+    ),
+    (
+        HISTORY.replace("_type=2", "_type=2, apply_as_truncates='id = 0'"),
+        "'apply_as_truncates' is not supported: nothing here empties a table",
+    ),
+    (
+        HISTORY.replace("_type=2", "_type=2, once=True"),
+        "'once' is not supported",
     ),
     (
         HISTORY.replace("_type=2", '_type=2, track_history_column_list=["nam"]'),

@@ -86,7 +86,9 @@ TIE = [Event(1, 5, False, 1, None), Event(1, 5, False, 2, None)]
 @pytest.mark.parametrize("runs", [[TIE], [TIE[:1], TIE[1:]]])
 @pytest.mark.parametrize("apply", [apply_newest, lambda runs: apply_history(runs, ["a"])])
 def test_two_last_events_that_differ_are_refused(apply, runs):
-    with pytest.raises(ChangeDataError, match=r"^silver\.t: 1 times.*\n  key=1, __sequence=5$"):
+    with pytest.raises(
+        ChangeDataError, match=r"^silver\.t: once, .* in a\. .*\n  key=1, __sequence=5$"
+    ):
         apply(runs)
 
 

@@ -598,6 +598,11 @@ MISTAKES = {
         "'k' is 'sold_at'. Write a column and a length of time: 'at WITHIN 2 hours'."
     ),
     "'expect.k' = ' '": "the expectation 'k' has no condition.",
+    "'expect.k' = 'amount'": "the expectation 'k': 'amount' is double, and no condition. Write a",
+    "'expect.k' = 'id > 0) OR (id < 3'": "the expectation 'k' has parentheses that do not match.",
+    "'expect.k' = 'id > '": "the SQL cannot be read: end of input is not expected there",
+    "'expect.k' = 'count(*) > 1'": "the expectation 'k' counts over several rows, and a condition",
+    "'expect.k' = 'id IN (SELECT id FROM bronze.sales)'": "asks for other rows in a subquery",
     "'expect.k' = 'id > 0', 'expect_unique.k' = 'id'": "two expectations of the name 'k'.",
     "'expect_uniqe.k' = 'id'": "is no expectation. Did you mean 'expect_unique'?",
     "'pipelines.quarantine' = 'yes'": "of gold.x is 'true' or 'false', not 'yes'.",
@@ -627,6 +632,22 @@ PYTHON_MISTAKES = {
     "two of one name": (
         '@dp.materialized_view(name="gold.x")\n@expect("k", "id > 0")\n@expect("k", "id > 0")\n',
         "x.py:7: gold.x has two expectations of the name 'k'. Rename one.",
+    ),
+    "a condition that is no text": (
+        '@dp.materialized_view(name="gold.x")\n@expect("k", F.col("id") > 0)\n',
+        "x.py:8: an expectation has a name and a condition in Spark SQL, both of them text, not",
+    ),
+    "conditions without names": (
+        '@dp.materialized_view(name="gold.x")\n@expect_all(["id > 0"])\n',
+        "x.py:8: expect_all and its like take conditions by name, not ['id > 0'].",
+    ),
+    "above the table": (
+        '@expect("k", "id > 0")\n@dp.materialized_view(name="gold.x")\n',
+        "x.py:7: the expectation 'k' stands above @dp...: write it below, next to the function.",
+    ),
+    "no name": (
+        '@dp.materialized_view(name="gold.x")\n@expect("", "id > 0")\n',
+        "x.py:7: gold.x: the expectation '' has no name.",
     ),
     "on a temporary view": (
         '@dp.temporary_view(name="x")\n@expect_or_fail("k", "id > 0")\n',
@@ -674,3 +695,16 @@ def x():
     sales.run()
     assert rows(sales, "gold.x") == [(1,)]
     assert sales.lake.read("gold.x").record.operation == compute.OPERATION
+
+
+def test_a_condition_may_end_with_a_comment(sales):
+    define(
+        sales,
+        '\n@dp.materialized_view(name="gold.x")\n@expect("big", "amount > 8 -- or so")\n'
+        '@expect_or_drop("known", "amount > 0 -- no refunds")\n'
+        'def x():\n    return spark.table("bronze.sales")\n',
+    )
+    sales.run()
+    found = sales.lake.read("gold.x").record.expectations
+    assert [(one.name, one.violations) for one in found] == [("big", 2), ("known", 1)]
+    assert sales.lake.read("gold.x").rows == 2

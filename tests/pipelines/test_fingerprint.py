@@ -87,6 +87,7 @@ BY_NAME = IMPORTING.replace("import pricing", "from pricing import price as pric
     "pricing.price(value)", "priced(value)"
 )
 HELPER = "import rates\n\n\ndef price(value):\n    return value and value * rates.FACTOR\n"
+HELPER_BY_NAME = HELPER.replace("import rates", "from rates import FACTOR").replace("rates.", "")
 RATES = "FACTOR = 2\n"
 SQL = "CREATE MATERIALIZED VIEW gold.prices AS SELECT id, amount * 2 AS price FROM bronze.sales;"
 
@@ -139,13 +140,14 @@ def test_a_function_of_pandas_is_looked_into_as_well(source):
     assert source(PANDAS) != source(PANDAS.replace("values * 2", "values * 3"))
 
 
+@pytest.mark.parametrize("helper", [HELPER, HELPER_BY_NAME])
 @pytest.mark.parametrize("text", [IMPORTING, BY_NAME])
-def test_what_is_imported_from_the_project_counts(source, text):
-    first = source(text, pricing=HELPER, rates=RATES)
-    assert source(text, pricing=f"# prices\n{HELPER}", rates=f"{RATES}\n# later\n") == first
-    assert source(text, pricing=HELPER.replace("* rates", "+ rates"), rates=RATES) != first
-    assert source(text, pricing=HELPER, rates="FACTOR = 3\n") != first
-    assert source(text, pricing=HELPER, rates=RATES) == first
+def test_what_is_imported_from_the_project_counts(source, text, helper):
+    first = source(text, pricing=helper, rates=RATES)
+    assert source(text, pricing=f"# prices\n{helper}", rates=f"{RATES}\n# later\n") == first
+    assert source(text, pricing=helper.replace("value *", "value +"), rates=RATES) != first
+    assert source(text, pricing=helper, rates="FACTOR = 3\n") != first
+    assert source(text, pricing=helper, rates=RATES) == first
 
 
 def test_comments_and_spacing_of_sql_do_not_count(sales):
@@ -192,3 +194,21 @@ def test_definitions_are_hashed_as_by_releases_before(sales):
             "gold.plain": "dee5cf712b0ff12221a6a344ea89dc1e",
             "gold.s": "e760a5daf8af5b0dd02bb94f1de81708",
         }
+
+
+def test_lambda_functions_of_other_tables_do_not_count(sales):
+    table = """
+from pyspark import pipelines as dp
+from pyspark.sql import SparkSession, functions as F
+
+@dp.materialized_view(name="gold.{}")
+def table():
+    more = F.transform(F.array("id"), lambda one: F.exists(F.array(one), lambda other: one > {}))
+    return SparkSession.active().table("bronze.sales").select(more.alias("more"))
+"""
+    sales.write("transformations/b.py", table.format("b", 1))
+    sales.run()
+    sales.write("transformations/a.py", table.format("a", 1))
+    assert sales.plan() == {"gold.a": "run", "gold.b": "up to date"}
+    sales.write("transformations/b.py", table.format("b", 2))
+    assert sales.plan()["gold.b"] == "run"

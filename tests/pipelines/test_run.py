@@ -422,3 +422,24 @@ def test_a_pattern_that_spark_refuses(make_project):
     project = make_project(spec="name: x\nstorage: s\nlibraries: [{glob: {include: 'a/**/*.py'}}]")
     with pytest.raises(ConfigError, match=re.escape("'a/**/*.py' must be a file's path")):
         project.run()
+
+
+def test_an_error_in_a_python_function_is_said_with_its_line(pipeline):
+    define(
+        pipeline,
+        """
+@F.udf("double")
+def halved(v):
+    return v / 0
+
+@dp.materialized_view(name="gold.x")
+def x():
+    return spark.table("silver.clean").select(halved("amount").alias("half"))
+""",
+    )
+    with pytest.raises(StepError) as caught:
+        pipeline.run()
+    said = str(caught.value)
+    assert "/transformations/extra.py:8: ZeroDivisionError: " in said
+    assert said.startswith("gold.x (transformations/extra.py:10): a Python function failed at ")
+    assert said.endswith("The table is as it was.")

@@ -194,10 +194,11 @@ def test_variables_without_a_value_are_all_said(sales):
     with pytest.raises(DefinitionError) as caught:
         sales.plan()
     _, *said = str(caught.value).splitlines()
-    assert len(said) == 3
+    assert len(said) == 4
     assert said[0].startswith("  transformations/a.sql:3: the variable ${a.b} has no value. Give")
     assert "SET does not: it holds for queries, not for their text." in said[1]
     assert "${env:HOME} would depend on the machine" in said[2]
+    assert said[3].startswith("  transformations/extra.py:11: gold.p: the variable ${my.tabel}")
     (sales.folder / "transformations/a.sql").unlink()
     with pytest.raises(DefinitionError) as caught:
         sales.plan()

@@ -54,7 +54,7 @@ def test_constraints_are_read_with_what_happens_on_violation():
         ("a INT,, b INT", "hold an empty entry"),
         ("", "hold an empty entry"),
         ("CONSTRAINT", "cannot be read. Write CONSTRAINT name EXPECT"),
-        ("CONSTRAINT a CHECK (x)", "'CONSTRAINT A CHECK ...' cannot be read"),
+        ("CONSTRAINT a CHECK (x)", "'CONSTRAINT a CHECK ...' cannot be read"),
         ("CONSTRAINT a EXPECT ()", "cannot be read"),
         ("CONSTRAINT a EXPECT (x) ON VIOLATION IGNORE", "cannot be read"),
     ],
@@ -139,7 +139,22 @@ def test_several_statements_with_odd_names_and_comments():
         ("CREATE FLOW f AS INSERT INTO t (a) BY NAME SELECT 1", "no columns or partitions"),
         ("CREATE FLOW f AS INSERT OVERWRITE t BY NAME SELECT 1", "this flow cannot be read"),
         ("CREATE TEMPORARY VIEW v (a INT) AS SELECT 1", "Name them in the query"),
+        ("CREATE VIEW v AS SELECT 1", "'CREATE VIEW v ...' is not supported"),
         ("CREATE VIEW v AS SELECT 1", "Supported: CREATE MATERIALIZED VIEW"),
+        ("CREATE OR REFRESH STREAMING TABLE t", "write CREATE without OR REFRESH"),
+        (
+            "CREATE MATERIALIZED VIEW v SCHEDULE EVERY 1 HOUR AS SELECT 1",
+            "Between name and AS may stand: columns and constraints in parentheses, COMMENT",
+        ),
+        ("CREATE MATERIALIZED VIEW v WITH ROW FILTER f ON (a) AS SELECT 1", "head of this"),
+        (
+            "CREATE MATERIALIZED VIEW v AS SELECT a, FROM WHERE b",
+            "table name near 'WHERE'",
+        ),
+        (
+            "CREATE MATERIALIZED VIEW v TBLPROPERTIES ('a' = '1', a = 2) AS SELECT 1",
+            "the table property 'a' is there twice",
+        ),
     ],
 )
 def test_statements_that_are_refused(text, message):
@@ -147,6 +162,33 @@ def test_statements_that_are_refused(text, message):
         list(definitions(f"-- first\n{text}", "a.sql"))
     assert str(caught.value).startswith("a.sql:2: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SELECT\n 'a", "a.sql: the ' in line 2 is not closed"),
+        ("SELECT /* a", "a.sql: a quote or a comment is not closed"),
+    ],
+)
+def test_what_has_no_end(text, message):
+    with pytest.raises(DefinitionError, match=re.escape(message)):
+        list(definitions(text, "a.sql"))
+
+
+def test_properties_are_written_as_spark_reads_them():
+    (found,) = definitions(
+        "CREATE MATERIALIZED VIEW x TBLPROPERTIES (pipelines.deterministic = false, "
+        "'a' = 5, b = 1.5, \"c\" = 'x', `d.e` = TRUE) AS SELECT 1",
+        "x.sql",
+    )
+    assert found.properties == {
+        "pipelines.deterministic": "false",
+        "a": "5",
+        "b": "1.5",
+        "c": "x",
+        "d.e": "true",
+    }
 
 
 def test_what_stands_before_as_is_read():

@@ -401,3 +401,21 @@ def test_a_contract_that_a_stream_gains_later_holds_for_all_its_rows(sales):
     deliver(sales, "2026-02", 5)
     with pytest.raises(FeatureTableError, match="shop='n', at=2026-01-01T00:00:00Z"):
         sales.run()
+
+
+@pytest.mark.parametrize("given", ["id, shop AS shp", "CAST(id AS STRING) AS id, shop"])
+def test_flows_of_one_table_give_the_same_columns(sales, given):
+    define(
+        sales,
+        "CREATE STREAMING TABLE silver.e;\n"
+        "CREATE FLOW a AS INSERT INTO silver.e BY NAME SELECT id, shop FROM STREAM(bronze.sales);\n"
+        f"CREATE FLOW b AS INSERT INTO silver.e BY NAME SELECT {given} FROM STREAM(bronze.sales);",
+        "e.sql",
+    )
+    with pytest.raises(DefinitionError) as caught:
+        sales.plan()
+    said = str(caught.value)
+    assert said.startswith("transformations/e.sql:1: silver.e: its flow 'b' gives id ")
+    assert said.endswith(
+        "'a' gives id bigint, shop string. Let all give the same columns with the same types."
+    )

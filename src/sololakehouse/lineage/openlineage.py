@@ -262,8 +262,12 @@ class _Endpoint:
 
     def _post(self, event: Mapping[str, Any]) -> None:
         import urllib.request
+        from http.client import HTTPException
 
         body = json.dumps(event).encode()
         request = urllib.request.Request(self._url, body, self._headers, method="POST")
-        with urllib.request.urlopen(request, timeout=SECONDS_PER_EVENT):
-            pass
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS_PER_EVENT):
+                pass
+        except HTTPException as error:
+            raise OSError(f"the answer is no HTTP ({type(error).__name__})") from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import DefinitionError, suggestion
 from sololakehouse.pipelines.declarations import DETERMINISTIC, Declaration
 from sololakehouse.pipelines.dropped import refuse_taken_names
 from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.settings import AS_OF
+from sololakehouse.pipelines.stateful import earlier_rows_needed
 from sololakehouse.pipelines.table_checks import refuse_columns
 from sololakehouse.pipelines.time_bound import TimeBound
 from sololakehouse.quality import AnyExpectation, Expectation
@@ -21,10 +22,43 @@ if TYPE_CHECKING:
 
 
 def refuse_shape(declaration: Declaration, given: StructType) -> None:
-    """Refuse rows that have other columns than those that the table declares."""
-    mistake = declaration.shape.mistake(given)
+    """Refuse rows that no table can hold, or that have other columns than the table declares."""
+    mistake = _not_storable(declaration, given) or declaration.shape.mistake(given)
     if mistake:
         raise DefinitionError(f"{declaration.place}: {declaration.name}: {mistake}")
+
+
+def _not_storable(declaration: Declaration, given: StructType) -> str | None:
+    if declaration.kind == "temporary view":
+        return None
+    names = [name.lower() for name in given.names]
+    twice = next((name for name in given.names if names.count(name.lower()) > 1), None)
+    if twice:
+        return f"the query gives the column {twice!r} twice. Leave one out, or rename it with AS."
+    for field in given.fields:
+        kind = field.dataType.simpleString()
+        if "interval" in kind:
+            return (
+                f"the column {field.name!r} is {kind}, and no Delta table holds intervals. Make a "
+                "number of it, such as one of days."
+            )
+    return None
+
+
+def refuse_differing_flows(declaration: Declaration, given: Sequence[StructType]) -> None:
+    """Refuse flows into one table that give other columns, or other types, than the first."""
+    kinds = [
+        {field.name.lower(): field.dataType.simpleString() for field in schema.fields}
+        for schema in given
+    ]
+    for flow, kind in zip(declaration.flows, kinds, strict=True):
+        if kind != kinds[0]:
+            listed = [", ".join(f"{n} {t}" for n, t in one.items()) for one in (kind, kinds[0])]
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name}: its flow {flow.name!r} gives "
+                f"{listed[0]}, and {declaration.flows[0].name!r} gives {listed[1]}. Let all give "
+                "the same columns with the same types."
+            )
 
 
 def resolve_together(declaration: Declaration, frame: DataFrame) -> bool:
@@ -69,6 +103,12 @@ def _refuse_expectation(
 ) -> None:
     try:
         if isinstance(expectation, Expectation):
+            condition: Any = frame.selectExpr(expectation.condition).schema
+            kind = condition.fields[0].dataType.simpleString()
+            if kind not in ("boolean", "void"):
+                raise DefinitionError(
+                    f"{expectation.condition!r} is {kind}, and no condition. Write a comparison."
+                )
             _ = frame.selectExpr(expectation.violated).schema
         else:
             refuse_columns(expectation, frame.schema)
@@ -141,6 +181,18 @@ def refuse_kind(declaration: Declaration, streams: Mapping[str, str]) -> None:
         )
 
 
+def refuse_earlier_rows(declaration: Declaration, frame: DataFrame) -> None:
+    """Refuse a flow whose rows depend on rows that earlier runs have read."""
+    reason = earlier_rows_needed(frame, declaration.streams) if declaration.streams else None
+    if reason:
+        raise DefinitionError(
+            f"{declaration.place}: {declaration.name} {reason}. A run of a {declaration.kind} sees "
+            "only the rows that its streams have gained, so its rows would depend on how these are "
+            "spread over runs. Do this in a materialized view, over the tables themselves or over "
+            "what the stream gives."
+        )
+
+
 def changing_answer(declaration: Declaration, volatile: Iterable[str]) -> DefinitionError:
     """Return the mistake of a query that calls functions whose answer changes."""
     calls = ", ".join(f"{function}()" for function in volatile)
@@ -149,4 +201,13 @@ def changing_answer(declaration: Declaration, volatile: Iterable[str]) -> Defini
         "the same table again. Take the value from a table, take the moment of the run from "
         f"spark.conf.get('{AS_OF}') or ${{{AS_OF}}}, or declare the table property "
         f"'{DETERMINISTIC}' as 'false'."
+    )
+
+
+def changing_query(declaration: Declaration) -> DefinitionError:
+    """Return the mistake of a function of Python that gives another query each time."""
+    return DefinitionError(
+        f"{declaration.place}: {declaration.name} gives another query each time that its function "
+        "is called, as with a moment or a random number of Python. Take the moment of the run from "
+        f"spark.conf.get('{AS_OF}'), or declare the table property '{DETERMINISTIC}' as 'false'."
     )

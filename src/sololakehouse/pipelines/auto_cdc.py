@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
+OWN_NAME = "sololakehouse.pipelines.create_auto_cdc_flow"
+_NOT_HERE = {
+    "ignore_null_updates": (
+        "an event here is the whole row. Fill what is NULL in a streaming table before"
+    ),
+    "apply_as_truncates": "nothing here empties a table by an event. Delete key by key",
+    "once": "a flow here goes on where it was. A materialized view computes all of it once",
+}
+
 
 def create_auto_cdc_flow(
     target: str,
@@ -22,6 +31,10 @@ def create_auto_cdc_flow(
     track_history_column_list: list[str] | list[Column] | None = None,
     track_history_except_column_list: list[str] | list[Column] | None = None,
     name: str | None = None,
+    *,
+    ignore_null_updates: bool = False,
+    apply_as_truncates: str | Column | None = None,
+    once: bool = False,
 ) -> None:
     """Apply the changes of a source to a streaming table; type 2 keeps the history.
 
@@ -51,12 +64,14 @@ def create_auto_cdc_flow(
         columns are changed in place.
     name
         Name of the flow; the target's name if it is not given.
+    ignore_null_updates, apply_as_truncates, once
+        Refused, unless they are as here.
 
     Raises
     ------
     DefinitionError
-        The SCD type is neither 1 nor 2, type 1 has a history list, or the pipeline is run by Apache
-        Spark and the type is 2.
+        A parameter is refused, the SCD type is neither 1 nor 2, type 1 has a history list, or the
+        pipeline is run by Apache Spark and the type is 2.
 
     Examples
     --------
@@ -83,6 +98,14 @@ def create_auto_cdc_flow(
     track = (track_history_column_list, track_history_except_column_list)
     location = get_caller_source_code_location(stacklevel=1)
     place = f"{_near(location.filename)}:{location.line_number}: {target}"
+    asked = {
+        "ignore_null_updates": ignore_null_updates,
+        "apply_as_truncates": apply_as_truncates is not None,
+        "once": once,
+    }
+    refused = next((parameter for parameter, is_set in asked.items() if is_set), None)
+    if refused:
+        raise DefinitionError(f"{place}: {refused!r} is not supported: {_NOT_HERE[refused]}.")
     if scd_type not in ("1", "2"):
         raise DefinitionError(f"{place}: stored_as_scd_type is 1 or 2, not {stored_as_scd_type!r}.")
     if scd_type == "1" and track != (None, None):

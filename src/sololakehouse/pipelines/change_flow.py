@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sololakehouse.errors import DefinitionError, suggestion
+from sololakehouse.pipelines.auto_cdc import OWN_NAME
 from sololakehouse.pipelines.streams import Flow
 from sololakehouse.quality import Query
 
@@ -21,7 +22,6 @@ SEQUENCE = "__sequence"
 DELETED = "__deleted"
 START_AT = "__START_AT"
 END_AT = "__END_AT"
-OWN_NAME = "sololakehouse.pipelines.create_auto_cdc_flow"
 _MISSING = re.compile(r'Identifier\("([^"]+)"\)')
 _RESERVED = (SEQUENCE, DELETED, START_AT, END_AT)
 _ORDERED = frozenset(

@@ -168,16 +168,32 @@ def _refuse_ties(
     if ties.is_empty():
         return
     examples = "\n".join(f"  {row_text(row)}" for row in ties.head(_EXAMPLES).iter_rows(named=True))
+    many = "once" if ties.height == 1 else f"{ties.height:,} times"
     raise ChangeDataError(
-        f"{table}: {ties.height:,} times, different events have the same key and the same "
-        "sequence, so nobody can say which one came last. Give 'sequence_by' what tells them "
+        f"{table}: {many}, different events have the same key and the same sequence, so nobody can "
+        f"say which one came last. They differ in {', '.join(_differing(ordered, ties))}. Leave "
+        "these columns out with 'except_column_list', or give 'sequence_by' what tells events "
         f"apart, for example struct(time, number). The table is as it was. Examples:\n{examples}"
     )
 
 
+def _differing(ordered: pl.DataFrame, ties: pl.DataFrame) -> list[str]:
+    """Return the columns in which events of one key and sequence differ."""
+    place = ties.columns
+    tied = ordered.join(ties, on=place, how="semi", maintain_order="left")
+    again = _same(tied, place)
+    others = [name for name in tied.columns if name not in place]
+    return [
+        "'apply_as_deletes'" if name == DELETED else name
+        for name in others
+        if (again & ~_same(tied, [*place, name])).any()
+    ]
+
+
 def row_text(row: dict[str, object]) -> str:
     """Say a row in one line."""
-    return ", ".join(f"{name}={value}" for name, value in row.items())
+    said = {name: "NULL" if value is None else value for name, value in row.items()}
+    return ", ".join(f"{name}={value}" for name, value in said.items())
 
 
 def _same(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:

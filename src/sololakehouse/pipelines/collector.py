@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,12 +18,15 @@ from sololakehouse.pipelines.declaration_checks import (
     refuse_expectations,
     refuse_flows,
     refuse_layout,
+    refuse_name,
     refuse_time_bound,
     refuse_undecided,
+    refuse_values,
 )
 from sololakehouse.pipelines.declarations import (
     QUARANTINE,
     Declaration,
+    Declared,
     DeclaredFlow,
     DeclaredOutput,
     Place,
@@ -39,7 +43,7 @@ from sololakehouse.pipelines.sql_statements import (
     SqlDefinition,
     SqlFlow,
     SqlSetting,
-    definitions,
+    read_statement,
 )
 from sololakehouse.pipelines.streams import Flow, FlowUnion
 from sololakehouse.pipelines.variables import marked, with_marks
@@ -67,7 +71,10 @@ _DECORATORS = {"": expect, "DROP ROW": expect_or_drop, "FAIL UPDATE": expect_or_
 
 
 class Collector:
-    """Collects outputs and flows; registered as a `GraphElementRegistry` of pyspark."""
+    """Collects outputs and flows; registered as a `GraphElementRegistry` of pyspark.
+
+    What of the sources cannot be taken is kept, and they go on, so that all is said at once.
+    """
 
     def __init__(self, context: SourceContext, session: SparkSession) -> None:
         self._context = context
@@ -75,10 +82,18 @@ class Collector:
         self._outputs: dict[str, DeclaredOutput] = {}
         self._flows: list[DeclaredFlow] = []
         self._changes: list[tuple[ChangeFlow, Place]] = []
+        self._refused: set[str] = set()
         self.asked: dict[str, set[str]] = {}
+        self._mistakes: list[DefinitionError] = []
+        self._given_up: set[str] = set()
+        self._is_whole = True
 
     def register_output(self, output: Output) -> None:
         """Take a table, view or sink that a Python source declares."""
+        with self._kept(output.name):
+            self._take_output(output)
+
+    def _take_output(self, output: Output) -> None:
         from pyspark.pipelines.output import MaterializedView, StreamingTable, TemporaryView
         from pyspark.pipelines.output import Sink as SparkSink
 
@@ -93,6 +108,7 @@ class Collector:
         elif isinstance(output, MaterializedView | StreamingTable):
             streaming = isinstance(output, StreamingTable)
             refuse_layout(output.name, output.partition_cols, output.format, place)
+            refuse_values(output.name, output.comment, output.table_properties, place)
             with _at(place):
                 shape = Shape.of(output.schema, output.cluster_by or ())
             self._add(
@@ -115,7 +131,8 @@ class Collector:
     def register_flow(self, flow: SparkFlow) -> None:
         """Take a query of a Python source."""
         place = self._place(flow.source_code_location)
-        self._refuse_settings(flow.spark_conf, f"{place}: spark_conf of {flow.name}")
+        with self._kept():
+            self._refuse_settings(flow.spark_conf, f"{place}: spark_conf of {flow.name}")
         stream = Flow(flow.name)
         query = stream.reading(flow.func)
         whole = self._qualified(flow.target)
@@ -123,7 +140,8 @@ class Collector:
 
     def register_auto_cdc_flow(self, flow: AutoCdcFlow) -> None:
         """Take a flow of change data that keeps the newest state."""
-        self._add_changes(flow, 1)
+        with self._kept(flow.target):
+            self._add_changes(flow, 1)
 
     def register_history_flow(
         self,
@@ -132,25 +150,51 @@ class Collector:
         track_history_except: Sequence[Column] | None,
     ) -> None:
         """Take a flow of change data that keeps the history."""
-        self._add_changes(flow, 2, track_history, track_history_except)
+        with self._kept(flow.target):
+            self._add_changes(flow, 2, track_history, track_history_except)
 
     def register_sql(self, sql_text: str, file_path: Path) -> None:
         """Take what a SQL file declares."""
         text = self._with_values(sql_text, file_path)
+        if text is None:
+            return
         database = self._context.database
-        for found in definitions(text, str(file_path)):
-            place = Place(str(file_path), found.line)
+        for tokens in sql.statements_of(sql.tokens_of(text, str(file_path))):
+            try:
+                found = read_statement(text, tokens, str(file_path))
+            except DefinitionError as error:
+                self._mistakes.append(error)
+                self._is_whole = False
+                continue
             if isinstance(found, SqlDatabase):
                 database = found.name
-            elif isinstance(found, SqlSetting):
-                self._refuse_settings({found.key: found.value}, f"{place}: SET")
-            elif isinstance(found, SqlFlow):
-                flow = Flow(found.name)
-                query = self._sql_query(found.query, flow, database)
-                whole = self._qualified(found.target, database)
-                self._flows.append(DeclaredFlow(found.target, whole, flow, query, place))
             else:
-                self._define(found, place, database)
+                name = found.name if isinstance(found, SqlDefinition) else None
+                with self._kept(name, database):
+                    self._take(found, Place(str(file_path), found.line), database)
+
+    def _take(
+        self, found: SqlDefinition | SqlFlow | SqlSetting, place: Place, database: str
+    ) -> None:
+        if isinstance(found, SqlSetting):
+            self._refuse_settings({found.key: found.value}, f"{place}: SET")
+        elif isinstance(found, SqlFlow):
+            flow = Flow(found.name)
+            query = self._sql_query(found.query, flow, database)
+            whole = self._qualified(found.target, database)
+            self._flows.append(DeclaredFlow(found.target, whole, flow, query, place))
+        else:
+            self._define(found, place, database)
+
+    @contextmanager
+    def _kept(self, name: str | None = None, database: str | None = None) -> Iterator[None]:
+        """Keep a mistake; what stands under the name is left out, and echoes of it are not said."""
+        try:
+            yield
+        except DefinitionError as error:
+            self._mistakes.append(error)
+            if name is not None:
+                self._refused |= {name, self._qualified(name, database)}
 
     def _define(self, found: SqlDefinition, place: Place, database: str) -> None:
         is_view = found.kind == "temporary view"
@@ -174,8 +218,8 @@ class Collector:
             query = self._sql_query(found.query, flow, database)
             self._flows.append(DeclaredFlow(name, name, flow, query, place))
 
-    def _with_values(self, text: str, file: Path) -> str:
-        """Replace variables; one without a value is a mistake, unless it is in a comment."""
+    def _with_values(self, text: str, file: Path) -> str | None:
+        """Replace variables; None if one has no value, which is a mistake unless in a comment."""
         text, errors = with_marks(text, lambda key: self._session.conf.get(key, None))
         mistakes = []
         for token in sql.tokens_of(text, str(file)) if errors else ():
@@ -184,29 +228,45 @@ class Collector:
                 set_here = f"SET {errors[number].name}".lower() in text.lower()
                 why = " SET does not: it holds for queries, not for their text." * set_here
                 mistakes.append(DefinitionError(f"{file}:{token.line}: {errors[number]}{why}"))
-        if mistakes:
-            raise DefinitionError.of(mistakes)
-        return text
+        for mistake in mistakes:
+            self.give_up(str(file), mistake)
+        return None if mistakes else text
 
     def _refuse_settings(self, settings: Mapping[str, str], where: str) -> None:
         refusal = self._context.settings.refusal(settings)
         if refusal:
             raise DefinitionError(f"{where}: {refusal}")
 
-    def declarations(self) -> dict[str, Declaration]:
-        """Return what was declared, each output with its flows."""
+    def give_up(self, file: str, mistake: DefinitionError) -> None:
+        """Leave out what a file declares that could not be read to its end."""
+        self._mistakes.append(mistake)
+        self._given_up.add(file)
+        self._is_whole = False
+
+    def declared(self) -> Declared:
+        """Return what was declared, and the mistakes."""
+        declarations = self._declarations()
+        refused = frozenset(self._refused | (self._outputs.keys() - declarations.keys()))
+        return Declared(declarations, tuple(self._mistakes), refused, self._is_whole)
+
+    def _declarations(self) -> dict[str, Declaration]:
         changes = self._read_changes()
         flows = self._flows_by_target()
+        declared = {}
         for name, output in self._outputs.items():
-            if name not in flows:
-                raise DefinitionError(
-                    f"{output.place}: no flow fills the {output.kind} {name}. Add one with "
-                    "@dp.append_flow(target=...) or CREATE FLOW, or a query after AS."
-                )
-        return {
-            name: self._declaration(name, output, flows[name], changes.get(name))
-            for name, output in self._outputs.items()
-        }
+            places = [output.place, *(named.place for named in flows.get(name, ()))]
+            if name in self._refused or any(place.file in self._given_up for place in places):
+                continue
+            if name not in flows and not self._is_whole:
+                continue
+            with self._kept():
+                if name not in flows:
+                    raise DefinitionError(
+                        f"{output.place}: no flow fills the {output.kind} {name}. Add one with "
+                        "@dp.append_flow(target=...) or CREATE FLOW, or a query after AS."
+                    )
+                declared[name] = self._declaration(name, output, flows[name], changes.get(name))
+        return declared
 
     def _add_changes(
         self,
@@ -239,7 +299,8 @@ class Collector:
         for given, place in self._changes:
             changes = given
             view = next((named for named in self._flows if named.target == given.source), None)
-            if view and self._outputs[given.source].kind == "temporary view":
+            source = self._outputs.get(given.source)
+            if view and source and source.kind == "temporary view":
                 changes = given.over(view.query, view.flow.streams)
                 views.add(given.source)
             found[changes.target] = changes
@@ -255,12 +316,15 @@ class Collector:
         flows: dict[str, list[DeclaredFlow]] = {}
         for named in self._flows:
             target = named.target if named.target in self._outputs else named.qualified
-            if target not in self._outputs:
+            if target in self._outputs:
+                flows.setdefault(target, []).append(named)
+            elif self._is_whole and named.target not in self._refused:
                 hint = suggestion(target, self._outputs, "table")
-                raise DefinitionError(
-                    f"{named.place}: the flow's target {target!r} is not defined. {hint}"
+                self._mistakes.append(
+                    DefinitionError(
+                        f"{named.place}: the flow's target {target!r} is not defined. {hint}"
+                    )
                 )
-            flows.setdefault(target, []).append(named)
         return flows
 
     def _declaration(
@@ -300,6 +364,7 @@ class Collector:
             sink=output.sink,
             asks_moment=any(AS_OF in self.asked.get(named.place.file, ()) for named in flows),
             changes=changes,
+            is_sql=all(hasattr(unwrap(query), SQL_TEXT) for query in queries),
         )
         refuse_expectations(declaration, of_flows)
         self._refuse_quarantine(declaration)
@@ -336,6 +401,13 @@ class Collector:
         return frame
 
     def _add(self, name: str, output: DeclaredOutput) -> None:
+        refuse_name(name, output.kind, output.place, self._context)
+        like = {known.lower(): known for known in self._outputs}.get(name.lower(), name)
+        if like != name:
+            raise DefinitionError(
+                f"{output.place}: {name} and {like} at {self._outputs[like].place} differ in upper "
+                "and lower case only, and are one name for Apache Spark. Rename one."
+            )
         if name in self._outputs:
             first = self._outputs[name].place
             raise DefinitionError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
+from sololakehouse.config import TABLE_NAME
 from sololakehouse.errors import DefinitionError
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.pipelines.declarations import (
@@ -13,10 +15,42 @@ from sololakehouse.pipelines.declarations import (
     DeclaredFlow,
     DeclaredOutput,
     Place,
+    SourceContext,
 )
+from sololakehouse.pipelines.sql import condition_mistake
 from sololakehouse.pipelines.sql_statements import Kind
 from sololakehouse.pipelines.time_bound import TimeBound
-from sololakehouse.quality import AnyExpectation
+from sololakehouse.quality import AnyExpectation, Expectation
+
+
+def refuse_name(name: str, kind: Kind, place: Place, context: SourceContext) -> None:
+    """Refuse what cannot be the name of a table or view here, or belongs to something else."""
+    parts = name.split(".")
+    if kind in ("temporary view", "sink"):
+        if len(parts) > 1 and kind == "temporary view":
+            raise DefinitionError(
+                f"{place}: the temporary view {name!r} is no table, so its name has one part."
+            )
+        return
+    if len(parts) == 3:
+        raise DefinitionError(
+            f"{place}: the name {name!r} has a catalog, and a lakehouse is one catalog. Write "
+            f"{'.'.join(parts[1:])}."
+        )
+    if not re.match(TABLE_NAME, name):
+        raise DefinitionError(
+            f"{place}: {name!r} is no table name. Write schema.table, as in gold.sales: letters, "
+            "digits and _."
+        )
+    if parts[0].lower() == "system":
+        raise DefinitionError(
+            f"{place}: {name} is in the schema 'system', which tells of runs. Take another schema."
+        )
+    if name in context.ingested:
+        raise DefinitionError(
+            f"{place}: {name} is filled by 'slh ingest', as lakehouse.yml says under 'sources'. "
+            "Give this table another name."
+        )
 
 
 def refuse_layout(
@@ -47,6 +81,20 @@ def refuse_flows(name: str, kind: Kind, flows: Sequence[DeclaredFlow]) -> None:
         if names.count(named.flow.name) > 1:
             raise DefinitionError(
                 f"{named.place}: {name} has two flows of the name {named.flow.name!r}. Rename one."
+            )
+
+
+def refuse_values(
+    name: str, comment: object, properties: Mapping[str, object], place: Place
+) -> None:
+    """Refuse a comment, and table properties, that are no text."""
+    if not isinstance(comment, str | None):
+        raise DefinitionError(f"{place}: the comment of {name} must be text, not {comment!r}.")
+    for key, value in properties.items():
+        if not isinstance(value, str):
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            raise DefinitionError(
+                f"{place}: the table property {key!r} of {name} must be text; write '{text}'."
             )
 
 
@@ -88,8 +136,11 @@ def refuse_expectations(
     """Refuse expectations that cannot hold where they stand, and two of one name."""
     place = f"{declaration.place}: {declaration.name}"
     for found in declaration.expectations:
-        if found.mistake:
-            raise DefinitionError(f"{place}: the expectation {found.name!r} {found.mistake}.")
+        mistake = found.mistake
+        if mistake is None and isinstance(found, Expectation):
+            mistake = condition_mistake(found.condition)
+        if mistake:
+            raise DefinitionError(f"{place}: the expectation {found.name!r} {mistake}.")
         if declaration.changes and found.action == "drop":
             raise DefinitionError(
                 f"{place}: the expectation {found.name!r} drops rows, and change data needs every "

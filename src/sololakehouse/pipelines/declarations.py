@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sololakehouse.errors import DefinitionError
 from sololakehouse.pipelines.branches import Branch
 from sololakehouse.pipelines.change_flow import ChangeFlow
 from sololakehouse.pipelines.quarantine import quarantine_of
@@ -50,6 +51,8 @@ class Declaration:
         Whether its source file asked for the moment of the run while it was loaded.
     changes
         The flow of change data that fills it, if one does.
+    is_sql
+        Whether all of its queries are texts, which are the same whenever they are asked for.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Declaration:
     sink: Sink | None = None
     asks_moment: bool = False
     changes: ChangeFlow | None = None
+    is_sql: bool = False
 
     @property
     def streams(self) -> dict[str, str]:
@@ -90,12 +94,19 @@ class Declaration:
 
 @dataclass(frozen=True)
 class SourceContext:
-    """What source files are read with: folders, the schema of names without one, settings."""
+    """What source files are read with: folders, the schema of names without one, settings.
+
+    Attributes
+    ----------
+    ingested
+        The tables that ingestion fills.
+    """
 
     folder: Path
     warehouse: Path
     database: str
     settings: PipelineSettings
+    ingested: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,25 @@ class DeclaredOutput:
     shape: Shape = field(default_factory=Shape)
     sink: Sink | None = None
     constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What source files declare, as far as it can be taken, and what is wrong with the rest.
+
+    Attributes
+    ----------
+    refused
+        Names that are declared wrongly: what reads them is not to blame.
+    is_whole
+        Whether all files were read to their ends: otherwise a name that is not there may be
+        declared after all.
+    """
+
+    declarations: Mapping[str, Declaration]
+    mistakes: tuple[DefinitionError, ...] = ()
+    refused: frozenset[str] = frozenset()
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)

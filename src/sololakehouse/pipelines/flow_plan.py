@@ -21,12 +21,16 @@ VOLATILE_FUNCTIONS = frozenset(
     {
         *("curdate", "current_date", "current_time", "current_timestamp", "localtimestamp", "now"),
         *("current_user", "session_user", "unix_timestamp", "user"),
+        *("java_method", "reflect", "try_reflect"),
         *("rand", "randn", "random", "randstr", "shuffle", "uniform", "uuid"),
         *("monotonically_increasing_id", "spark_partition_id"),
         *("input_file_block_length", "input_file_block_start", "input_file_name"),
     }
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SAMPLES = {"Sample": "sample", "StatSampleBy": "sampleBy"}
+# What a reader of Delta tables understands, and would read other rows by.
+_OTHER_ROWS = ("versionasof", "timestampasof", "readchangefeed", "readchangedata")
 _PICKLED = ("PythonUDF", "PythonUDTF")
 
 
@@ -85,7 +89,7 @@ def timeless_digest(frame: DataFrame, moment: str) -> str:
 
 
 def _digest(relation: Any) -> str:
-    _normalise(relation, {})
+    _normalise(relation, {}, {})
     serialized = relation.SerializeToString(deterministic=True)
     return hashlib.blake2b(serialized, digest_size=16).hexdigest()
 
@@ -104,31 +108,54 @@ def names_in(relation: Any, where: str) -> frozenset[str]:
 def _names(message: Any, where: str) -> set[str]:
     kind = message.DESCRIPTOR.name
     if kind == "NamedTable":
+        asked = [key for key in message.options if key.lower() in _OTHER_ROWS]
+        if asked:
+            raise _past(where, f"the option {asked[0]!r} of a table", message.unparsed_identifier)
         return {message.unparsed_identifier.replace("`", "")}
     if kind == "SQL":
-        return sql.tables_in(message.query, where)
+        return _names_in_text(message.query, where)
     if kind == "DataSource":
-        path = ", ".join(message.paths) or message.format
-        raise DefinitionError(
-            f"{where}: reads {path} directly, so no version of it can be pinned. Declare it under "
-            "'sources' in lakehouse.yml, run 'slh ingest', and read the bronze table."
-        )
+        raise direct_read(where, ", ".join(message.paths) or message.format)
     return set()
+
+
+def direct_read(where: str, path: str) -> DefinitionError:
+    """Return the mistake of a query that reads files instead of a table."""
+    return DefinitionError(
+        f"{where}: reads {path} directly, so no version of it can be pinned. Declare it under "
+        "'sources' in lakehouse.yml, run 'slh ingest', and read the bronze table."
+    )
+
+
+def _names_in_text(query: str, where: str) -> set[str]:
+    for table in sql.outer_tables(sql.parse(query, where)):
+        if table.args.get("version"):
+            raise _past(where, "VERSION AS OF or TIMESTAMP AS OF", table.name)
+    return sql.tables_in(query, where)
+
+
+def _past(where: str, what: str, table: str) -> DefinitionError:
+    return DefinitionError(
+        f"{where}: {what} is not supported in a pipeline ({table}): a run reads each table at the "
+        "version that is the newest when it begins, and its commit says which. Leave it out."
+    )
 
 
 def _volatile(message: Any) -> set[str]:
     kind = message.DESCRIPTOR.name
-    if kind == "Sample":
-        return {"sample"}
+    if kind in _SAMPLES:
+        return {_SAMPLES[kind]}
     if kind == "CommonInlineUserDefinedFunction":
         return set() if message.deterministic else {message.function_name}
     called: set[str] = set()
-    if kind == "UnresolvedFunction":
-        called = {message.function_name.lower()}
+    if kind in ("UnresolvedFunction", "CallFunction"):
+        called = {message.function_name.replace("`", "").lower()}
         if message.arguments:
             called.discard("unix_timestamp")
     elif kind == "SQL":
         called = sql.functions_in(message.query)
+        if "TABLESAMPLE" in sql.samples_in(message.query):
+            return (called & VOLATILE_FUNCTIONS) | {"tablesample"}
     elif kind == "ExpressionString":
         called = sql.functions_in(message.expression)
     return called & VOLATILE_FUNCTIONS
@@ -142,11 +169,14 @@ def messages_in(message: Any) -> Iterator[Any]:
             yield from messages_in(part)
 
 
-def _normalise(message: Any, plan_ids: dict[int, int]) -> None:
+def _normalise(message: Any, plan_ids: dict[int, int], variables: dict[str, str]) -> None:
     if message.DESCRIPTOR.name == "SQL":
         message.query = sql.normal_form(message.query)
     elif message.DESCRIPTOR.name in _PICKLED:
         message.command = function_form(message.command)
+    elif message.DESCRIPTOR.name == "UnresolvedNamedLambdaVariable":
+        # The client numbers the variables of all lambda functions of a process.
+        message.name_parts[:] = [_numbered(name, variables) for name in message.name_parts]
     for descriptor, value in message.ListFields():
         if descriptor.name in ("origin", "source_info"):
             message.ClearField(descriptor.name)
@@ -154,7 +184,11 @@ def _normalise(message: Any, plan_ids: dict[int, int]) -> None:
             message.plan_id = plan_ids.setdefault(value, len(plan_ids))
         else:
             for part in parts_of(descriptor, value):
-                _normalise(part, plan_ids)
+                _normalise(part, plan_ids, variables)
+
+
+def _numbered(name: str, variables: dict[str, str]) -> str:
+    return variables.setdefault(name, f"{name.rpartition('_')[0]}_{len(variables)}")
 
 
 def parts_of(descriptor: Any, value: Any) -> list[Any]:

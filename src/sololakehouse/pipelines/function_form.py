@@ -14,6 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -119,6 +120,10 @@ class _Forms:
             used = module_of(value)
             if used is not None and is_of_project(used):
                 yield from self.of(used)
+        # What was imported by name may be a plain value, which does not tell where it is from.
+        for used in _imported(module):
+            if id(used) not in self._numbers and is_of_project(used):
+                yield from self.of(used)
 
     def _named(self, value: Any) -> Iterator[str]:
         yield value.__qualname__
@@ -198,7 +203,23 @@ def _library_folders() -> tuple[str, ...]:
 
 
 def _source_form(file: str) -> str:
+    tree = _parsed(file)
+    return file if tree is None else ast.dump(tree)
+
+
+def _parsed(file: str) -> ast.Module | None:
     try:
-        return ast.dump(ast.parse(Path(file).read_bytes()))
+        return ast.parse(Path(file).read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return file
+        return None
+
+
+def _imported(module: ModuleType) -> Iterator[ModuleType]:
+    """Give the modules from which a module of the project takes names when it is imported."""
+    tree = _parsed(str(module.__file__))
+    for node in tree.body if tree else ():
+        if isinstance(node, ast.ImportFrom):
+            name = "." * node.level + (node.module or "")
+            found = sys.modules.get(resolve_name(name, module.__package__))
+            if found is not None:
+                yield found

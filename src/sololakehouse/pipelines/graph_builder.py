@@ -6,10 +6,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sololakehouse.engine import Engine, engine_message, quoted
+from sololakehouse.engine import SYSTEM_PREFIX, Engine, engine_message, quoted
 from sololakehouse.errors import DefinitionError, RunError, suggestion
 from sololakehouse.pipelines.analysis import (
     changing_answer,
+    changing_query,
+    refuse_differing_flows,
+    refuse_earlier_rows,
     refuse_kind,
     refuse_moments,
     refuse_shape,
@@ -18,19 +21,28 @@ from sololakehouse.pipelines.analysis import (
     resolve_together,
 )
 from sololakehouse.pipelines.branches import MARK, marked
-from sololakehouse.pipelines.declarations import Declaration, SourceContext
-from sololakehouse.pipelines.flow_plan import FlowPlan, read_plan, timeless_digest
+from sololakehouse.pipelines.declarations import Declaration, Declared, SourceContext
+from sololakehouse.pipelines.flow_plan import FlowPlan, direct_read, read_plan, timeless_digest
 from sololakehouse.pipelines.graph import Graph, Node
+from sololakehouse.pipelines.hints import hint
 from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.refused_actions import refused_actions
 from sololakehouse.pipelines.settings import AS_OF, keys_read
-from sololakehouse.pipelines.sources import error_place
+from sololakehouse.pipelines.sources import in_folder, own_place
 from sololakehouse.pipelines.stored import StoredTables
 from sololakehouse.provenance import fingerprint
 
 if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.types import StructType
+
+
+# How Spark names a DataFrame in the text of a query.
+_ARGUMENT = "_pyspark_connect_temp_view_"
+
+
+class _EchoError(DefinitionError):
+    """A table is read that could not be declared, which is said already."""
 
 
 class GraphBuilder:
@@ -44,17 +56,20 @@ class GraphBuilder:
     def __init__(
         self,
         engine: Engine,
-        declarations: Mapping[str, Declaration],
+        declared: Declared,
         stored: StoredTables,
         context: SourceContext,
     ) -> None:
         self._engine = engine
-        self._declarations = declarations
+        self._declarations = declared.declarations
+        self._declared = declared
         self._stored = stored
         self._database = context.database
         self._folder = context.folder
         self._settings = context.settings
+        self._ingested = context.ingested
         self._asking: set[str] = set()
+        self._changing: set[str] = set()
         self._frames: dict[str, DataFrame] = {}
         self._plans: dict[str, FlowPlan] = {}
         self._reads: dict[str, tuple[str, ...]] = {}
@@ -63,7 +78,7 @@ class GraphBuilder:
         self._marks: dict[str, DataFrame | None] = {}
         self._analysed: dict[str, StructType] = {}
         self._standing_in: set[str] = set()
-        self._mistakes: dict[str, DefinitionError] = {}
+        self._mistakes = {f"{n}. mistake": found for n, found in enumerate(declared.mistakes)}
 
     def build(self) -> Graph:
         """Call every flow function and order the declarations.
@@ -134,6 +149,7 @@ class GraphBuilder:
             self._stand_in_streams(self._declarations[name])
             try:
                 declaration, frame = self._declarations[name], self._frames[name]
+                self._refuse_differing_flows(declaration)
                 resolved = resolve_together(declaration, frame)
                 schema: Any = frame.schema
                 refuse_shape(declaration, schema)
@@ -143,6 +159,12 @@ class GraphBuilder:
                 self._mistakes.setdefault(name, self._error(name, error))
                 continue
             self._analysed[name] = self._declarations[name].shape.schema or schema
+
+    def _refuse_differing_flows(self, declaration: Declaration) -> None:
+        if len(declaration.branches) > 1:
+            with in_folder(self._folder):
+                given: list[Any] = [branch.query() for branch in declaration.branches]
+            refuse_differing_flows(declaration, [frame.schema for frame in given])
 
     def _let_read(self, names: Iterable[str]) -> None:
         """Let the engine know tables and views as they will be, or as they are stored.
@@ -191,7 +213,7 @@ class GraphBuilder:
 
     def _blame(self, failures: Mapping[str, Exception]) -> None:
         """Keep the failures that are not just the echo of another one."""
-        failed = {*failures, *self._mistakes}
+        failed = {*failures, *self._mistakes, *self._declared.refused}
         causes = {
             name: error for name, error in failures.items() if not _is_echo(error, failed - {name})
         }
@@ -213,6 +235,7 @@ class GraphBuilder:
         try:
             self._stand_in_streams(declaration)
             with (
+                in_folder(self._folder),
                 self._engine.before_asked(self._let_read_all),
                 refused_actions(),
                 block_session_mutations(),
@@ -220,24 +243,37 @@ class GraphBuilder:
             ):
                 frame: Any = declaration.query()
                 self._understand(declaration, frame)
+                self._compare_with_another_call(declaration)
                 self._marks[declaration.name] = marked(declaration.branches)
             if AS_OF in asked or declaration.asks_moment:
                 self._asking.add(declaration.name)
         except RunError:
             raise
+        except SystemExit as error:
+            return RuntimeError(f"it calls sys.exit({error.code!r}), which would end the run")
         except Exception as error:  # noqa: BLE001  (a flow function is the person's code)
             return error if known == declaration.streams else self._call(declaration)
         return None
+
+    def _compare_with_another_call(self, declaration: Declaration) -> None:
+        """Note a function of Python that gives another query when it is called once more."""
+        plan = self._plans[declaration.name]
+        if declaration.is_sql or plan.volatile or not declaration.deterministic:
+            return
+        again: Any = declaration.query()
+        if read_plan(again, str(declaration.place)).digest != plan.digest:
+            self._changing.add(declaration.name)
 
     def _understand(self, declaration: Declaration, frame: Any) -> None:
         from pyspark.sql.connect.dataframe import DataFrame
 
         place = f"{declaration.place}: {declaration.name}"
         if not isinstance(frame, DataFrame):
-            given = "nothing" if frame is None else f"a {type(frame).__name__}"
+            kind = type(frame)
+            given = "nothing" if frame is None else f"a {kind.__module__}.{kind.__qualname__}"
             raise DefinitionError(
-                f"{place} returns {given}, not a DataFrame. End the function with "
-                "'return' and the DataFrame."
+                f"{place} returns {given.replace('builtins.', '')}, not a DataFrame. End the "
+                "function with 'return' and the DataFrame of Spark."
             )
         plan = read_plan(frame, str(declaration.place))
         streams = {
@@ -245,6 +281,7 @@ class GraphBuilder:
             for alias, table in declaration.streams.items()
         }
         refuse_kind(declaration, streams)
+        refuse_earlier_rows(declaration, frame)
         names = {n: self._resolved(n, declaration) for n in sorted(plan.reads - streams.keys())}
         reads = {*names.values(), *streams.values()}
         self._frames[declaration.name] = frame
@@ -279,6 +316,8 @@ class GraphBuilder:
 
     def _resolved(self, name: str, declaration: Declaration) -> str:
         qualified = name if "." in name else f"{self._database}.{name}"
+        if {name, qualified} & self._declared.refused:
+            raise _EchoError(f"{name} is declared wrongly")
         for candidate in (name, qualified):
             if candidate in self._declarations and not self._is_sink(candidate):
                 return candidate
@@ -289,6 +328,30 @@ class GraphBuilder:
             raise DefinitionError(
                 f"{declaration.place}: {declaration.name} reads the sink {name!r}, whose rows have "
                 "left the lakehouse. Read the tables that the sink streams from."
+            )
+        if name.startswith(SYSTEM_PREFIX):
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} reads {name!r}. Tables of the schema "
+                "'system' tell of runs, and are no input of one: ask them with 'slh query'."
+            )
+        if "/" in name:
+            raise direct_read(str(declaration.place), name.partition(".")[2])
+        if name.count(".") == 2:
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} reads {name!r}, which has a catalog, and "
+                f"a lakehouse is one catalog. Write {name.partition('.')[2]}."
+            )
+        if name.startswith(_ARGUMENT):
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} gives spark.sql(...) a DataFrame as an "
+                "argument. Make a @dp.temporary_view of it, and read that by its name."
+            )
+        if not self._declared.is_whole:
+            raise _EchoError(f"{name} may be declared in a file that could not be read")
+        if {name, qualified} & self._ingested:
+            raise DefinitionError(
+                f"{declaration.place}: {declaration.name} reads {name!r}, which is not there yet: "
+                "'slh ingest' fills it from the landing files."
             )
         known = {*self._declarations, *self._stored}
         raise DefinitionError(
@@ -325,14 +388,22 @@ class GraphBuilder:
 
     def _check_deterministic(self, name: str) -> None:
         declaration = self._declarations[name]
+        if self._is_view(name) or not declaration.deterministic:
+            return
         volatile = sorted(self._volatile(name))
-        if volatile and declaration.deterministic and not self._is_view(name):
+        if volatile:
             self._mistakes.setdefault(name, changing_answer(declaration, volatile))
+        elif self._changing & self._with_views(name):
+            self._mistakes.setdefault(name, changing_query(declaration))
 
     def _volatile(self, name: str) -> frozenset[str]:
+        known = self._with_views(name) & self._plans.keys()
+        return frozenset().union(*(self._plans[one].volatile for one in known))
+
+    def _with_views(self, name: str) -> frozenset[str]:
+        """Return a declaration, and the views that it reads, directly or through others."""
         views = [read for read in self._reads.get(name, ()) if self._is_view(read)]
-        own = self._plans[name].volatile if name in self._plans else frozenset()
-        return own.union(*(self._volatile(view) for view in views))
+        return frozenset({name}).union(*(self._with_views(view) for view in views))
 
     def _node(self, name: str, nodes: Mapping[str, Node]) -> Node:
         reads = self._reads[name]
@@ -382,11 +453,9 @@ class GraphBuilder:
         declaration = self._declarations[name]
         if isinstance(error, DefinitionError):
             return error
-        file = self._folder / declaration.place.file
-        place = error_place(error, file, self._folder)
-        if file.suffix == ".sql" or place.line < declaration.place.line:
-            place = declaration.place
-        return DefinitionError(f"{place}: {name}: {explained(error, self._columns_read(name))}")
+        place = own_place(error, self._folder) or declaration.place
+        said = hint(error) or explained(error, self._columns_read(name))
+        return DefinitionError(f"{place}: {name}: {said}")
 
     def _columns_read(self, name: str) -> Iterator[str]:
         for read in self._reads.get(name, ()):
@@ -397,6 +466,8 @@ class GraphBuilder:
 def _is_echo(error: Exception, failed: Iterable[str]) -> bool:
     """Whether an engine only misses a table that could not be defined."""
     message = engine_message(error)
+    if isinstance(error, _EchoError):
+        return True
     if isinstance(error, DefinitionError) or "TABLE_OR_VIEW_NOT_FOUND" not in message:
         return False
     words = set(re.findall(r"\w+", message))

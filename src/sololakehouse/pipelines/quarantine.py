@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sololakehouse.config import Project
 from sololakehouse.errors import RunError
 from sololakehouse.lake import LakeWriter, Snapshot, Transaction
 from sololakehouse.pipelines.columns import INGESTED_AT, SOURCE_FILE, SOURCE_SHA256
@@ -49,6 +50,12 @@ class Rejected:
 def quarantine_of(table: str) -> str:
     """Return the name of a bronze table's quarantine."""
     return f"{table}_quarantine"
+
+
+def ingested_tables(project: Project) -> frozenset[str]:
+    """Return the names of the tables that ingestion fills, quarantines included."""
+    tables = {source.table for source in project.settings.sources.values()}
+    return frozenset(tables | {quarantine_of(table) for table in tables})
 
 
 def quarantine(

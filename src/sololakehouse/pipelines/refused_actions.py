@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from threading import RLock
 from typing import Any, NoReturn
 
+from sololakehouse.errors import UsageError
 from sololakehouse.pipelines import sql
 
 ACTIONS = (
@@ -15,6 +16,7 @@ ACTIONS = (
     *("take", "toArrow", "toLocalIterator", "toPandas"),
 )
 WRITERS = ("write", "writeStream", "writeTo")
+_DESCRIBING = {"spark.app.name", "spark.master", "spark.remote"}
 
 
 # Steps that run side by side call flow functions, which replace the same attributes.
@@ -40,6 +42,7 @@ def refused_actions() -> Iterator[None]:
     """
     from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.session import SparkSession as Facade
 
     with ExitStack() as stack:
         for name in ACTIONS:
@@ -48,6 +51,9 @@ def refused_actions() -> Iterator[None]:
             refused = property(_refusing(f"DataFrame.{name}"))
             stack.enter_context(replaced(DataFrame, name, refused))
         stack.enter_context(replaced(SparkSession, "sql", _only_queries(SparkSession.sql)))
+        stack.enter_context(replaced(SparkSession, "stop", _refusing_to_stop))
+        for builder in (SparkSession.Builder, Facade.Builder):
+            stack.enter_context(replaced(builder, "getOrCreate", _active_session))
         yield
 
 
@@ -68,6 +74,23 @@ def _refusing(call: str) -> Callable[..., NoReturn]:
         raise ActionRefusedError(call)
 
     return refused
+
+
+def _refusing_to_stop(session: Any) -> NoReturn:  # noqa: ARG001
+    raise UsageError("spark.stop() would end the session of all sources. Leave it out.")
+
+
+def _active_session(builder: Any) -> Any:
+    """Give the pipeline's session, as Spark's own runner does where a source asks for one."""
+    from pyspark.sql.connect.session import SparkSession
+
+    told = sorted(set(builder._options) - _DESCRIBING)
+    if told:
+        raise UsageError(
+            f"SparkSession.builder.config({told[0]!r}, ...) has no effect: the session is there "
+            "already. Set it under 'configuration' in spark-pipeline.yml."
+        )
+    return SparkSession.active()
 
 
 def _only_queries(run: Callable[..., Any]) -> Callable[..., Any]:

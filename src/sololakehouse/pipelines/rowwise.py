@@ -150,7 +150,7 @@ class _Proof:
             first is not None
             and all(_keeps_rows(join) for join in joins)
             and not any(self._mentions(node, join, named) for join in joins)
-            and all(self._is_row_expression(node, part, named) for part in _own_parts(tree))
+            and all(self._is_row_expression(node, part, named) for part in own_parts(tree))
             and self._from(node, first.this, named)
         )
 
@@ -198,7 +198,7 @@ def _name(table: exp.Table) -> str:
     return ".".join(part.name for part in table.parts)
 
 
-def _own_parts(select: exp.Select) -> Iterator[Any]:
+def own_parts(select: exp.Select) -> Iterator[Any]:
     """Give the expressions of a query itself: its columns, its condition, those of its joins."""
     yield from select.expressions
     if select.args.get("where"):
@@ -218,9 +218,17 @@ def _is_row_function(call: exp.Func) -> bool:
 
     if isinstance(call, exp.Anonymous):
         return call.name.lower() in _row_functions()
-    if isinstance(call, exp.AggFunc | exp.UDTF | exp.Explode):
-        return False
-    return not AGGREGATES & {name.lower() for name in type(call).sql_names()}
+    return not (isinstance(call, exp.UDTF | exp.Explode) or is_aggregate(call))
+
+
+def is_aggregate(call: exp.Func) -> bool:
+    """Whether a call in SQL looks at more rows than one."""
+    from sqlglot import exp
+
+    if isinstance(call, exp.Anonymous):
+        return call.name.lower() in AGGREGATES
+    names = {name.lower() for name in type(call).sql_names()}
+    return isinstance(call, exp.AggFunc) or bool(AGGREGATES & names)
 
 
 @cache

@@ -13,6 +13,7 @@ from sololakehouse.pipelines.events import Listener, StepResult
 from sololakehouse.pipelines.execution import Execution, PreparedPipeline, import_beside
 from sololakehouse.pipelines.graph_builder import GraphBuilder
 from sololakehouse.pipelines.plan import plan_steps
+from sololakehouse.pipelines.quarantine import ingested_tables
 from sololakehouse.pipelines.redefinition import (
     Redefining,
     refuse_redefinitions,
@@ -70,14 +71,16 @@ def prepare(
     spec_path, pipeline = find_spec(lake.project, spec)
     settings = PipelineSettings.of(pipeline.configuration, as_of, str(spec_path))
     folder = spec_path.parent
-    context = SourceContext(folder, lake.project.warehouse, pipeline.database, settings)
+    context = SourceContext(
+        folder, lake.project.warehouse, pipeline.database, settings, ingested_tables(lake.project)
+    )
     with lake.engine() as engine:
         engine.use(pipeline.database)
         stored = StoredTables(lake, engine)
         settings.apply(engine.session)
         with engine.before_asked(stored.pin_all):
-            declarations = collect(source_files(folder, pipeline), context, engine.session)
-        builder = GraphBuilder(engine, declarations, stored, context)
+            declared = collect(source_files(folder, pipeline), context, engine.session)
+        builder = GraphBuilder(engine, declared, stored, context)
         graph = builder.build()
         steps = plan_steps(graph, lake, selection)
         if to_execute:

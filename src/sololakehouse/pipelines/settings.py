@@ -125,9 +125,9 @@ def keys_read() -> Iterator[set[str]]:
     keys: set[str] = set()
     get = RuntimeConf.get
 
-    def recorded(conf: RuntimeConf, key: str, *default: Any) -> Any:
+    def recorded(conf: RuntimeConf, key: str, *default: Any, **named: Any) -> Any:
         keys.add(key)
-        return get(conf, key, *default)
+        return get(conf, key, *default, **named)
 
     with replaced(RuntimeConf, "get", recorded):
         yield keys

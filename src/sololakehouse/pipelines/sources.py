@@ -14,7 +14,8 @@ from sololakehouse.engine import engine_message
 from sololakehouse.errors import DefinitionError, SoloLakehouseError, UsageError
 from sololakehouse.pipelines.change_flow import scd_type_hint
 from sololakehouse.pipelines.collector import Collector
-from sololakehouse.pipelines.declarations import Declaration, Place, SourceContext
+from sololakehouse.pipelines.declarations import Declared, Place, SourceContext
+from sololakehouse.pipelines.hints import hint
 from sololakehouse.pipelines.refused_actions import ActionRefusedError, refused_actions
 from sololakehouse.pipelines.settings import keys_read
 from sololakehouse.pipelines.variables import VariableError
@@ -24,39 +25,37 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.session import SparkSession
 
 
-def collect(
-    files: Iterator[Path], context: SourceContext, session: SparkSession
-) -> dict[str, Declaration]:
+def collect(files: Iterator[Path], context: SourceContext, session: SparkSession) -> Declared:
     """Run the source files and return what they declare, by qualified name.
 
     A name without a schema is in the spec's database; a temporary view or a sink has a one-part
-    name.
-
-    Raises
-    ------
-    DefinitionError
-        A file cannot be run, or declares something twice or something unsupported.
+    name. Mistakes are files that cannot be run, and what is declared twice or not supported.
     """
     from pyspark.pipelines.graph_element_registry import graph_element_registration_context
 
     folder = context.folder
     collector = Collector(context, session)
-    mistakes = []
-    with _in_folder(folder), graph_element_registration_context(_as_registry(collector)):
+    with in_folder(folder), graph_element_registration_context(_as_registry(collector)):
         for file in files:
             near = file.relative_to(folder)
             try:
                 if file.suffix == ".sql":
-                    collector.register_sql(file.read_text("utf-8"), near)
+                    collector.register_sql(_text(file, near), near)
                 else:
                     with keys_read() as asked:
                         collector.asked[str(near)] = asked
                         _run_source(file, folder, session)
             except DefinitionError as error:
-                mistakes.append(error)
-    if mistakes:
-        raise DefinitionError.of(mistakes) from mistakes[0]
-    return collector.declarations()
+                collector.give_up(str(near), error)
+    return collector.declared()
+
+
+def _text(file: Path, near: Path) -> str:
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise DefinitionError(f"{near}:{line}: this is no UTF-8 text. Save it as UTF-8.") from error
 
 
 def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
@@ -74,19 +73,31 @@ def _run_source(file: Path, folder: Path, session: SparkSession) -> None:
         raise DefinitionError(f"{error_place(error, file, folder)}: {error}") from error
     except SoloLakehouseError:
         raise
+    except SystemExit as error:
+        raise DefinitionError(
+            f"{error_place(error, file, folder)}: sys.exit({error.code!r}) would end the run. "
+            "Leave it out."
+        ) from error
     except Exception as error:
         place = error_place(error, file, folder)
         ours = isinstance(error, ActionRefusedError | VariableError)
         kind = "" if ours else f"{type(error).__name__}: "
-        said = scd_type_hint(error) or f"{kind}{engine_message(error)}"
+        said = scd_type_hint(error) or hint(error) or f"{kind}{engine_message(error)}"
         raise DefinitionError(f"{place}: {said}") from error
 
 
 def error_place(error: BaseException, file: Path, folder: Path) -> Place:
     """Return the last line of the project's own code on the way to an error."""
     if isinstance(error, SyntaxError) and error.filename:
-        return Place(str(Path(error.filename).relative_to(folder)), error.lineno or 1)
-    place = Place(str(file.relative_to(folder)), 1)
+        source = Path(error.filename)
+        if source.is_relative_to(folder):
+            return Place(str(source.relative_to(folder)), error.lineno or 1)
+    return own_place(error, folder) or Place(str(file.relative_to(folder)), 1)
+
+
+def own_place(error: BaseException, folder: Path) -> Place | None:
+    """Return the same; None if no line of the project led to the error."""
+    place = None
     trace = error.__traceback__
     while trace is not None:
         source = Path(trace.tb_frame.f_code.co_filename)
@@ -97,7 +108,8 @@ def error_place(error: BaseException, file: Path, folder: Path) -> Place:
 
 
 @contextmanager
-def _in_folder(folder: Path) -> Iterator[None]:
+def in_folder(folder: Path) -> Iterator[None]:
+    """Let sources open files and import modules by where they are from the spec's folder."""
     before, path = Path.cwd(), list(sys.path)
     os.chdir(folder)
     sys.path.insert(0, str(folder))

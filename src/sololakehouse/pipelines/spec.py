@@ -167,7 +167,10 @@ def source_files(folder: Path, spec: PipelineSpec) -> Iterator[Path]:
         )
     for file in files:
         if file.suffix not in SUFFIXES:
-            raise DefinitionError(f"{file}: a pipeline source ends in .py or .sql.")
+            raise DefinitionError(
+                f"{file}: a pipeline source ends in .py or .sql. Put this file elsewhere: Apache "
+                "Spark refuses it as well."
+            )
     return iter(files)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import DefinitionError, UsageError
@@ -14,6 +17,11 @@ if TYPE_CHECKING:
 _MOMENTS_WITHOUT_PARENTHESES = frozenset(
     {"current_date", "current_time", "current_timestamp", "localtimestamp"}
 )
+_MOMENTS = frozenset({"now", "today", "tomorrow", "yesterday"})
+_LITERALS = frozenset({"date", "timestamp", "timestamp_ltz", "timestamp_ntz"})
+_TOKEN = re.compile(r" but got <Token.*>$")
+_UNCLOSED = re.compile(r"Missing (\S+) from (\d+):")
+_NO_END = "a quote or a comment is not closed"
 
 
 def normal_form(query: str) -> str:
@@ -98,8 +106,9 @@ def is_select(text: str) -> bool:
 def functions_in(text: str) -> set[str]:
     """Return the functions that a query or an expression calls, in lower case.
 
-    `current_date` and its like are functions without parentheses, too. `unix_timestamp` is among
-    them only where it has no argument, which means now.
+    `current_date` and its like are functions without parentheses, too, and `TIMESTAMP 'now'` and
+    its like are `now`. `unix_timestamp` is among them only where it has no argument, which means
+    now.
 
     Examples
     --------
@@ -109,11 +118,24 @@ def functions_in(text: str) -> set[str]:
     tokens = [token.text.lower() for token in tokens_of(text, "query")]
     before = ["", *tokens]
     after = [*tokens[1:], "", ""]
-    return {
+    called = {
         name
         for index, name in enumerate(tokens)
         if before[index] not in (".", "as") and _is_call(name, after[index], after[index + 1])
     }
+    return called | ({"now"} if _says_now(text) else set())
+
+
+def _says_now(text: str) -> bool:
+    from sqlglot.tokens import TokenType
+
+    tokens = tokens_of(text, "query")
+    return any(
+        kind.text.lower() in _LITERALS
+        and value.token_type is TokenType.STRING
+        and value.text.strip().lower().partition(" ")[0] in _MOMENTS
+        for kind, value in pairwise(tokens)
+    )
 
 
 def samples_in(query: str) -> list[str]:
@@ -136,6 +158,37 @@ def _is_call(name: str, first: str, second: str) -> bool:
     if name in _MOMENTS_WITHOUT_PARENTHESES:
         return True
     return first == "(" and (name != "unix_timestamp" or second == ")")
+
+
+def condition_mistake(text: str) -> str | None:
+    """Say why a text is no condition on one row; None if nothing speaks against it.
+
+    Examples
+    --------
+    >>> condition_mistake("a > 1) OR (b > 2")
+    'has parentheses that do not match'
+    >>> condition_mistake("a > (SELECT max(a) FROM t)")
+    'asks for other rows in a subquery, and a condition sees one row'
+    """
+    from sqlglot import exp
+    from sqlglot.tokens import TokenType
+
+    try:
+        kinds = [token.token_type for token in tokens_of(text, "condition")]
+    except DefinitionError:
+        return "has a quote or a comment that is not closed"
+    depths = list(accumulate((k is TokenType.L_PAREN) - (k is TokenType.R_PAREN) for k in kinds))
+    if any(depth < 0 for depth in depths) or depths[-1:] not in ([], [0]):
+        return "has parentheses that do not match"
+    try:
+        tree = parse(text, "condition")
+    except DefinitionError:
+        return None
+    if tree.find(exp.Query):
+        return "asks for other rows in a subquery, and a condition sees one row"
+    if tree.find(exp.Window, exp.AggFunc):
+        return "counts over several rows, and a condition sees one row"
+    return None
 
 
 def tables_in_query(text: str) -> set[str]:
@@ -222,17 +275,23 @@ def _tree(text: str) -> Any:
     import sqlglot
     from sqlglot.dialects import Spark
 
+    # What it cannot read it would also log.
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
     statements = Spark().parser().parse(_tokens(text), text)
     is_one = len(statements) == 1 and statements[0] is not None
     return statements[0] if is_one else sqlglot.parse_one(text, dialect="spark")
 
 
 def _one_line(error: Exception) -> str:
-    from sqlglot.errors import ParseError
+    from sqlglot.errors import ParseError, TokenError
 
     if isinstance(error, ParseError) and error.errors:
         first = error.errors[0]
-        return f"{first['description']} near '{first['highlight']}'"
+        said = _TOKEN.sub("", first["description"])
+        return f"{said} near '{first['highlight']}'"
+    if isinstance(error, TokenError):
+        opened = _UNCLOSED.search(str(error.__cause__))
+        return f"the {opened[1]} in line {opened[2]} is not closed" if opened else _NO_END
     return str(error).splitlines()[0]
 
 

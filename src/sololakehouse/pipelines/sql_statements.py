@@ -23,7 +23,10 @@ _KINDS: Mapping[str, Kind] = {
 CATALOG = "spark_catalog"
 # What may stand between a table's name and AS, besides its columns.
 _CLAUSES = frozenset(
-    {"CLUSTER", "COMMENT", "LOCATION", "OPTIONS", "PARTITIONED", "TBLPROPERTIES", "USING"}
+    {
+        *("CLUSTER", "COMMENT", "LOCATION", "OPTIONS", "PARTITIONED", "SCHEDULE"),
+        *("TBLPROPERTIES", "USING", "WITH"),
+    }
 )
 
 
@@ -99,16 +102,20 @@ def definitions(text: str, where: str) -> Iterator[SqlStatement]:
         A statement cannot be parsed or defines something that is not supported.
     """
     for statement in statements_of(tokens_of(text, where)):
-        refuse_auto_cdc([token.text.upper() for token in statement], f"{where}:{statement[0].line}")
-        words = [token.text.upper() for token in statement[:2]]
-        if words == ["CREATE", "FLOW"]:
-            yield _flow(text, statement, where)
-        elif words[0] == "SET":
-            yield _setting(text, statement, where)
-        elif words[0] == "USE":
-            yield _database(statement, where)
-        else:
-            yield _definition(text, statement, where)
+        yield read_statement(text, statement, where)
+
+
+def read_statement(text: str, statement: list[Token], where: str) -> SqlStatement:
+    """Read one statement of a SQL file, given by its tokens; see `definitions`."""
+    refuse_auto_cdc([token.text.upper() for token in statement], f"{where}:{statement[0].line}")
+    words = [token.text.upper() for token in statement[:2]]
+    if words == ["CREATE", "FLOW"]:
+        return _flow(text, statement, where)
+    if words[0] == "SET":
+        return _setting(text, statement, where)
+    if words[0] == "USE":
+        return _database(statement, where)
+    return _definition(text, statement, where)
 
 
 def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
@@ -116,13 +123,16 @@ def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
 
     place = f"{where}:{tokens[0].line}"
     words = [token.text.upper() for token in tokens[:5]]
-    if words[1:3] == ["OR", "REPLACE"]:
-        raise DefinitionError(f"{place}: write CREATE without OR REPLACE, as Apache Spark does.")
+    if words[1:3] in (["OR", "REPLACE"], ["OR", "REFRESH"]):
+        raise DefinitionError(
+            f"{place}: write CREATE without {' '.join(words[1:3])}, as Apache Spark does."
+        )
     kind = _KINDS.get(" ".join(words[:3]))
     if kind is None:
         supported = ", ".join(f"{key} ... AS SELECT" for key in _KINDS)
+        begin = " ".join(token_text(text, token) for token in tokens[:3])
         raise DefinitionError(
-            f"{place}: '{' '.join(words[:3])}' is not supported in a pipeline source. "
+            f"{place}: '{begin} ...' is not supported in a pipeline source. "
             f"Supported: {supported}, CREATE FLOW ... AS INSERT INTO ... BY NAME, SET key = value, "
             "USE schema."
         )
@@ -137,7 +147,10 @@ def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
         written[1:3] = ["MATERIALIZED", "VIEW"]
     header = parse(" ".join([*written, "AS SELECT 1"]), place)
     if not isinstance(header, exp.Create):
-        raise DefinitionError(f"{place}: the head of this {kind} cannot be read.")
+        raise DefinitionError(
+            f"{place}: the head of this {kind} cannot be read. Between name and AS may stand: "
+            "columns and constraints in parentheses, COMMENT, CLUSTER BY and TBLPROPERTIES."
+        )
     _refuse_clauses(header, kind, columns, place)
     comment = header.find(exp.SchemaCommentProperty)
     name = header.find(exp.Table)
@@ -150,7 +163,7 @@ def _definition(text: str, tokens: list[Token], where: str) -> SqlDefinition:
         query=query,
         line=tokens[0].line,
         comment=_string(comment) if comment else None,
-        properties=_properties(header),
+        properties=_properties(header, place),
         constraints=constraints,
         columns=columns,
         format=written_as.name.lower() if written_as else None,
@@ -269,9 +282,10 @@ def _constraint(text: str, tokens: list[Token], place: str) -> Constraint:
     first, last = _parenthesis(tokens)
     action = " ".join(words[last + 1 :])
     known = {"": "", "ON VIOLATION DROP ROW": "DROP ROW", "ON VIOLATION FAIL UPDATE": "FAIL UPDATE"}
+    begin = " ".join(token_text(text, token) for token in tokens[:3])
     if words[2:3] != ["EXPECT"] or first != 3 or last < 5 or action not in known:
         raise DefinitionError(
-            f"{place}: '{' '.join(words[:3])} ...' cannot be read. Write CONSTRAINT name EXPECT "
+            f"{place}: '{begin} ...' cannot be read. Write CONSTRAINT name EXPECT "
             "(condition), then nothing, ON VIOLATION DROP ROW, or ON VIOLATION FAIL UPDATE."
         )
     condition = text[tokens[first + 1].start : tokens[last - 1].end + 1]
@@ -318,17 +332,32 @@ def _query_start(tokens: list[Token], place: str, *, required: bool) -> int:
     raise DefinitionError(f"{place}: a view needs 'AS SELECT ...'.")
 
 
-def _properties(header: Any) -> dict[str, str]:
+def _properties(header: Any, place: str) -> dict[str, str]:
     from sqlglot import exp
 
-    return {
-        entry.name: _string(entry.args["value"])
+    given = [
+        (_key(entry.this), _string(entry.args["value"]))
         for entry in header.find_all(exp.Property)
         if type(entry) is exp.Property
-    }
+    ]
+    keys = [key for key, _ in given]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice:
+        raise DefinitionError(f"{place}: the table property '{twice}' is there twice. Keep one.")
+    return dict(given)
+
+
+def _key(node: Any) -> str:
+    from sqlglot import exp
+
+    if isinstance(node, exp.Dot):
+        return f"{_key(node.this)}.{_key(node.expression)}"
+    return str(node.name)
 
 
 def _string(node: Any) -> str:
     from sqlglot import exp
 
+    if isinstance(node, exp.Boolean):
+        return str(node.this).lower()
     return "".join(literal.name for literal in node.find_all(exp.Literal))

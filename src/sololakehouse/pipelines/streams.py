@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import reduce, wraps
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sololakehouse.errors import DefinitionError
+from sololakehouse.errors import UsageError
 from sololakehouse.pipelines.refused_actions import replaced
 from sololakehouse.provenance import fingerprint
 from sololakehouse.quality import Query, unfiltered
@@ -70,7 +70,7 @@ class _StreamReader:
         return frame
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise DefinitionError(
+        raise UsageError(
             f"spark.readStream.{name} is not supported: a stream here is what was committed to a "
             "table. Declare files under 'sources' in lakehouse.yml, run 'slh ingest', and read "
             "the bronze table with spark.readStream.table(...)."
