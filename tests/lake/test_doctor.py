@@ -52,6 +52,21 @@ def test_retention_that_differs_is_found_and_set_without_changing_data(shop):
     assert shop.lake.read(TABLE).version == after.version
 
 
+def test_a_retention_that_changed_is_one_finding_for_all_tables(shop):
+    for name in ("gold.a", "gold.b", "gold.c"):
+        shop.versions(1, name)
+    shop.set_retention("365d")
+    finding = only(shop, "retention")
+    assert finding.table is None
+    assert finding.what == (
+        "4 tables do not have the retention '365d' of lakehouse.yml: gold.a, gold.b, gold.c and 1 "
+        "more."
+    )
+    assert finding.tables == ("gold.a", "gold.b", "gold.c", TABLE)
+    assert set_retention(shop.writer()) == list(finding.tables)
+    assert diagnose(shop.lake) == []
+
+
 def test_a_table_of_another_writer_gets_the_retention_of_the_project(shop):
     path = shop.lake.path("silver.other")
     path.mkdir(parents=True)

@@ -319,6 +319,7 @@ def doctor(fix: bool, json_wanted: bool) -> int:
 def _finding_row(found: Finding) -> dict[str, Any]:
     return {
         "table": found.table,
+        "tables": list(found.tables or filter(None, [found.table])),
         "severity": found.severity,
         "check": found.check,
         "what": found.what,

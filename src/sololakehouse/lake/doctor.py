@@ -40,6 +40,11 @@ class Finding:
 
     `error`: rows or versions that somebody counts on cannot be read. `warning`: a promise of the
     project is not kept yet, or space is wasted. `info`: worth knowing.
+
+    Attributes
+    ----------
+    tables
+        All tables that it is about, if there are several.
     """
 
     table: str | None
@@ -47,6 +52,7 @@ class Finding:
     check: str
     what: str
     advice: str
+    tables: tuple[str, ...] = ()
 
 
 def diagnose(lake: Lakehouse, *, now: datetime | None = None) -> list[Finding]:
@@ -63,6 +69,7 @@ def diagnose(lake: Lakehouse, *, now: datetime | None = None) -> list[Finding]:
     """
     moment = now or datetime.now(UTC)
     findings: list[Finding] = []
+    snapshots: list[Snapshot] = []
     states: dict[str, TableState] = {}
     for table in lake.table_names():
         try:
@@ -70,7 +77,9 @@ def diagnose(lake: Lakehouse, *, now: datetime | None = None) -> list[Finding]:
         except SoloLakehouseError as error:
             findings.append(_unreadable(table, error))
             continue
-        findings += _of_table(lake, snapshot, states[table], moment)
+        snapshots.append(snapshot)
+        findings += _of_table(snapshot, states[table], moment)
+    findings += _retention(lake, snapshots)
     findings += _of_leases(lake, states)
     return findings + list(_of_staging(lake)) + list(_of_unfinished(lake))
 
@@ -98,11 +107,8 @@ def set_retention(writer: LakeWriter) -> list[str]:
     return changed
 
 
-def _of_table(
-    lake: Lakehouse, snapshot: Snapshot, state: TableState, now: datetime
-) -> Iterator[Finding]:
+def _of_table(snapshot: Snapshot, state: TableState, now: datetime) -> Iterator[Finding]:
     yield from _damaged_files(snapshot, state)
-    yield from _retention(lake, snapshot)
     yield from _orphans(state, now)
     yield from _small_files(snapshot)
     yield from _features(snapshot)
@@ -141,21 +147,35 @@ def _damaged_files(snapshot: Snapshot, state: TableState) -> Iterator[Finding]:
         )
 
 
-def _retention(lake: Lakehouse, snapshot: Snapshot) -> Iterator[Finding]:
-    wanted = retention_properties(lake.project.settings.retention_days)
-    differing = _differing(snapshot, wanted)
-    if differing:
-        has = ", ".join(
-            f"{key} is {snapshot.properties.get(key, 'not set')} instead of {value}"
+def _retention(lake: Lakehouse, snapshots: Iterable[Snapshot]) -> Iterator[Finding]:
+    """Say once which tables have another retention: a change in lakehouse.yml concerns them all."""
+    settings = lake.project.settings
+    wanted = retention_properties(settings.retention_days)
+    found = {one.name: said for one in snapshots if (said := _differing(one, wanted))}
+    if not found:
+        return
+    names = tuple(found)
+    if len(names) == 1:
+        ((table, differing),) = found.items()
+        has = lake.read(table).properties
+        said = ", ".join(
+            f"{key} is {has.get(key, 'not set')} instead of {value}"
             for key, value in differing.items()
         )
-        yield Finding(
-            snapshot.name,
-            "warning",
-            "retention",
-            f"Its properties do not say the project's retention: {has}.",
-            "Set them with 'slh doctor --fix'.",
+        what = f"Its properties do not say the project's retention: {said}."
+    else:
+        what = (
+            f"{len(names)} tables do not have the retention {settings.retention!r} of "
+            f"lakehouse.yml: {shortened(names, _SHOWN)}."
         )
+    yield Finding(
+        names[0] if len(names) == 1 else None,
+        "warning",
+        "retention",
+        what,
+        "Set it with 'slh doctor --fix'.",
+        names,
+    )
 
 
 def _differing(snapshot: Snapshot, wanted: dict[str, str]) -> dict[str, str]:
