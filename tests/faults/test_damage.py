@@ -210,14 +210,30 @@ def test_an_ingestion_stops_at_a_damaged_log_and_takes_nothing_twice(old_shop, s
     old_shop.check_bronze()
 
 
+@pytest.mark.parametrize("how", [cut, gone, emptied])
+def test_commands_that_read_all_rows_name_the_damaged_file(old_shop, slh, how):
+    file = how(data_file(old_shop))
+    newest = str(NEWEST)
+    for command in (["optimize", "silver.sales"], ["diff", "silver.sales", "1", newest]):
+        said = slh(*command, folder=old_shop.folder)
+        assert (said.code, said.err.count("\n")) == (1, 1)
+        assert f"Error: silver.sales@v{newest}: the data file {file} " in said.err
+
+
 def test_garbled_rows_are_an_error_without_a_traceback(old_shop, slh):
     file = data_file(old_shop)
     content = bytearray(file.read_bytes())
     content[8:80] = b"\xff" * 72
     file.write_bytes(bytes(content))
     said = slh("query", "SELECT sum(id) FROM silver.sales", folder=old_shop.folder)
-    assert said.code != 0
-    assert "Traceback" not in said.err
+    assert said.code == 1
+    assert said.err.startswith("Error: The rows of silver.sales cannot be read: ")
+    assert said.err.count("\n") == 1
+    assert "put it back from a backup" in said.err
+    said = slh("optimize", "silver.sales", "--zorder", "id", folder=old_shop.folder)
+    assert said.code == 1
+    assert "silver.sales could not be rewritten" in said.err
+    assert "put it back from a backup" in said.err
     assert old_shop.lake.read("silver.sales", 2).to_polars().height == 80
 
 

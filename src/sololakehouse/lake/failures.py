@@ -25,6 +25,9 @@ _TEXTS = {
     "database or disk is full": errno.ENOSPC,
     "attempt to write a readonly database": errno.EROFS,
 }
+# Polars, and Arrow, which raises errors of the system without a number for what it cannot decode.
+_READERS = ("polars.exceptions", "pyarrow.lib")
+_DAMAGE = ("parquet", "thrift", "decompression", "corrupt")
 _CODE = re.compile(r"\(os error (\d+)\)")
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|↳")
 _BACKTRACE = re.compile(r"^\s*(\d+: |at \.?/|stack backtrace)")
@@ -86,8 +89,21 @@ def _code_in(text: str) -> int | None:
 
 
 def unreadable_rows(error: BaseException) -> RunError | None:
-    """Say that a data file holds what is no row; None if the error tells of something else."""
-    if type(error).__module__ != "polars.exceptions" or "parquet" not in str(error).lower():
+    """Say that a data file holds what is no row; None if the error tells of something else.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> print(unreadable_rows(pa.ArrowInvalid("Parquet magic bytes not found in footer.")))
+    Rows of a table cannot be read: Parquet magic bytes not found in footer. A data file of it is \
+damaged: put it back from a backup, or read an older version.
+    >>> unreadable_rows(ValueError("a parquet floor")) is None
+    True
+    """
+    of_reader = type(error).__module__ in _READERS or (
+        isinstance(error, OSError) and error.errno is None
+    )
+    if not (of_reader and any(word in str(error).lower() for word in _DAMAGE)):
         return None
     return RunError(
         f"Rows of a table cannot be read: {one_line(error)}. A data file of it is damaged: put "

@@ -86,13 +86,15 @@ def optimize(
     UsageError
         `zorder` is asked for a training set, whose rows are in order.
     RunError
-        The table uses a Delta feature that cannot be written here, another program wrote at the
-        same time, or the content would not be the same: the table is as it was.
+        A data file is damaged, the table uses a Delta feature that cannot be written here, another
+        program wrote at the same time, or the content would not be the same: the table is as it
+        was.
     """
     lake = writer.lake
     _refuse_zorder(lake.read(table), zorder)
     with table_lock(lake.project.warehouse, table), disk_errors(lake.path(table)):
         before = lake.read(table)
+        before.verify()
         known = _known_manifest(before)
         if _done_before(before, zorder):
             return _unchanged(before, known)
@@ -204,9 +206,10 @@ def _rearranged(
         else:
             delta.optimize.compact(target_size=target_bytes, writer_properties=properties)
     except DeltaError as error:
-        raise RunError(
-            f"{table} could not be rewritten: {one_line(error)}. It is as it was."
-        ) from error
+        said = f"{table} could not be rewritten: {one_line(error)}. It is as it was."
+        if "parquet" in str(error).lower():
+            said += " A data file is damaged: put it back from a backup."
+        raise RunError(said) from error
     return sorted(before - set(_paths(DeltaTable(copy))))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sololakehouse.engine import SYSTEM_PREFIX, Engine, engine_message
-from sololakehouse.errors import NotFoundError, UsageError
+from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.lake import Lakehouse, system
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.missing_columns import explained
@@ -86,6 +86,12 @@ def _asked(lake: Lakehouse, text: str, versions: Mapping[str, int]) -> Iterator[
             yield engine.session.sql(query.rstrip().rstrip(";"))
         except Exception as error:
             columns = [column for name in sorted(names) for column in _columns(lake, name)]
+            if "parquet error" in str(error).lower():
+                raise RunError(
+                    f"The rows of {' or '.join(sorted(names))} cannot be read: "
+                    f"{explained(error, columns).rstrip('.')}. A data file is damaged: put it back "
+                    "from a backup, or read an older version."
+                ) from error
             raise UsageError(f"The query failed: {explained(error, columns)}") from error
 
 

@@ -57,6 +57,21 @@ class DatedTable:
         """The column with the moment when the row became known."""
         return moment_column(0)
 
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The columns of moments at which something of a row became known."""
+        return tuple(sorted({self.row_known, *self.late.values()}))
+
+    def known_with(self, part: str) -> tuple[str, ...]:
+        """Return what of a row becomes known at a moment: `ROW`, and columns.
+
+        Anything but a column of moments is returned as it is.
+        """
+        if part not in self.moments:
+            return (part,)
+        row = (ROW,) if part == self.row_known else ()
+        return (*row, *(name for name, moment in self.late.items() if moment == part))
+
     def scan(self) -> pl.LazyFrame:
         """Scan the rows beside their moments."""
         import polars as pl
@@ -68,7 +83,7 @@ class DatedTable:
         """Return the first and the last moment at which something became known."""
         import polars as pl
 
-        names = sorted({self.row_known, *self.late.values()})
+        names = list(self.moments)
         found = pl.scan_parquet(self.folder / "moments.parquet").select(names).collect()
         moments = pl.concat([found[name] for name in names]).drop_nulls()
         if moments.is_empty():

@@ -24,6 +24,7 @@ from sololakehouse.replay.cutoffs import chosen_cutoffs, refuse_outside
 from sololakehouse.replay.dating import DatedTable, dated_table, moments_again
 from sololakehouse.replay.findings import findings_for
 from sololakehouse.replay.lanes import Lanes, side_by_side
+from sololakehouse.replay.narrowing import Budget
 from sololakehouse.replay.planning import plan_replay
 from sololakehouse.replay.scratch import Scratch, scratch_lakehouse
 from sololakehouse.replay.splits import findings_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 Job: TypeAlias = "tuple[datetime, Mode]"
 DEFAULT_CUTOFFS = 8
+DEFAULT_CAUSE_RUNS = 32
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class ReplayRequest:
         Feature tables and training sets by name or pattern; empty: all.
     parallel
         How many cutoffs are replayed side by side; None: as many as cores and memory allow.
+    cause_runs
+        How many recomputations may be made to find the source rows that make the leaks.
     """
 
     at: tuple[datetime, ...] = ()
@@ -59,6 +63,7 @@ class ReplayRequest:
     select: tuple[str, ...] = ()
     parallel: int | None = None
     spec: Path | None = None
+    cause_runs: int = DEFAULT_CAUSE_RUNS
 
 
 class Replay:
@@ -102,6 +107,8 @@ class Replay:
         self._causes: list[Explained] = []
         self._explained: set[tuple[str, str]] = set()
         self._explaining = Lock()
+        self._budget = Budget(request.cause_runs, self._tell)
+        self._done = (0, 0)
         self._noise_is_known = False
         self._finding_noise = Lock()
         self._joined_at: datetime | None = None
@@ -136,6 +143,7 @@ class Replay:
             tuple(verdicts.values()),
             definitions_before(self._lake, self._roots()),
             self._runs,
+            self._budget.made,
             time.perf_counter() - self._began,
             tuple(
                 finding
@@ -145,7 +153,7 @@ class Replay:
         )
 
     def _run_in(self, folder: Path) -> Sequence[datetime]:
-        self._progress("when each row was known", 0, 0)
+        self._tell("when each row was known")
         self._date(folder)
         cutoffs = self._cutoffs()
         self._joined_at = max(cutoffs)
@@ -167,11 +175,16 @@ class Replay:
         """Run all jobs side by side, those with the most rows first."""
         works = [partial(self._replay_at, *job) for job in reversed(jobs)]
         names = [f"{mode} at {at:%Y-%m-%d %H:%M}" for at, mode in jobs[::-1]]
-        self._progress(names[0], 0, len(works))
+        self._done = (0, len(works))
+        self._tell(names[0])
         for done, (number, _) in enumerate(side_by_side(works, opened, lanes), start=1):
-            self._progress(names[number], done, len(works))
+            self._done = (done, len(works))
+            self._tell(names[number])
         self._runs = len(works) + self._noise_is_known
         self._gather(jobs)
+
+    def _tell(self, what: str) -> None:
+        self._progress(what, *self._done)
 
     def _gather(self, jobs: Sequence[Job]) -> None:
         for cutoff, mode in jobs:
@@ -312,7 +325,9 @@ class Replay:
                         self._explained.add(place)
                         found.setdefault(name, []).append(Leak(cutoff, "truncate", difference))
         if found:
-            self._causes += find_causes(scratch, self.plan, self._dated, cutoff, found)
+            self._causes += find_causes(
+                scratch, self.plan, self._dated, cutoff, found, self._budget
+            )
 
     def _compared_tables(self) -> list[str]:
         return [name for name in self.plan.feature_tables if name in self.plan.felt]
