@@ -16,7 +16,6 @@ from tests.replay.taxi import BEGIN, CONFIG, Taxi, make_taxi, rides
 from tests.replay.test_replay import LEAD
 from tests.replay.test_warm_up import bounded
 
-pytestmark = pytest.mark.spark_suite
 CUTOFFS = (BEGIN + timedelta(days=9, hours=5), BEGIN + timedelta(days=15, minutes=20))
 FROM = """\
   bronze.rides:
@@ -37,6 +36,16 @@ def said(report: ReplayReport) -> dict[str, Any]:
     """What a report says, without what a run is told apart by."""
     told = as_json(report)
     return {name: told[name] for name in ("cutoffs", "tables", "cause_runs", "splits_and_labels")}
+
+
+@pytest.fixture(
+    params=["Sail", pytest.param("Apache Spark", marks=pytest.mark.spark_suite)],
+)
+def address(request: pytest.FixtureRequest) -> str:
+    """Give the address of a server with Delta, then of one without it."""
+    if request.param == "Sail":
+        return str(request.getfixturevalue("sail_address"))
+    return str(request.getfixturevalue("spark").address)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,10 @@ from sololakehouse.pipelines.time_travel import Clause, as_moment, clauses, pinn
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
+
+
+# What the embedded engine says of a data file that holds what is no row.
+_DAMAGED = re.compile(r"parquet (argument )?error", re.IGNORECASE)
 
 
 def run_query(
@@ -86,7 +91,7 @@ def _asked(lake: Lakehouse, text: str, versions: Mapping[str, int]) -> Iterator[
             yield engine.session.sql(query.rstrip().rstrip(";"))
         except Exception as error:
             columns = [column for name in sorted(names) for column in _columns(lake, name)]
-            if "parquet error" in str(error).lower():
+            if _DAMAGED.search(str(error)):
                 raise RunError(
                     f"The rows of {' or '.join(sorted(names))} cannot be read: "
                     f"{explained(error, columns).rstrip('.')}. A data file is damaged: put it back "

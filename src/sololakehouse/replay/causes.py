@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from sololakehouse.replay.comparing import Difference
 from sololakehouse.replay.dating import ROW, DatedTable
 from sololakehouse.replay.narrowing import Budget, narrowed
 from sololakehouse.replay.planning import ReplayPlan
-from sololakehouse.replay.revealing import Examined, Fact, Revealing
+from sololakehouse.replay.revealing import Examined, Fact, Revealing, Target
 from sololakehouse.replay.scratch import Scratch
 from sololakehouse.replay.verdicts import Cause, Leak, SourceRow
 
@@ -25,12 +27,52 @@ _SHOWN = 5
 _KNOWN, _PART = "__slh_known", "__slh_part"
 
 
+class Causes:
+    """Gathers what makes leaks: for each column at the first cutoff that shows it.
+
+    Attributes
+    ----------
+    budget
+        How many recomputations may be made in all.
+    found
+        Leaks by the name of their table or training set, with the cause of each example.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.found: list[Explained] = []
+        self._begun: set[tuple[str, str]] = set()
+        self._beginning = Lock()
+
+    def look_into(
+        self,
+        scratch: Scratch,
+        plan: ReplayPlan,
+        dated: Dated,
+        cutoff: datetime,
+        differences: Mapping[str, Sequence[Difference]],
+        targets: Mapping[str, Target],
+    ) -> None:
+        """Find the causes of columns that nobody looked into yet; threads may ask side by side."""
+        leaks: dict[str, list[Leak]] = {}
+        with self._beginning:
+            for name, some in differences.items():
+                for difference in some:
+                    place = (name, difference.column)
+                    if place not in self._begun:
+                        self._begun.add(place)
+                        leaks.setdefault(name, []).append(Leak(cutoff, "truncate", difference))
+        if leaks:
+            self.found += find_causes(scratch, plan, dated, cutoff, leaks, targets, self.budget)
+
+
 def find_causes(
     scratch: Scratch,
     plan: ReplayPlan,
     dated: Dated,
     cutoff: datetime,
     leaks: Mapping[str, Sequence[Leak]],
+    targets: Mapping[str, Target],
     budget: Budget,
 ) -> list[Explained]:
     """Reveal what came after the cutoff, and narrow down what of it changes the examples.
@@ -43,13 +85,13 @@ def find_causes(
 
     Parameters
     ----------
-    leaks
-        By feature table.
+    leaks, targets
+        By feature table or training set.
     budget
         How many recomputations this may take.
     """
     examined = [
-        Examined(table, leak.difference.column, example)
+        Examined(targets[table], leak.difference.column, example)
         for table, found in leaks.items()
         for leak in found
         for example in leak.difference.examples
@@ -101,10 +143,10 @@ class _Search:
         return suspects
 
     def _next_facts(self, number: int, count: int | None) -> list[Fact]:
-        """Return what became known next in all sources of the example's table, in its order."""
+        """Return what became known next in all sources of an example, in its order."""
         one = self._examined[number]
         found: list[tuple[bool, datetime | None, Fact]] = []
-        for name in self._revealing.sources_of(one.table):
+        for name in self._revealing.sources_of(one.target):
             key = {} if count is None else one.example.key
             later = _later(self._dated[name], self._cutoff, key, count or _OF_ALL)
             found += [(at is None, at, Fact(name, row, part)) for row, part, at in later]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sololakehouse.errors import RunFailedError, StepError
+from sololakehouse.lake import Lakehouse
 from sololakehouse.replay.clipping import NOTHING, Revealed, clipped
 from sololakehouse.replay.comparing import ROWS, Example, is_same
 from sololakehouse.replay.dating import ROW, DatedTable
 from sololakehouse.replay.narrowing import Budget
 from sololakehouse.replay.planning import ReplayPlan
 from sololakehouse.replay.scratch import Scratch
+from sololakehouse.replay.training_sets import SetUnderReplay
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,10 +38,36 @@ class Fact(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Examined:
-    """An example of a leak in a column of a feature table, whose cause is looked for."""
+class Target:
+    """Something whose leaks are looked into: a feature table, or the labels of a training set.
 
-    table: str
+    Attributes
+    ----------
+    tables
+        What is computed for it.
+    rows
+        Reads its rows from a scratch lakehouse.
+    """
+
+    tables: tuple[str, ...]
+    rows: Callable[[Lakehouse], pl.LazyFrame]
+
+    @classmethod
+    def feature_table(cls, name: str) -> Target:
+        """Read a feature table of the pipeline."""
+        return cls((name,), lambda lake: lake.read(name).scan())
+
+    @classmethod
+    def labels(cls, one: SetUnderReplay) -> Target:
+        """Read the labels of a training set."""
+        return cls(one.one.label_tables, lambda lake: one.labels_of(lake).lazy())
+
+
+@dataclass(frozen=True)
+class Examined:
+    """An example of a leak, whose cause is looked for."""
+
+    target: Target
     column: str
     example: Example
 
@@ -65,15 +93,15 @@ class Revealing:
         self._scratch = scratch
         self._plan = plan
         self._budget = budget
-        self._tables = sorted({one.table for one in examined})
+        self._tables = {table for one in examined for table in one.target.tables}
         self._shown: dict[str, Revealed] = {}
         self._seen: dict[frozenset[Fact], dict[int, Any]] = {}
         self._failed: set[frozenset[Fact]] = set()
         self._rows: dict[tuple[str, int], Mapping[str, Any]] = {}
 
-    def sources_of(self, table: str) -> list[str]:
-        """Return the clipped sources that lead to a table."""
-        return sorted(self._plan.sources_of([table]))
+    def sources_of(self, target: Target) -> list[str]:
+        """Return the clipped sources that lead to what is looked into."""
+        return sorted(self._plan.sources_of(target.tables))
 
     def changed(self, facts: Iterable[Fact]) -> dict[int, Any] | None:
         """Return the new values of the examples that change; None if no recomputation is left."""
@@ -148,7 +176,7 @@ class Revealing:
         import polars as pl
 
         same = [pl.col(name).eq_missing(value) for name, value in one.example.key.items()]
-        return self._scratch.lake.read(one.table).scan().filter(same).head(1).collect()
+        return one.target.rows(self._scratch.lake).filter(same).head(1).collect()
 
 
 def _value_in(rows: pl.DataFrame, one: Examined) -> Any:
