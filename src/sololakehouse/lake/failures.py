@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sololakehouse.errors import RunError, SoloLakehouseError
 
+_ERRORS = 2
 _FREE_SPACE = "Free some space and run again."
 _ALLOW = "Make it writable for this user and run again."
 _CAUSES = {
@@ -86,6 +89,23 @@ def _code_in(text: str) -> int | None:
     if written:
         return int(written[1])
     return next((code for words, code in _TEXTS.items() if words in text), None)
+
+
+@contextmanager
+def quiet_panics() -> Iterator[None]:
+    """Let threads of a library in Rust say nothing while they panic: its error is raised as well.
+
+    Nothing that the process writes to the stream of errors is seen meanwhile.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(_ERRORS), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _ERRORS)
+        yield
+    finally:
+        os.dup2(kept, _ERRORS)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def unreadable_rows(error: BaseException) -> RunError | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sololakehouse.engine import SYSTEM_PREFIX, Engine, engine_message
 from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.lake import Lakehouse, system
+from sololakehouse.lake.failures import disk_error
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.sql_names import renamed
@@ -91,6 +92,9 @@ def _asked(lake: Lakehouse, text: str, versions: Mapping[str, int]) -> Iterator[
             yield engine.session.sql(query.rstrip().rstrip(";"))
         except Exception as error:
             columns = [column for name in sorted(names) for column in _columns(lake, name)]
+            full = disk_error(error, lake.project.warehouse)
+            if full is not None:
+                raise full from error
             if _DAMAGED.search(str(error)):
                 raise RunError(
                     f"The rows of {' or '.join(sorted(names))} cannot be read: "
