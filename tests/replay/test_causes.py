@@ -52,9 +52,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Taxi:
     return make_taxi(tmp_path_factory.mktemp("planted") / "taxi", frame=ALL_RIDES)
 
 
-def replayed(planted: Taxi, column: str, **asked: object) -> ReplayReport:
+def replayed(planted: Taxi, column: str, cause_runs: int = 32) -> ReplayReport:
     planted.run(place=with_column(column))
-    return planted.replay(at=(CUTOFF,), select=("features.place",), **asked)
+    return planted.replay(at=(CUTOFF,), select=("features.place",), cause_runs=cause_runs)
 
 
 @settings(

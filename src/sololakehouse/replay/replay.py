@@ -327,7 +327,7 @@ class Replay:
         targets |= {name: Target.labels(self._sets[name]) for name in sets}
         found = {
             name: [one for one in compared.differences if self._is_explained(name, one.column)]
-            for name, compared in (tables | sets).items()
+            for name, compared in {**tables, **sets}.items()
         }
         self._causes.look_into(scratch, self.plan, self._dated, cutoff, found, targets)
 
