@@ -170,13 +170,16 @@ class Revealing:
 
     def _values(self) -> list[Any]:
         """Return the value that each example has now."""
-        return [_value_in(self._found(one), one) for one in self.examined]
+        targets = {one.target for one in self.examined}
+        rows = {target: target.rows(self._scratch.lake) for target in targets}
+        return [_value_in(_found(rows[one.target], one.example), one) for one in self.examined]
 
-    def _found(self, one: Examined) -> pl.DataFrame:
-        import polars as pl
 
-        same = [pl.col(name).eq_missing(value) for name, value in one.example.key.items()]
-        return one.target.rows(self._scratch.lake).filter(same).head(1).collect()
+def _found(rows: pl.LazyFrame, example: Example) -> pl.DataFrame:
+    import polars as pl
+
+    same = [pl.col(name).eq_missing(value) for name, value in example.key.items()]
+    return rows.filter(same).head(1).collect()
 
 
 def _value_in(rows: pl.DataFrame, one: Examined) -> Any:
