@@ -93,17 +93,26 @@ def test_a_table_that_cannot_be_read_keeps_no_other_from_its_retention(shop):
     assert only(shop, "log").table == TABLE
 
 
-def unknown_writer_feature(shop: Shop) -> None:
+def test_a_feature_that_readers_must_know_is_an_error_with_advice_that_fits(shop):
+    unknown_feature(shop, minReaderVersion=3, readerFeatures=["superNew"])
+    finding = only(shop, "log")
+    assert finding.severity == "error"
+    assert "superNew, which cannot be read here. Let the program that wrote" in finding.what
+    assert "file" not in finding.advice
+
+
+def unknown_feature(shop: Shop, **more: object) -> None:
     """Commit, as a newer program would, that writers must know a feature."""
     path = shop.lake.path(TABLE)
     entry = path / "_delta_log" / f"{shop.lake.read(TABLE).version + 1:020}.json"
     protocol = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["superNew"]}
+    protocol |= more
     actions = [{"commitInfo": {"timestamp": 1790000000000}}, {"protocol": protocol}]
     entry.write_text("\n".join(map(json.dumps, actions)))
 
 
 def test_a_feature_that_writers_must_know_is_named_and_nothing_is_written(shop):
-    unknown_writer_feature(shop)
+    unknown_feature(shop)
     shop.set_retention("365d")
     finding = only(shop, "protocol")
     assert finding.severity == "warning"

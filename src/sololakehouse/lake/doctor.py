@@ -99,7 +99,8 @@ def _of_table(
 
 
 def _unreadable(table: str, error: SoloLakehouseError) -> Finding:
-    return Finding(table, "error", "log", _sentence(error), "Put the named file back.")
+    advice = "Until it can be read, nothing else of this table is checked."
+    return Finding(table, "error", "log", _sentence(error), advice)
 
 
 def _damaged_files(snapshot: Snapshot, state: TableState) -> Iterator[Finding]:
