@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -96,3 +97,35 @@ def test_doctor_ends_with_1_only_for_errors(slh, shop):
     broken = slh("doctor", "--json", folder=shop.folder)
     assert broken.code == 1
     assert json.loads(broken.out)["findings"][0]["check"] == "data files"
+
+
+def test_a_zorder_that_names_no_column_is_refused(slh, shop):
+    said = slh("optimize", TABLE, "--zorder", " ,", folder=shop.folder)
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "Error: --zorder ' ,' names no column. Write columns as in a,b.\n"
+
+
+def test_doctor_says_once_that_a_retention_changed(slh, shop):
+    for name in ("gold.a", "gold.b", "gold.c"):
+        shop.versions(1, name)
+    shop.set_retention("365d")
+    said = slh("doctor", folder=shop.folder)
+    assert said.code == 0
+    assert said.out.splitlines()[0] == "warning lakehouse"
+    assert len(said.out.splitlines()) == 3
+    listed = slh("doctor", "--json", folder=shop.folder).out
+    assert json.loads(listed)["findings"][0]["tables"] == ["gold.a", "gold.b", "gold.c", TABLE]
+    said = slh("doctor", "--fix", folder=shop.folder)
+    assert said.out.splitlines() == [
+        "4 tables have the project's retention now: gold.a, gold.b, gold.c and 1 more.",
+        "Healthy: nothing to report.",
+    ]
+
+
+def test_a_port_of_the_console_that_is_taken_is_said_in_one_sentence(slh, shop):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = slh("console", "--port", port, folder=shop.folder)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"Error: Nothing can listen on 127.0.0.1 port {port}: ")
+    assert said.err.endswith("Choose another with --port.\n")

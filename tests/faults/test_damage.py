@@ -210,14 +210,34 @@ def test_an_ingestion_stops_at_a_damaged_log_and_takes_nothing_twice(old_shop, s
     old_shop.check_bronze()
 
 
-def test_garbled_rows_are_an_error_without_a_traceback(old_shop, slh):
-    file = data_file(old_shop)
+@pytest.mark.parametrize("how", [cut, gone, emptied])
+def test_commands_that_read_all_rows_name_the_damaged_file(old_shop, slh, how):
+    file = how(data_file(old_shop))
+    newest = str(NEWEST)
+    for command in (["optimize", "silver.sales"], ["diff", "silver.sales", "1", newest]):
+        said = slh(*command, folder=old_shop.folder)
+        assert (said.code, said.err.count("\n")) == (1, 1)
+        assert f"Error: silver.sales@v{newest}: the data file {file} " in said.err
+
+
+def garbled(file: Path) -> Path:
     content = bytearray(file.read_bytes())
     content[8:80] = b"\xff" * 72
     file.write_bytes(bytes(content))
+    return file
+
+
+def test_garbled_rows_are_an_error_without_a_traceback(old_shop, slh):
+    garbled(data_file(old_shop))
     said = slh("query", "SELECT sum(id) FROM silver.sales", folder=old_shop.folder)
-    assert said.code != 0
-    assert "Traceback" not in said.err
+    assert said.code == 1
+    assert said.err.startswith("Error: The rows of silver.sales cannot be read: ")
+    assert said.err.count("\n") == 1
+    assert "put it back from a backup" in said.err
+    said = slh("optimize", "silver.sales", "--zorder", "id", folder=old_shop.folder)
+    assert said.code == 1
+    assert "silver.sales could not be rewritten" in said.err
+    assert "put it back from a backup" in said.err
     assert old_shop.lake.read("silver.sales", 2).to_polars().height == 80
 
 
@@ -295,3 +315,7 @@ def test_the_console_shows_the_healthy_tables_and_names_the_damaged_one(old_shop
     status, body = asyncio.run(page("/tables/silver.sales"))
     assert status == 500
     assert file.name in body
+    garbled(Path(old_shop.lake.read("gold.totals").file_uris()[0]))
+    status, body = asyncio.run(page("/tables/gold.totals"))
+    assert status == 500
+    assert "put it back from a backup" in body

@@ -84,6 +84,24 @@ def test_a_full_disk_when_a_table_is_created_leaves_no_table(small_disk):
         assert writer.write_frame(f"silver.t{pages}", FRAME, CHANGE).rows == 3000
 
 
+def test_an_optimize_on_a_full_disk_says_so_in_one_sentence(small_disk, slh_process):
+    writer = writer_on(small_disk)
+    for number in range(4):
+        rows = pl.DataFrame({"id": range(number * 9000, number * 9000 + 9000)})
+        writer.write_frame("silver.t", rows.sample(9000, seed=number), CHANGE, mode="append")
+    before = writer.lake.read("silver.t")
+    fill(small_disk, 15 * PAGE)
+    said = slh_process("optimize", "silver.t", "--zorder", "id", folder=small_disk)
+    empty(small_disk)
+    assert said.code == 1
+    assert said.err.startswith("Error: ")
+    assert said.err.count("\n") == 1
+    assert "the disk is full. Free some space and run again." in said.err
+    assert writer.lake.read("silver.t").version == before.version
+    assert orphans(writer.lake) == set()
+    check_every_table(writer.lake)
+
+
 @pytest.mark.parametrize("command", ["ingest", "run"])
 def test_a_command_on_a_full_disk_says_so_and_is_finished_later(small_disk, slh, command):
     project = ProjectFolder(small_disk)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -7,8 +8,13 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable, TableFeatures, write_deltalake
 
-from sololakehouse.lake.doctor import SMALL_FILES, Finding, diagnose, set_retention
+from sololakehouse.errors import RunError
+from sololakehouse.lake.doctor import SMALL_FILES, Finding, diagnose
 from sololakehouse.lake.leases import Holder, add_lease, lease_inputs
+from sololakehouse.lake.lock import project_lock
+from sololakehouse.lake.optimize import optimize
+from sololakehouse.lake.restore import restore
+from sololakehouse.lake.retention import set_retention
 from sololakehouse.lake.vacuum import vacuum
 from tests.lake.keeping import MONTHS_LATER, TABLE, Shop
 
@@ -52,6 +58,21 @@ def test_retention_that_differs_is_found_and_set_without_changing_data(shop):
     assert shop.lake.read(TABLE).version == after.version
 
 
+def test_a_retention_that_changed_is_one_finding_for_all_tables(shop):
+    for name in ("gold.a", "gold.b", "gold.c"):
+        shop.versions(1, name)
+    shop.set_retention("365d")
+    finding = only(shop, "retention")
+    assert finding.table is None
+    assert finding.what == (
+        "4 tables do not have the retention '365d' of lakehouse.yml: gold.a, gold.b, gold.c and 1 "
+        "more."
+    )
+    assert finding.tables == ("gold.a", "gold.b", "gold.c", TABLE)
+    assert set_retention(shop.writer()) == list(finding.tables)
+    assert diagnose(shop.lake) == []
+
+
 def test_a_table_of_another_writer_gets_the_retention_of_the_project(shop):
     path = shop.lake.path("silver.other")
     path.mkdir(parents=True)
@@ -60,6 +81,79 @@ def test_a_table_of_another_writer_gets_the_retention_of_the_project(shop):
     set_retention(shop.writer())
     assert diagnose(shop.lake) == []
     assert shop.ids(1, "silver.other") == [1]
+
+
+def test_a_table_that_cannot_be_read_keeps_no_other_from_its_retention(shop):
+    shop.versions(1, "gold.a")
+    shop.versions(1, "silver.z")
+    broken = shop.lake.path(TABLE) / "_delta_log" / f"{2:020}.json"
+    broken.write_text("{")
+    shop.set_retention("365d")
+    assert set_retention(shop.writer()) == ["gold.a", "silver.z"]
+    assert only(shop, "log").table == TABLE
+
+
+def test_a_feature_that_readers_must_know_is_an_error_with_advice_that_fits(shop):
+    unknown_feature(shop, minReaderVersion=3, readerFeatures=["superNew"])
+    finding = only(shop, "log")
+    assert finding.severity == "error"
+    assert "superNew, which cannot be read here. Let the program that wrote" in finding.what
+    assert "file" not in finding.advice
+
+
+def unknown_feature(shop: Shop, **more: object) -> None:
+    """Commit, as a newer program would, that writers must know a feature."""
+    path = shop.lake.path(TABLE)
+    entry = path / "_delta_log" / f"{shop.lake.read(TABLE).version + 1:020}.json"
+    protocol = {"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["superNew"]}
+    protocol |= more
+    actions = [{"commitInfo": {"timestamp": 1790000000000}}, {"protocol": protocol}]
+    entry.write_text("\n".join(map(json.dumps, actions)))
+
+
+def test_a_feature_that_writers_must_know_is_named_and_nothing_is_written(shop):
+    unknown_feature(shop)
+    shop.set_retention("365d")
+    finding = only(shop, "protocol")
+    assert finding.severity == "warning"
+    assert "the Delta feature superNew, with which it cannot be written here" in finding.what
+    version = shop.lake.read(TABLE).version
+    assert set_retention(shop.writer()) == []
+    for work in (lambda: restore(shop.writer(), TABLE, 1), lambda: optimize(shop.writer(), TABLE)):
+        with pytest.raises(RunError, match="superNew, with which it cannot be written here"):
+            work()
+    assert shop.lake.read(TABLE).version == version
+
+
+def test_data_files_without_a_log_are_an_error_and_no_table(shop):
+    shop.versions(1, "gold.a")
+    shutil.rmtree(shop.lake.path(TABLE) / "_delta_log")
+    finding = only(shop, "log")
+    assert (finding.table, finding.severity) == (TABLE, "error")
+    assert "no log entry says which rows are in it" in finding.what
+    with pytest.raises(RunError, match=r"Put its _delta_log back from a backup"):
+        shop.lake.read(TABLE)
+    assert shop.lake.table_names() == ["gold.a"]
+
+
+def test_leases_that_cannot_be_read_hide_no_other_finding(shop):
+    add_lease(shop.writer(), f"{TABLE}@v1", "report")
+    (shop.lake.path("system.leases") / "_delta_log" / f"{1:020}.json").write_text("{")
+    newest_file(shop).unlink()
+    found = {(finding.table, finding.check) for finding in diagnose(shop.lake)}
+    assert found == {
+        (TABLE, "data files"),
+        ("system.leases", "log"),
+        ("system.leases", "leases"),
+    }
+
+
+def test_files_that_a_command_at_work_may_commit_are_no_orphans(shop):
+    name = "part-20260101T000000-0a1b2c3d-0a1b2c3d4e5f.parquet"
+    (shop.lake.path(TABLE) / name).write_bytes(b"about to be committed")
+    with project_lock(shop.lake.project.warehouse, "slh run"):
+        assert diagnose(shop.lake) == []
+    assert only(shop, "orphan files").table == TABLE
 
 
 def test_orphans_are_found_with_their_names(shop):

@@ -103,7 +103,7 @@ def test_the_command_tells_a_person_what_was_found(inside: Taxi) -> None:
     inside.run(place=LEAD)
     done = CliRunner().invoke(slh, ["replay", "--cutoffs", "1"], standalone_mode=False)
     assert "features.place.next knows what came later" in done.stdout
-    assert re.search(r"changed by bronze.rides, known at 2026-01-\d\d", done.stdout)
+    assert re.search(r"changed by arrived_at of bronze.rides, known at 2026-01-\d\d", done.stdout)
     assert re.search(r"[12] of 2 tables know what came later \(1 cutoff, trunc", done.stdout)
     inside.run(place=CLEAN)
     done = CliRunner().invoke(slh, ["replay", "--cutoffs", "1"], standalone_mode=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sololakehouse.errors import ConfigError, NotFoundError, RunError, UsageError
+from sololakehouse.errors import ConfigError, DefinitionError, NotFoundError, RunError, UsageError
 from sololakehouse.features.certificates import REPLAYS, certificate_of
 from sololakehouse.features.saved import build_training_set
 from sololakehouse.models.experiment import load_experiment
@@ -141,6 +141,13 @@ def test_given_cutoffs_are_taken_and_others_refused(taxi: Taxi) -> None:
             ConfigError,
             "bronze.sky cannot be computed: no column 'seen'. Did you mean 'seen_at'?",
         ),
+        (
+            "bronze.sky: seen_at",
+            "bronze.sky: light * 10",
+            ConfigError,
+            r"bronze.sky: 'light \* 10' is double, which is no moment",
+        ),
+        ("bronze.sky: seen_at", "bronze.sky: seen_at +", DefinitionError, "known_at: bronze.sky: "),
         ("bronze.sky: seen_at", "gold.rides: asked_at", ConfigError, "computed by the pipeline"),
         (
             "bronze.sky: seen_at",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sololakehouse.lake.optimize import OptimizeResult
     from sololakehouse.lake.vacuum import HolderShare, TablePlan, VacuumResult
 
+_NAMED = 3
 _COLORS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
@@ -255,10 +256,13 @@ def optimize(table: str, zorder: str | None, json_wanted: bool) -> None:
       slh optimize silver.flights
       slh optimize silver.flights --zorder origin,flight_date
     """
+    from sololakehouse.errors import UsageError
     from sololakehouse.lake import Lakehouse
     from sololakehouse.lake.optimize import optimize as optimize_table
 
     columns = [name.strip() for name in (zorder or "").split(",") if name.strip()]
+    if zorder is not None and not columns:
+        raise UsageError(f"--zorder {zorder!r} names no column. Write columns as in a,b.")
     with recorded(Lakehouse.open(), "optimize", table) as log:
         result = optimize_table(log.writer, table, columns)
     if json_wanted:
@@ -300,7 +304,8 @@ def doctor(fix: bool, json_wanted: bool) -> int:
       slh doctor --json
     """
     from sololakehouse.lake import Lakehouse
-    from sololakehouse.lake.doctor import diagnose, set_retention
+    from sololakehouse.lake.doctor import diagnose
+    from sololakehouse.lake.retention import set_retention
     from sololakehouse.pipelines.quarantine_check import check_quarantines
 
     lake = Lakehouse.open()
@@ -319,6 +324,7 @@ def doctor(fix: bool, json_wanted: bool) -> int:
 def _finding_row(found: Finding) -> dict[str, Any]:
     return {
         "table": found.table,
+        "tables": list(found.tables or filter(None, [found.table])),
         "severity": found.severity,
         "check": found.check,
         "what": found.what,
@@ -327,8 +333,11 @@ def _finding_row(found: Finding) -> dict[str, Any]:
 
 
 def _print_findings(findings: Sequence[Finding], fixed: Sequence[str]) -> None:
-    for table in fixed:
-        print_line(f"{table}: has the project's retention now.")
+    from sololakehouse.errors import shortened
+
+    if fixed:
+        count = f"{len(fixed)} table{' has' if len(fixed) == 1 else 's have'}"
+        print_line(f"{count} the project's retention now: {shortened(fixed, _NAMED)}.")
     for found in findings:
         color = _COLORS[found.severity]
         print_line(f"[{color}]{found.severity}[/] [bold]{found.table or 'lakehouse'}[/]")

@@ -89,5 +89,5 @@ def console(port: int) -> None:
     from sololakehouse.lake import Lakehouse
 
     lake = Lakehouse.open()
-    print_line(f"http://{LOCALHOST}:{port}  (Ctrl-C stops it)")
-    serve(lake, port)
+    said = f"http://{LOCALHOST}:{port}  (Ctrl-C stops it)"
+    serve(lake, port, lambda: print_line(said))

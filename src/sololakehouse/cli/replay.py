@@ -47,6 +47,13 @@ _MODES: dict[str, tuple[Mode, ...]] = {
     "--select", multiple=True, help="Only this feature table or training set, or pattern."
 )
 @click.option("--parallel", type=click.IntRange(min=1), help="How many cutoffs side by side.")
+@click.option(
+    "--cause-runs",
+    type=click.IntRange(min=0),
+    default=32,
+    show_default=True,
+    help="How many recomputations may be spent on finding the rows that make a leak.",
+)
 @click.option("--spec", type=click.Path(exists=True, dir_okay=False), help="Another spec file.")
 @click.option("--mutate", is_flag=True, help="Put known leaks into the pipeline: are they caught?")
 @click.option("--warm-up", is_flag=True, help="Measure how far back each table must see data.")
@@ -60,6 +67,7 @@ def replay(
     mode: str,
     select: tuple[str, ...],
     parallel: int | None,
+    cause_runs: int,
     spec: str | None,
     mutate: bool,
     warm_up: bool,
@@ -73,6 +81,9 @@ def replay(
     lakehouse.yml says, the pipeline is run over them beside the project, and every feature table
     and training set is compared with what the full history says of that time. Exit code 1 if
     something leaks. The result is kept in system.replays.
+
+    What leaks is recomputed a few times more, with some of the later source rows, until the fewest
+    that change the value are found. It stops after --cause-runs of these, and then says so.
 
     With --mutate, known leaks are put beside the columns of the feature tables, and the answer is
     which of them are caught. Exit code 1 if one is not.
@@ -106,6 +117,7 @@ def replay(
         tuple(part.strip() for one in select for part in one.split(",") if part.strip()),
         parallel,
         Path(spec) if spec else None,
+        cause_runs,
     )
     if mutate and warm_up:
         raise UsageError("--mutate and --warm-up are two questions. Ask one of them.")
@@ -223,7 +235,10 @@ def _print_leak(table: TableVerdict, column: ColumnVerdict) -> None:
         click.echo(f"    {described_row(example.key)}: {values}")
         for row in cause.rows if cause else ():
             known = f"known at {_moment(row.known_at)}"
-            click.echo(f"      changed by {row.table}, {known}: {described_row(row.values)}")
+            what = f"{', '.join(row.columns)} of {row.table}" if row.columns else row.table
+            click.echo(f"      changed by {what}, {known}: {described_row(row.values)}")
+        if cause and (said := cause.said_of_rows):
+            click.echo(f"      {said}")
 
 
 def summary(report: ReplayReport) -> str:
@@ -231,6 +246,8 @@ def summary(report: ReplayReport) -> str:
     leaking = report.leaking
     slices = f"{_count(len(report.cutoffs), 'cutoff')}, {' and '.join(report.modes)}"
     runs = _count(report.runs, "pipeline run")
+    if report.cause_runs:
+        runs += f", {_count(report.cause_runs, 'recomputation')} to find causes"
     rows = sum(table.rows for table in report.tables)
     if leaking:
         found = f"{len(leaking)} of {len(report.tables)} tables know what came later"

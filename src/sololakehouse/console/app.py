@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import SoloLakehouseError, UsageError
-from sololakehouse.lake import Lakehouse
+from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.catalog import healthy_and_damaged
+from sololakehouse.lake.failures import unreadable_rows
 from sololakehouse.lineage.trace import trace
 from sololakehouse.lineage.tree import tree
 
 if TYPE_CHECKING:
+    import polars as pl
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -40,7 +44,7 @@ def create_app(lake: Lakehouse) -> Starlette:
 
     def table(request: Request) -> Response:
         snapshot = lake.read(request.path_params["name"])
-        sample = snapshot.scan().head(_SAMPLE_ROWS).collect()
+        sample = _sample(snapshot)
         lines = [line.cells(_HASH_DIGITS) for line in tree(trace(lake, snapshot.name))]
         return page(request, "table.html", table=snapshot, sample=sample, trace=lines)
 
@@ -54,14 +58,44 @@ def create_app(lake: Lakehouse) -> Starlette:
     )
 
 
-def serve(lake: Lakehouse, port: int) -> None:
+def _sample(snapshot: Snapshot) -> pl.DataFrame:
+    try:
+        return snapshot.scan().head(_SAMPLE_ROWS).collect()
+    except Exception as error:
+        said = unreadable_rows(error)
+        if said is None:
+            raise
+        raise said from error
+
+
+def serve(lake: Lakehouse, port: int, listening: Callable[[], None]) -> None:
     """Serve the pages on this machine only, until the process is stopped.
 
     Parameters
     ----------
     port
         TCP port on 127.0.0.1.
+    listening
+        Called when the port is the server's.
+
+    Raises
+    ------
+    UsageError
+        The port is taken.
     """
     import uvicorn
 
-    uvicorn.run(create_app(lake), host=LOCALHOST, port=port, log_level="warning")
+    config = uvicorn.Config(create_app(lake), log_level="warning")
+    with _bound(port) as bound:
+        listening()
+        uvicorn.Server(config).run([bound])
+
+
+def _bound(port: int) -> socket.socket:
+    try:
+        return socket.create_server((LOCALHOST, port))
+    except OSError as error:
+        raise UsageError(
+            f"Nothing can listen on {LOCALHOST} port {port}: {error.strerror or error}. Choose "
+            "another with --port."
+        ) from error

@@ -79,6 +79,13 @@ class Lakehouse:
         """Return the names of all tables, sorted."""
         return sorted(self._names())
 
+    def without_log(self) -> list[str]:
+        """Return the names of folders that hold data files and no commit, sorted."""
+        files = self.project.warehouse.glob("*/*/*.parquet")
+        places = {(file.parent.parent.name, file.parent.name) for file in files}
+        names = (".".join(place) for place in places)
+        return sorted(n for n in names if re.match(TABLE_NAME, n) and not self.exists(n))
+
     def exists(self, table: str) -> bool:
         """Whether the table has at least one commit."""
         return is_table(self.path(table))
@@ -127,6 +134,7 @@ class Lakehouse:
         if sum(at is not None for at in (written, version, timestamp)) > 1:
             raise UsageError(f"{table}: say which version once: @, version or timestamp.")
         if not self.exists(name):
+            self._refuse_lost_log(name)
             raise NotFoundError.of("table", name, self.table_names())
         asked = next((at for at in (written, version, timestamp) if at is not None), None)
         if asked is None:
@@ -142,6 +150,13 @@ class Lakehouse:
             vacuumed = self._vacuumed(name, asked)
             raise NotFoundError(f"{vacuumed}{name} {known}. Its versions are {oldest} to {newest}.")
         return Snapshot(name, self.path(name), asked)
+
+    def _refuse_lost_log(self, table: str) -> None:
+        if any(self.path(table).glob("*.parquet")):
+            raise RunError(
+                f"{table}: {self.path(table)} holds data files, but no log entry says which rows "
+                f"are in it. Put its {LOG} back from a backup, or remove the folder."
+            )
 
     def _vacuumed(self, table: str, version: int) -> str:
         from sololakehouse.lake.vacuumed import vacuumed_version

@@ -114,6 +114,8 @@ def diff(
         The snapshots are of two tables, or of the same version.
     NotFoundError
         A key is no column of both versions.
+    RunError
+        A data file is damaged.
     """
     if old.name != new.name or old.table_id != new.table_id:
         raise UsageError(f"{old.name} and {new.name} are two tables. Compare versions of one.")
@@ -122,7 +124,12 @@ def diff(
             f"{old.name}: version {old.version} is the same as version {new.version}. "
             "Name two versions; 'slh history' lists them."
         )
-    return _Comparison(old, new, tuple(keys), examples).result()
+    try:
+        return _Comparison(old, new, tuple(keys), examples).result()
+    except Exception:
+        for side in (old, new):
+            side.verify()
+        raise
 
 
 class _Comparison:

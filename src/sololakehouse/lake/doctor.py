@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlparse
 
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 
 from sololakehouse.errors import RunError, SoloLakehouseError, shortened
 from sololakehouse.lake.catalog import Lakehouse
-from sololakehouse.lake.commit import LakeWriter, commit_properties
 from sololakehouse.lake.failures import one_line
-from sololakehouse.lake.leases import Lease, active_leases, made_from, ranges
-from sololakehouse.lake.lock import table_lock
-from sololakehouse.lake.optimize import arranged_record
-from sololakehouse.lake.protocol import RENAMED
+from sololakehouse.lake.leases import LEASES, Lease, active_leases, made_from, ranges
+from sololakehouse.lake.lock import is_at_work
+from sololakehouse.lake.protocol import (
+    RENAMED,
+    listed_features,
+    unknown_rules,
+)
 from sololakehouse.lake.resumable import left_work
+from sololakehouse.lake.retention import differing
 from sololakehouse.lake.staging import dead_folders
 from sololakehouse.lake.table import Snapshot
 from sololakehouse.lake.table_form import retention_properties
-from sololakehouse.lake.vacuum import TableState, table_state
-from sololakehouse.provenance import TableVersion, content_manifest
+from sololakehouse.lake.vacuum import FOREIGN_AGE, TableState, table_state
+from sololakehouse.provenance import TableVersion
 
 Severity = Literal["error", "warning", "info"]
-SET_RETENTION = "SET RETENTION"
 # A table is worth an optimize when it has this many files that are smaller than this.
 SMALL_FILES = 20
 SMALL_BYTES = 16 * 2**20
@@ -41,6 +42,11 @@ class Finding:
 
     `error`: rows or versions that somebody counts on cannot be read. `warning`: a promise of the
     project is not kept yet, or space is wasted. `info`: worth knowing.
+
+    Attributes
+    ----------
+    tables
+        All tables that it is about, if there are several.
     """
 
     table: str | None
@@ -48,6 +54,7 @@ class Finding:
     check: str
     what: str
     advice: str
+    tables: tuple[str, ...] = ()
 
 
 def diagnose(lake: Lakehouse, *, now: datetime | None = None) -> list[Finding]:
@@ -63,7 +70,9 @@ def diagnose(lake: Lakehouse, *, now: datetime | None = None) -> list[Finding]:
     The findings, table by table; none if all is well.
     """
     moment = now or datetime.now(UTC)
+    busy = is_at_work(lake.project.warehouse)
     findings: list[Finding] = []
+    snapshots: list[Snapshot] = []
     states: dict[str, TableState] = {}
     for table in lake.table_names():
         try:
@@ -71,47 +80,27 @@ def diagnose(lake: Lakehouse, *, now: datetime | None = None) -> list[Finding]:
         except SoloLakehouseError as error:
             findings.append(_unreadable(table, error))
             continue
-        findings += _of_table(lake, snapshot, states[table], moment)
+        snapshots.append(snapshot)
+        findings += _of_table(snapshot, states[table], moment, busy=busy)
+    findings += _retention(lake, snapshots)
+    findings += _of_lost_logs(lake)
     findings += _of_leases(lake, states)
     return findings + list(_of_staging(lake)) + list(_of_unfinished(lake))
 
 
-def set_retention(writer: LakeWriter) -> list[str]:
-    """Give every table the retention of the project; return the names of those that changed.
-
-    The commit's record is that of the rows, so nothing is computed again.
-
-    Raises
-    ------
-    RunError
-        A table cannot be read or written.
-    """
-    lake = writer.lake
-    wanted = retention_properties(lake.project.settings.retention_days)
-    changed = []
-    for table in lake.table_names():
-        with table_lock(lake.project.warehouse, table):
-            before = lake.read(table)
-            differing = _differing(before, wanted)
-            if differing:
-                set_properties(writer, before, differing, SET_RETENTION)
-                changed.append(table)
-    return changed
-
-
 def _of_table(
-    lake: Lakehouse, snapshot: Snapshot, state: TableState, now: datetime
+    snapshot: Snapshot, state: TableState, now: datetime, *, busy: bool
 ) -> Iterator[Finding]:
     yield from _damaged_files(snapshot, state)
-    yield from _retention(lake, snapshot)
-    yield from _orphans(state, now)
+    yield from _orphans(state, now, busy=busy)
     yield from _small_files(snapshot)
     yield from _features(snapshot)
     yield from _contract(snapshot)
 
 
 def _unreadable(table: str, error: SoloLakehouseError) -> Finding:
-    return Finding(table, "error", "log", _sentence(error), "Put the named file back.")
+    advice = "Until it can be read, nothing else of this table is checked."
+    return Finding(table, "error", "log", _sentence(error), advice)
 
 
 def _damaged_files(snapshot: Snapshot, state: TableState) -> Iterator[Finding]:
@@ -142,54 +131,41 @@ def _damaged_files(snapshot: Snapshot, state: TableState) -> Iterator[Finding]:
         )
 
 
-def _retention(lake: Lakehouse, snapshot: Snapshot) -> Iterator[Finding]:
-    wanted = retention_properties(lake.project.settings.retention_days)
-    differing = _differing(snapshot, wanted)
-    if differing:
-        has = ", ".join(
-            f"{key} is {snapshot.properties.get(key, 'not set')} instead of {value}"
-            for key, value in differing.items()
+def _retention(lake: Lakehouse, snapshots: Iterable[Snapshot]) -> Iterator[Finding]:
+    """Say once which tables have another retention: a change in lakehouse.yml concerns them all."""
+    settings = lake.project.settings
+    wanted = retention_properties(settings.retention_days)
+    writable = (one for one in snapshots if not unknown_rules(DeltaTable(one.path)))
+    found = {one.name: said for one in writable if (said := differing(one, wanted))}
+    if not found:
+        return
+    names = tuple(found)
+    if len(names) == 1:
+        ((table, keys),) = found.items()
+        has = lake.read(table).properties
+        how = ", ".join(
+            f"{key} is {has.get(key, 'not set')} instead of {value}" for key, value in keys.items()
         )
-        yield Finding(
-            snapshot.name,
-            "warning",
-            "retention",
-            f"Its properties do not say the project's retention: {has}.",
-            "Set them with 'slh doctor --fix'.",
+        what = f"Its properties do not say the project's retention: {how}."
+    else:
+        what = (
+            f"{len(names)} tables do not have the retention {settings.retention!r} of "
+            f"lakehouse.yml: {shortened(names, _SHOWN)}."
         )
+    yield Finding(
+        names[0] if len(names) == 1 else None,
+        "warning",
+        "retention",
+        what,
+        "Set it with 'slh doctor --fix'.",
+        names,
+    )
 
 
-def _differing(snapshot: Snapshot, wanted: dict[str, str]) -> dict[str, str]:
-    has = snapshot.properties
-    return {key: value for key, value in wanted.items() if has.get(key) != value}
-
-
-def set_properties(
-    writer: LakeWriter, before: Snapshot, properties: dict[str, str], operation: str
-) -> None:
-    """Set properties of a table; the commit's record is that of the rows.
-
-    Raises
-    ------
-    RunError
-        The table cannot be written.
-    """
-    known = before.record
-    manifest = known.manifest if known else content_manifest(before.scan())
-    record = arranged_record(writer, before, operation, {}, 0, manifest)
-    try:
-        DeltaTable(before.path).alter.set_table_properties(
-            properties, raise_if_not_exists=False, commit_properties=commit_properties(record)
-        )
-    except DeltaError as error:
-        raise RunError(
-            f"{before.name}: its properties could not be set: {one_line(error)}. Try again."
-        ) from error
-    writer.committed.append(Snapshot(before.name, before.path))
-
-
-def _orphans(state: TableState, now: datetime) -> Iterator[Finding]:
-    orphans = state.orphans(now)
+def _orphans(state: TableState, now: datetime, *, busy: bool) -> Iterator[Finding]:
+    """Name files of no version; new ones may be about to be committed by a command at work."""
+    least = FOREIGN_AGE if busy else timedelta(0)
+    orphans = [file for file in state.orphans(now) if now - file.modified_at >= least]
     if orphans:
         size = sum(file.bytes for file in orphans)
         names = shortened([file.path for file in orphans], _SHOWN)
@@ -216,7 +192,17 @@ def _small_files(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _features(snapshot: Snapshot) -> Iterator[Finding]:
-    protocol = DeltaTable(snapshot.path).protocol()
+    delta = DeltaTable(snapshot.path)
+    protocol, unknown = delta.protocol(), unknown_rules(delta)
+    if unknown:
+        yield Finding(
+            snapshot.name,
+            "warning",
+            "protocol",
+            f"It uses {listed_features(unknown)}, with which it cannot be written here.",
+            "Write it with the program that made it, or write to another table.",
+        )
+        return
     features = set(protocol.reader_features or ()) | set(protocol.writer_features or ())
     if protocol.min_reader_version == 2:
         features.add(RENAMED)
@@ -246,8 +232,29 @@ def _contract(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
+def _of_lost_logs(lake: Lakehouse) -> Iterator[Finding]:
+    for table in lake.without_log():
+        yield Finding(
+            table,
+            "error",
+            "log",
+            f"{lake.path(table)} holds data files, but no log entry says which rows are in it.",
+            "Put its _delta_log back from a backup. If there never was a table, remove the folder.",
+        )
+
+
 def _of_leases(lake: Lakehouse, states: dict[str, TableState]) -> Iterator[Finding]:
-    leases = active_leases(lake)
+    try:
+        leases = active_leases(lake)
+    except SoloLakehouseError:
+        yield Finding(
+            LEASES,
+            "error",
+            "leases",
+            "The leases cannot be read, so nobody knows whether all that they keep is there.",
+            "Put the log of this table right first: until then nothing is leased or vacuumed.",
+        )
+        return
     readable = {name: set(state.log.readable()) for name, state in states.items()}
     held: dict[str, set[tuple[str, int]]] = {}
     for lease in leases:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sololakehouse.errors import RunError, SoloLakehouseError
 
+_ERRORS = 2
 _FREE_SPACE = "Free some space and run again."
 _ALLOW = "Make it writable for this user and run again."
 _CAUSES = {
@@ -25,6 +28,9 @@ _TEXTS = {
     "database or disk is full": errno.ENOSPC,
     "attempt to write a readonly database": errno.EROFS,
 }
+# Polars, and Arrow, which raises errors of the system without a number for what it cannot decode.
+_READERS = ("polars.exceptions", "pyarrow.lib")
+_DAMAGE = ("parquet", "thrift", "decompression", "corrupt")
 _CODE = re.compile(r"\(os error (\d+)\)")
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|↳")
 _BACKTRACE = re.compile(r"^\s*(\d+: |at \.?/|stack backtrace)")
@@ -85,9 +91,39 @@ def _code_in(text: str) -> int | None:
     return next((code for words, code in _TEXTS.items() if words in text), None)
 
 
+@contextmanager
+def quiet_panics() -> Iterator[None]:
+    """Let threads of a library in Rust say nothing while they panic: its error is raised as well.
+
+    Nothing that the process writes to the stream of errors is seen meanwhile.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(_ERRORS), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _ERRORS)
+        yield
+    finally:
+        os.dup2(kept, _ERRORS)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def unreadable_rows(error: BaseException) -> RunError | None:
-    """Say that a data file holds what is no row; None if the error tells of something else."""
-    if type(error).__module__ != "polars.exceptions" or "parquet" not in str(error).lower():
+    """Say that a data file holds what is no row; None if the error tells of something else.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> print(unreadable_rows(pa.ArrowInvalid("Parquet magic bytes not found in footer.")))
+    Rows of a table cannot be read: Parquet magic bytes not found in footer. A data file of it is \
+damaged: put it back from a backup, or read an older version.
+    >>> unreadable_rows(ValueError("a parquet floor")) is None
+    True
+    """
+    of_reader = type(error).__module__ in _READERS or (
+        isinstance(error, OSError) and error.errno is None
+    )
+    if not (of_reader and any(word in str(error).lower() for word in _DAMAGE)):
         return None
     return RunError(
         f"Rows of a table cannot be read: {one_line(error)}. A data file of it is damaged: put "

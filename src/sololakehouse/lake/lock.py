@@ -98,9 +98,18 @@ def work_lock(warehouse: Path, table: str, command: str) -> Iterator[None]:
 
 def is_worked_on(warehouse: Path, table: str) -> bool:
     """Whether a process does long work for `table` now; nothing is written to find out."""
+    return _is_held(_file(warehouse, f"{table}.work"))
+
+
+def is_at_work(warehouse: Path) -> bool:
+    """Whether a command holds the lock of the project now; nothing is written to find out."""
+    return _is_held(_file(warehouse, _PROJECT))
+
+
+def _is_held(file: Path) -> bool:
     try:
-        descriptor = os.open(_file(warehouse, f"{table}.work"), os.O_RDONLY)
-    except FileNotFoundError:
+        descriptor = os.open(file, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.lake.commit import TRAINING_SETS, LakeWriter, commit_properties, flush
-from sololakehouse.lake.failures import disk_errors, one_line
+from sololakehouse.lake.failures import disk_error, disk_errors, one_line, quiet_panics
 from sololakehouse.lake.key_order import key_order, write_in_order
 from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.memory import Memory
@@ -86,13 +86,15 @@ def optimize(
     UsageError
         `zorder` is asked for a training set, whose rows are in order.
     RunError
-        The table uses a Delta feature that cannot be written here, another program wrote at the
-        same time, or the content would not be the same: the table is as it was.
+        A data file is damaged, the table uses a Delta feature that cannot be written here, another
+        program wrote at the same time, or the content would not be the same: the table is as it
+        was.
     """
     lake = writer.lake
     _refuse_zorder(lake.read(table), zorder)
     with table_lock(lake.project.warehouse, table), disk_errors(lake.path(table)):
         before = lake.read(table)
+        before.verify()
         known = _known_manifest(before)
         if _done_before(before, zorder):
             return _unchanged(before, known)
@@ -197,16 +199,21 @@ def _rearranged(
         compression="ZSTD", default_column_properties=ColumnProperties(statistics_enabled="CHUNK")
     )
     try:
-        if zorder:
-            delta.optimize.z_order(
-                list(zorder), target_size=target_bytes, writer_properties=properties
-            )
-        else:
-            delta.optimize.compact(target_size=target_bytes, writer_properties=properties)
+        with quiet_panics():
+            if zorder:
+                delta.optimize.z_order(
+                    list(zorder), target_size=target_bytes, writer_properties=properties
+                )
+            else:
+                delta.optimize.compact(target_size=target_bytes, writer_properties=properties)
     except DeltaError as error:
-        raise RunError(
-            f"{table} could not be rewritten: {one_line(error)}. It is as it was."
-        ) from error
+        full = disk_error(error, copy)
+        if full is not None:
+            raise full from error
+        said = f"{table} could not be rewritten: {one_line(error)}. It is as it was."
+        if "parquet" in str(error).lower():
+            said += " A data file is damaged: put it back from a backup."
+        raise RunError(said) from error
     return sorted(before - set(_paths(DeltaTable(copy))))
 
 

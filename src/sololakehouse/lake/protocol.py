@@ -78,16 +78,38 @@ def refuse_unwritable(
     if metadata.partition_columns:
         rules.append(f"partitions (by {', '.join(metadata.partition_columns)})")
     if rules:
-        raise RunError(
-            f"{table} uses {listed_features(rules)}, with which it cannot be written here. Write "
-            "it with the program that made it, or write to another table. Nothing was changed."
-        )
+        raise _unwritable(table, rules)
     if mode == "append":
         _refuse_other_types(delta, table, schema)
 
 
+def unknown_rules(delta: DeltaTable) -> list[str]:
+    """Return the writer's features of a table that nobody here knows how to keep."""
+    return sorted(set(delta.protocol().writer_features or ()) - WRITABLE)
+
+
+def refuse_unknown_rules(delta: DeltaTable, table: str) -> None:
+    """Refuse any commit to a table with features of the writer that nobody here knows.
+
+    Raises
+    ------
+    RunError
+        Names the features.
+    """
+    unknown = unknown_rules(delta)
+    if unknown:
+        raise _unwritable(table, unknown)
+
+
+def _unwritable(table: str, rules: list[str]) -> RunError:
+    return RunError(
+        f"{table} uses {listed_features(rules)}, with which it cannot be written here. Write "
+        "it with the program that made it, or write to another table. Nothing was changed."
+    )
+
+
 def _rules(delta: DeltaTable, configuration: dict[str, str], mode: str) -> list[str]:
-    found = set(delta.protocol().writer_features or ()) - WRITABLE
+    found = set(unknown_rules(delta))
     for field in delta.schema().fields:
         found |= {rule for key, rule in _COLUMN_RULES.items() if key in field.metadata}
         if mode == "append" and not field.nullable:

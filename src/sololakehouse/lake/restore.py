@@ -12,8 +12,10 @@ from deltalake.exceptions import CommitFailedError
 from sololakehouse.engine import SYSTEM_PREFIX
 from sololakehouse.errors import RunError, UsageError, shortened
 from sololakehouse.lake.commit import LakeWriter, commit_properties
+from sololakehouse.lake.failures import one_line
 from sololakehouse.lake.history import RESTORE, HistoryEntry
 from sololakehouse.lake.lock import table_lock
+from sololakehouse.lake.protocol import refuse_unknown_rules
 from sololakehouse.lake.table import Snapshot
 from sololakehouse.provenance import Change, CommitRecord, content_manifest, fingerprint
 
@@ -47,7 +49,8 @@ def restore(writer: LakeWriter, table: str, to: int | datetime) -> Snapshot:
     FeatureTableError
         The version was written by another program, and its rows violate the feature contract.
     RunError
-        Data files of the version are gone, or another program wrote at the same time.
+        Data files of the version are gone, the table uses a Delta feature that cannot be written
+        here, or another program wrote at the same time.
     """
     if table.startswith(SYSTEM_PREFIX):
         raise UsageError(
@@ -64,6 +67,7 @@ def restore(writer: LakeWriter, table: str, to: int | datetime) -> Snapshot:
             raise UsageError(
                 f"{table} is at version {target.version}: there is nothing to restore."
             )
+        refuse_unknown_rules(DeltaTable(target.path), table)
         _refuse_missing_files(target)
         made_by = lake.history(f"{table}@v{target.version}", limit=1)[0]
         if target.is_foreign and target.contract is not None:
@@ -74,12 +78,20 @@ def restore(writer: LakeWriter, table: str, to: int | datetime) -> Snapshot:
                 target.version, commit_properties=commit_properties(record)
             )
         except CommitFailedError as error:
-            raise RunError(
-                f"{table} could not be restored, because another program wrote to it at the same "
-                "time. It is as the other program left it: look at 'slh history', then try again."
-            ) from error
+            raise _failed(newest, lake.read(table), error) from error
         writer.committed.append(lake.read(table))
     return writer.committed[-1]
+
+
+def _failed(before: Snapshot, now: Snapshot, error: CommitFailedError) -> RunError:
+    if now.version == before.version:
+        why = f"{before.name} could not be restored: {one_line(error)}. The table is as it was."
+    else:
+        why = (
+            f"{before.name} could not be restored, because another program wrote to it at the same "
+            "time. It is as the other program left it: look at 'slh history', then try again."
+        )
+    return RunError(why)
 
 
 def _refuse_missing_files(target: Snapshot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sololakehouse.engine import SYSTEM_PREFIX, Engine, engine_message
-from sololakehouse.errors import NotFoundError, UsageError
+from sololakehouse.errors import NotFoundError, RunError, UsageError
 from sololakehouse.lake import Lakehouse, system
+from sololakehouse.lake.failures import disk_error
 from sololakehouse.pipelines import sql
 from sololakehouse.pipelines.missing_columns import explained
 from sololakehouse.pipelines.sql_names import renamed
@@ -19,6 +21,10 @@ from sololakehouse.pipelines.time_travel import Clause, as_moment, clauses, pinn
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
+
+
+# What the embedded engine says of a data file that holds what is no row.
+_DAMAGED = re.compile(r"parquet (argument )?error", re.IGNORECASE)
 
 
 def run_query(
@@ -86,6 +92,15 @@ def _asked(lake: Lakehouse, text: str, versions: Mapping[str, int]) -> Iterator[
             yield engine.session.sql(query.rstrip().rstrip(";"))
         except Exception as error:
             columns = [column for name in sorted(names) for column in _columns(lake, name)]
+            full = disk_error(error, lake.project.warehouse)
+            if full is not None:
+                raise full from error
+            if _DAMAGED.search(str(error)):
+                raise RunError(
+                    f"The rows of {' or '.join(sorted(names))} cannot be read: "
+                    f"{explained(error, columns).rstrip('.')}. A data file is damaged: put it back "
+                    "from a backup, or read an older version."
+                ) from error
             raise UsageError(f"The query failed: {explained(error, columns)}") from error
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,34 +18,41 @@ _TOLD = "__slh_told"
 Mode = Literal["truncate", "perturb"]
 
 
-def clipped(dated: DatedTable, cutoff: datetime, revealed: Sequence[int] = ()) -> pl.LazyFrame:
-    """Return the rows known by a cutoff, it included; values that came later are NULL.
+@dataclass(frozen=True)
+class Revealed:
+    """What is there nevertheless of a table whose later rows and values are hidden.
 
-    Parameters
+    Attributes
     ----------
-    revealed
-        Numbers of rows that are there nevertheless, with all of their values.
+    rows
+        Numbers of rows that are there.
+    values
+        By column that is known later than its row: the numbers of rows that have their value.
     """
+
+    rows: Sequence[int] = ()
+    values: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+NOTHING = Revealed()
+
+
+def clipped(dated: DatedTable, cutoff: datetime, revealed: Revealed = NOTHING) -> pl.LazyFrame:
+    """Return the rows known by a cutoff, it included; values that came later are NULL."""
     import polars as pl
 
-    shown = pl.col(ROW).is_in(list(revealed)) if revealed else pl.lit(value=False)
-    rows = dated.scan().filter((pl.col(dated.row_known) <= cutoff) | shown)
+    def shown(moment: str, numbers: Sequence[int]) -> pl.Expr:
+        known = pl.col(moment) <= cutoff
+        return known | pl.col(ROW).is_in(list(numbers)) if numbers else known
+
+    rows = dated.scan().filter(shown(dated.row_known, revealed.rows))
     known = {
-        column: pl.when((pl.col(moment) <= cutoff) | shown).then(pl.col(column)).otherwise(None)
+        column: pl.when(shown(moment, revealed.values.get(column, ())))
+        .then(pl.col(column))
+        .otherwise(None)
         for column, moment in dated.late.items()
     }
     return rows.select(known.get(name, pl.col(name)) for name in dated.snapshot.columns)
-
-
-def later_rows(dated: DatedTable, cutoff: datetime) -> pl.LazyFrame:
-    """Return the rows of which something became known after a cutoff, beside their moments."""
-    import polars as pl
-
-    later = [
-        pl.col(name).is_null() | (pl.col(name) > cutoff)
-        for name in sorted({dated.row_known, *dated.late.values()})
-    ]
-    return dated.scan().filter(pl.any_horizontal(later))
 
 
 def spoiled(dated: DatedTable, cutoff: datetime, seed: int) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -113,6 +114,25 @@ def compare(
             rows = both.filter(differs[name])
             found.append(_difference(name, rows, identity, moment, name, f"{name}{_OTHER}"))
     return Compared(full.height, tuple(one for one in found if one is not None))
+
+
+def is_same(value: Any, example: Example) -> bool:
+    """Whether a value is the one by what was known at the cutoff, or as near as `compare` asks.
+
+    Examples
+    --------
+    >>> example = Example({}, None, full=0.5, replayed=0.3)
+    >>> is_same(0.1 + 0.2, example), is_same(0.31, example), is_same(None, example)
+    (True, False, False)
+    """
+    known = example.replayed
+    if not (isinstance(value, float) and isinstance(known, float)):
+        return bool(value == known)
+    if isnan(value) or isnan(known):
+        return isnan(value) and isnan(known)
+    sizes = [abs(one) for one in (value, known, example.full) if isinstance(one, float)]
+    within = RELATIVE * max(size for size in sizes if isfinite(size)) if isfinite(value) else 0.0
+    return value == known or abs(value - known) <= within
 
 
 def _are_equal(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ROW = "__slh_row"
 _MOMENT = "__slh_known_"
+# NULL is `void`; text is cast, and what is no moment fails there.
+_MOMENT_KINDS = ("timestamp", "date", "string", "varchar", "void")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,21 @@ class DatedTable:
         """The column with the moment when the row became known."""
         return moment_column(0)
 
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The columns of moments at which something of a row became known."""
+        return tuple(sorted({self.row_known, *self.late.values()}))
+
+    def known_with(self, part: str) -> tuple[str, ...]:
+        """Return what of a row becomes known at a moment: `ROW`, and columns.
+
+        Anything but a column of moments is returned as it is.
+        """
+        if part not in self.moments:
+            return (part,)
+        row = (ROW,) if part == self.row_known else ()
+        return (*row, *(name for name, moment in self.late.items() if moment == part))
+
     def scan(self) -> pl.LazyFrame:
         """Scan the rows beside their moments."""
         import polars as pl
@@ -68,7 +85,7 @@ class DatedTable:
         """Return the first and the last moment at which something became known."""
         import polars as pl
 
-        names = sorted({self.row_known, *self.late.values()})
+        names = list(self.moments)
         found = pl.scan_parquet(self.folder / "moments.parquet").select(names).collect()
         moments = pl.concat([found[name] for name in names]).drop_nulls()
         if moments.is_empty():
@@ -133,6 +150,8 @@ def dated_table(
     """
     numbered = folder / "numbered"
     numbered.mkdir(parents=True)
+    texts = [knowledge.rows, *knowledge.columns.values(), knowledge.source or ""]
+    kept = named_columns(snapshot.columns, texts, f"lakehouse.yml: known_at: {snapshot.name}")
     snapshot.numbered_scan(ROW).sink_parquet(numbered / "rows.parquet", maintain_order=True)
     expressions = list(dict.fromkeys([knowledge.rows, *knowledge.columns.values()]))
     moments = _moments(lake, snapshot, knowledge, expressions, numbered, engine)
@@ -142,13 +161,20 @@ def dated_table(
         snapshot,
         folder,
         {name: moment_column(expressions.index(one)) for name, one in knowledge.columns.items()},
-        named_columns(snapshot.columns, [*expressions, knowledge.source or ""]),
+        kept,
         moments[moment_column(0)].null_count(),
     )
 
 
-def named_columns(columns: Iterable[str], texts: Iterable[str]) -> frozenset[str]:
-    """Return the columns whose names stand in some SQL texts.
+def named_columns(
+    columns: Iterable[str], texts: Iterable[str], where: str = "known_at"
+) -> frozenset[str]:
+    """Return the columns whose names stand in some SQL texts, which are written at some place.
+
+    Raises
+    ------
+    DefinitionError
+        A text cannot be parsed.
 
     Examples
     --------
@@ -160,7 +186,7 @@ def named_columns(columns: Iterable[str], texts: Iterable[str]) -> frozenset[str
     named: set[str] = set()
     for text in filter(None, texts):
         query = text if sql.is_select(text) else f"SELECT {text}"
-        tree = sql.parse(query, "lakehouse.yml: known_at")
+        tree = sql.parse(query, where)
         named |= {one.name.lower() for one in tree.find_all(exp.Column)}
     return frozenset(name for name in columns if name.lower() in named)
 
@@ -178,24 +204,48 @@ def moments_of(
     Raises
     ------
     ConfigError
-        The engine cannot compute it.
+        The engine cannot compute it, or what it gives is no moment.
     """
     import polars as pl
 
+    asked = [one for one in expressions if one != ALWAYS]
+    source = knowledge.source or f"SELECT * FROM {quoted(rows)}"
     listed = [
         "CAST('0001-01-01' AS TIMESTAMP)" if one == ALWAYS else f"CAST(({one}) AS TIMESTAMP)"
         for one in expressions
     ]
     named = [f"{one} AS {moment_column(number)}" for number, one in enumerate(listed)]
-    source = knowledge.source or f"SELECT * FROM {quoted(rows)}"
     query = f"SELECT {', '.join([ROW, *named])} FROM ({source}) AS rows_with_moments"
+    try:
+        kinds = _kinds(engine, asked, source)
+    except Exception as error:
+        raise _not_computed(engine, where, source, error) from error
+    for one, kind in kinds.items():
+        if not kind.startswith(_MOMENT_KINDS):
+            raise ConfigError(
+                f"lakehouse.yml: known_at: {where}: {one!r} is {kind}, which is no moment. Write "
+                "an expression that gives a timestamp or a date, as in timestamp_seconds(...)."
+            )
     try:
         found = pl.from_arrow(engine.session.sql(query).toArrow())
     except Exception as error:
-        said = explained(error, _columns_of(engine, source))
-        raise ConfigError(f"lakehouse.yml: known_at: {where} cannot be computed: {said}") from error
+        raise _not_computed(engine, where, source, error) from error
     assert isinstance(found, pl.DataFrame)
     return found.with_columns(pl.col(ROW).cast(pl.Int64), pl.exclude(ROW).dt.cast_time_unit("us"))
+
+
+def _not_computed(engine: Engine, where: str, source: str, error: Exception) -> ConfigError:
+    said = explained(error, _columns_of(engine, source))
+    return ConfigError(f"lakehouse.yml: known_at: {where} cannot be computed: {said}")
+
+
+def _kinds(engine: Engine, expressions: Sequence[str], source: str) -> dict[str, str]:
+    """Return what types expressions over a source have, as Spark writes them."""
+    if not expressions:
+        return {}
+    listed = ", ".join(f"({one}) AS {moment_column(n)}" for n, one in enumerate(expressions))
+    frame: Any = engine.session.sql(f"SELECT {listed} FROM ({source}) AS rows_with_moments")
+    return dict(zip(expressions, (kind for _, kind in frame.dtypes), strict=True))
 
 
 def _columns_of(engine: Engine, query: str) -> list[str]:

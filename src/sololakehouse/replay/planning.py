@@ -63,6 +63,10 @@ class ReplayPlan:
                 waiting += [read for read in self.reads[name] if read in self.reads]
         return frozenset(found & set(self.computed))
 
+    def after(self, sources: Iterable[str]) -> frozenset[str]:
+        """Return the computed tables that some tables lead to."""
+        return frozenset(_downstream(sources, self.reads) & set(self.computed))
+
     def sources_of(self, targets: Iterable[str]) -> frozenset[str]:
         """Return the clipped sources that lead to some tables, directly or not."""
         names = set(targets)

@@ -17,18 +17,20 @@ from sololakehouse.features.certificates import definitions_before
 from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.lake.staging import staging_folder
-from sololakehouse.replay.causes import Explained, find_causes
+from sololakehouse.replay.causes import Causes
 from sololakehouse.replay.clipping import Mode, clipped, spoiled, still_later
-from sololakehouse.replay.comparing import Compared, compare
+from sololakehouse.replay.comparing import ROWS, Compared, compare
 from sololakehouse.replay.cutoffs import chosen_cutoffs, refuse_outside
 from sololakehouse.replay.dating import DatedTable, dated_table, moments_again
 from sololakehouse.replay.findings import findings_for
 from sololakehouse.replay.lanes import Lanes, side_by_side
+from sololakehouse.replay.narrowing import Budget
 from sololakehouse.replay.planning import plan_replay
+from sololakehouse.replay.revealing import Target
 from sololakehouse.replay.scratch import Scratch, scratch_lakehouse
 from sololakehouse.replay.splits import findings_of
 from sololakehouse.replay.training_sets import SetUnderReplay
-from sololakehouse.replay.verdicts import Leak, ReplayReport, SourceCoverage
+from sololakehouse.replay.verdicts import ReplayReport, SourceCoverage
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 Job: TypeAlias = "tuple[datetime, Mode]"
 DEFAULT_CUTOFFS = 8
+DEFAULT_CAUSE_RUNS = 32
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class ReplayRequest:
         Feature tables and training sets by name or pattern; empty: all.
     parallel
         How many cutoffs are replayed side by side; None: as many as cores and memory allow.
+    cause_runs
+        How many recomputations may be made to find the source rows that make the leaks.
     """
 
     at: tuple[datetime, ...] = ()
@@ -59,6 +64,7 @@ class ReplayRequest:
     select: tuple[str, ...] = ()
     parallel: int | None = None
     spec: Path | None = None
+    cause_runs: int = DEFAULT_CAUSE_RUNS
 
 
 class Replay:
@@ -99,9 +105,9 @@ class Replay:
         self._findings = findings_for(lake, self.plan, self._sets)
         self._full: dict[str, pl.DataFrame] = {}
         self._compared: dict[Job, dict[str, Compared]] = {}
-        self._causes: list[Explained] = []
-        self._explained: set[tuple[str, str]] = set()
         self._explaining = Lock()
+        self._causes = Causes(Budget(request.cause_runs, self._tell))
+        self._done = (0, 0)
         self._noise_is_known = False
         self._finding_noise = Lock()
         self._joined_at: datetime | None = None
@@ -136,6 +142,7 @@ class Replay:
             tuple(verdicts.values()),
             definitions_before(self._lake, self._roots()),
             self._runs,
+            self._causes.budget.made,
             time.perf_counter() - self._began,
             tuple(
                 finding
@@ -145,7 +152,7 @@ class Replay:
         )
 
     def _run_in(self, folder: Path) -> Sequence[datetime]:
-        self._progress("when each row was known", 0, 0)
+        self._tell("when each row was known")
         self._date(folder)
         cutoffs = self._cutoffs()
         self._joined_at = max(cutoffs)
@@ -167,17 +174,22 @@ class Replay:
         """Run all jobs side by side, those with the most rows first."""
         works = [partial(self._replay_at, *job) for job in reversed(jobs)]
         names = [f"{mode} at {at:%Y-%m-%d %H:%M}" for at, mode in jobs[::-1]]
-        self._progress(names[0], 0, len(works))
+        self._done = (0, len(works))
+        self._tell(names[0])
         for done, (number, _) in enumerate(side_by_side(works, opened, lanes), start=1):
-            self._progress(names[number], done, len(works))
+            self._done = (done, len(works))
+            self._tell(names[number])
         self._runs = len(works) + self._noise_is_known
         self._gather(jobs)
+
+    def _tell(self, what: str) -> None:
+        self._progress(what, *self._done)
 
     def _gather(self, jobs: Sequence[Job]) -> None:
         for cutoff, mode in jobs:
             for name, compared in self._compared[cutoff, mode].items():
                 self._findings[name].add(compared, cutoff, mode)
-        for (name, leak), causes in self._causes:
+        for (name, leak), causes in self._causes.found:
             self._findings[name].explain(leak, causes)
 
     def _date(self, folder: Path) -> None:
@@ -266,8 +278,8 @@ class Replay:
         self._compared[cutoff, mode] = found = tables | sets
         if any(compared.differences for compared in found.values()):
             self._ensure_noise(scratch)
-        if differ and mode == "truncate":
-            self._explain(scratch, cutoff, tables)
+        if mode == "truncate":
+            self._explain(scratch, cutoff, tables, sets)
 
     def _spoil(self, scratch: Scratch, cutoff: datetime) -> None:
         """Fill the sources with rows that are made up after the cutoff, and run the pipeline.
@@ -300,19 +312,29 @@ class Replay:
                 f"the pipeline failed ({mode} at {cutoff:%Y-%m-%d %H:%M}): {said}"
             )
 
-    def _explain(self, scratch: Scratch, cutoff: datetime, tables: Mapping[str, Compared]) -> None:
-        """Look for the source rows that change the examples, once for each column."""
-        found: dict[str, list[Leak]] = {}
-        with self._explaining:
-            for name, compared in tables.items():
-                for difference in compared.differences:
-                    place = (name, difference.column)
-                    noisy = difference.column in self._findings[name].unsettled
-                    if place not in self._explained and not noisy:
-                        self._explained.add(place)
-                        found.setdefault(name, []).append(Leak(cutoff, "truncate", difference))
-        if found:
-            self._causes += find_causes(scratch, self.plan, self._dated, cutoff, found)
+    def _explain(
+        self,
+        scratch: Scratch,
+        cutoff: datetime,
+        tables: Mapping[str, Compared],
+        sets: Mapping[str, Compared],
+    ) -> None:
+        """Look for the source rows that change the examples, once for each column.
+
+        Features of training sets are left to their tables.
+        """
+        targets = {name: Target.feature_table(name) for name in tables}
+        targets |= {name: Target.labels(self._sets[name]) for name in sets}
+        found = {
+            name: [one for one in compared.differences if self._is_explained(name, one.column)]
+            for name, compared in {**tables, **sets}.items()
+        }
+        self._causes.look_into(scratch, self.plan, self._dated, cutoff, found, targets)
+
+    def _is_explained(self, name: str, column: str) -> bool:
+        if column in self._findings[name].unsettled:
+            return False
+        return name not in self._sets or column in (ROWS, *self._sets[name].label_columns)
 
     def _compared_tables(self) -> list[str]:
         return [name for name in self.plan.feature_tables if name in self.plan.felt]

@@ -116,6 +116,13 @@ class SetUnderReplay:
         return tuple(dict.fromkeys([*keys, *([spec.timestamp] if spec.timestamp else [])]))
 
     @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns that come from the labels, which are opened for it."""
+        with self._making:
+            _ = self._full
+        return self._label_columns
+
+    @property
     def compared_columns(self) -> tuple[str, ...]:
         """The columns that are compared."""
         spec = self.one.spec
@@ -150,7 +157,7 @@ class SetUnderReplay:
         import polars as pl
 
         spec, columns = self.one.spec, self.compared_columns
-        full, labels = self.full, self._labels_of(scratch)
+        full, labels = self.full, self.labels_of(scratch)
         judged: dict[str, pl.Expr] = {}
         if cutoff is not None and spec.timestamp is not None:
             seen = pl.col(spec.timestamp) <= cutoff
@@ -170,7 +177,7 @@ class SetUnderReplay:
         moments = {lookup.timestamp_lookup_key for lookup in spec.feature_lookups}
         return not set(self.one.feature_tables) & set(differ) and moments <= {None, spec.timestamp}
 
-    def _labels_of(self, scratch: Lakehouse) -> pl.DataFrame:
+    def labels_of(self, scratch: Lakehouse) -> pl.DataFrame:
         """Return the labels with something in place of a label that is not known yet."""
         import polars as pl
 

@@ -17,19 +17,61 @@ Kind = Literal["feature table", "training set"]
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A row of a source that became known after a cutoff, with what it says."""
+    """A row of a source of which something became known after a cutoff, with what it says.
+
+    Attributes
+    ----------
+    known_at
+        When it was known; None: at no moment.
+    columns
+        The values that became known later than the row, and that the change takes; empty: it is
+        the row itself.
+    """
 
     table: str
     known_at: datetime | None
     values: Mapping[str, Any]
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Cause:
-    """What was seen to change a value: rows that were revealed, and the value then."""
+    """What was seen to change a value: rows that were revealed, and the value then.
+
+    Attributes
+    ----------
+    rows
+        The first of these rows.
+    count
+        How many there are.
+    is_smallest
+        Whether the change takes all of them. Otherwise the recomputations were used up, and some
+        of them may be innocent.
+    """
 
     rows: tuple[SourceRow, ...]
     value: Any
+    count: int
+    is_smallest: bool
+
+    @property
+    def said_of_rows(self) -> str:
+        """Say how many more rows there are, and whether some may be innocent; empty if neither.
+
+        Examples
+        --------
+        >>> Cause((), 1, 7, is_smallest=True).said_of_rows
+        'and 7 more rows: it takes all of them.'
+        """
+        more = self.count - len(self.rows)
+        told = f"and {more:,} more row{'' if more == 1 else 's'}" if more else ""
+        if self.is_smallest:
+            return f"{told}: it takes all of them." if told else ""
+        innocent = (
+            "Some of these rows may be innocent: the recomputations were used up. Allow more with "
+            "--cause-runs, or ask for less with --select."
+        )
+        return f"{told}. {innocent}" if told else innocent
 
 
 @dataclass(frozen=True)
@@ -39,8 +81,8 @@ class Leak:
     Attributes
     ----------
     causes
-        For each example: the source rows after the cutoff that change its value; None if no few
-        rows do.
+        For each example: the source rows after the cutoff that change its value; None if none were
+        found.
     """
 
     cutoff: datetime
@@ -136,6 +178,9 @@ class ReplayReport:
         Fingerprints of the definitions of all tables that lead to what was compared.
     findings
         What was checked of splits and labels.
+    runs, cause_runs
+        Runs of the pipeline at the cutoffs and for the noise floor; recomputations of tables that
+        leak, to find the source rows that make it.
     seconds
         Seconds on the clock.
     """
@@ -149,6 +194,7 @@ class ReplayReport:
     tables: tuple[TableVerdict, ...]
     steps: Mapping[str, str]
     runs: int
+    cause_runs: int
     seconds: float
     findings: tuple[SetFinding, ...] = ()
     replayed_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -173,6 +219,7 @@ def as_json(report: ReplayReport) -> dict[str, Any]:
         "modes": list(report.modes),
         "seed": report.seed,
         "pipeline_runs": report.runs,
+        "cause_runs": report.cause_runs,
         "seconds": round(report.seconds, 2),
         "sources": [
             {
@@ -239,10 +286,13 @@ def _example_json(example: Example, cause: Cause | None) -> dict[str, Any]:
             {
                 "table": row.table,
                 "known_at": _moment(row.known_at),
+                "columns": list(row.columns),
                 "values": {name: plain(value) for name, value in row.values.items()},
             }
             for row in cause.rows
         ]
+        told["changed_by_rows"] = cause.count
+        told["may_hold_innocent_rows"] = not cause.is_smallest
         told["with_them"] = plain(cause.value)
     return told
 

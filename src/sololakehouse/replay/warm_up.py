@@ -13,7 +13,7 @@ from sololakehouse.engine import Engine, quoted
 from sololakehouse.errors import NotFoundError, StepError
 from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.lake.contract import FeatureContract, described_row
-from sololakehouse.lake.doctor import set_properties
+from sololakehouse.lake.retention import set_properties
 from sololakehouse.pipelines.increment import moment_literal, rows_over
 from sololakehouse.pipelines.plan import Step
 from sololakehouse.pipelines.run import prepare
