@@ -11,6 +11,7 @@ import pytest
 
 from sololakehouse import __version__
 from sololakehouse.errors import RunError, UsageError
+from sololakehouse.models.batches import rows_held
 from sololakehouse.models.bundle.archive import MANIFEST_FILE
 from sololakehouse.models.bundle.bundles import BUNDLES
 from sololakehouse.models.bundle.export import export_bundle
@@ -113,6 +114,25 @@ def test_it_is_the_model_that_training_here_gives(imported):
             assert one.record[key] == other.record[key]
 
 
+def test_what_memory_does_not_hold_goes_out_and_comes_back_the_same(
+    journey, imported, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sololakehouse.models.batches._VALUES_AT_ONCE", 3000)
+    monkeypatch.setattr("sololakehouse.models.batches._COPIES", 40)
+    project = copied(journey.project, tmp_path / "small")
+    (project.folder / "lakehouse.yml").write_text("name: rain\nmemory_limit: 1MB\n")
+    saved = project.lake.read("training.rain")
+    assert rows_held(saved, project.lake.project.settings.memory_limit) < saved.rows / 5
+    bundle = tmp_path / "again.bundle.zip"
+    export_bundle(project.lake, project.writer(), project.experiment(), bundle)
+    assert member(bundle, "training_set.parquet") == member(journey.bundle, "training_set.parquet")
+    whole = imported[1].runs
+    found = import_result(project.lake, project.writer(), journey.result).runs
+    for one, other in zip(found, whole, strict=True):
+        assert one.metrics == other.metrics
+        assert one.record["intervals"] == other.record["intervals"]
+
+
 def test_an_altered_bundle_is_refused_by_the_notebook(journey, tmp_path):
     file = altered(journey.bundle, tmp_path / "a.bundle.zip", **{"requirements.txt": b"numpy\n"})
     done = run_notebook(tmp_path, SLH_BUNDLE=str(file))
@@ -135,7 +155,7 @@ def test_a_file_that_is_no_result_is_refused(journey, tmp_path):
     (tmp_path / "text.zip").write_text("text")
     with pytest.raises(UsageError, match="is no result: it is damaged, or another kind of file"):
         import_result(lake, writer, tmp_path / "text.zip")
-    with pytest.raises(UsageError, match="is a bundle, not a result"):
+    with pytest.raises(UsageError, match=r"is a bundle, not a result\. Train from it with"):
         import_result(lake, writer, journey.bundle)
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         import_result(lake, writer, tmp_path / "none.zip")
