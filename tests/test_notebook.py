@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from sololakehouse import __version__
+from sololakehouse.config import Project
 from sololakehouse.errors import RunError, UsageError
+from sololakehouse.lake import Lakehouse, LakeWriter
 from sololakehouse.models.batches import rows_held
 from sololakehouse.models.bundle.archive import MANIFEST_FILE
 from sololakehouse.models.bundle.bundles import BUNDLES
@@ -18,6 +20,7 @@ from sololakehouse.models.bundle.export import export_bundle
 from sololakehouse.models.bundle.result import Imported, import_result
 from sololakehouse.models.registry import model_versions
 from sololakehouse.models.tracking import connected
+from sololakehouse.provenance import Run
 from tests.elsewhere import run_notebook
 from tests.rain import ModelProject, make_project
 from tests.rebuild.projects import copied
@@ -118,16 +121,17 @@ def test_what_memory_does_not_hold_goes_out_and_comes_back_the_same(
     journey, imported, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("sololakehouse.models.batches._VALUES_AT_ONCE", 3000)
-    monkeypatch.setattr("sololakehouse.models.batches._COPIES", 40)
     project = copied(journey.project, tmp_path / "small")
-    (project.folder / "lakehouse.yml").write_text("name: rain\nmemory_limit: 1MB\n")
-    saved = project.lake.read("training.rain")
-    assert rows_held(saved, project.lake.project.settings.memory_limit) < saved.rows / 5
+    settings = project.lake.project.settings.model_copy(update={"memory_limit": 100_000})
+    lake = Lakehouse(Project(folder=project.folder, settings=settings))
+    writer = LakeWriter(lake, Run.start(project.folder, "embedded"))
+    saved = lake.read("training.rain")
+    assert (rows_held(saved, 100_000) or saved.rows) < saved.rows / 3
     bundle = tmp_path / "again.bundle.zip"
-    export_bundle(project.lake, project.writer(), project.experiment(), bundle)
+    export_bundle(lake, writer, project.experiment(), bundle)
     assert member(bundle, "training_set.parquet") == member(journey.bundle, "training_set.parquet")
     whole = imported[1].runs
-    found = import_result(project.lake, project.writer(), journey.result).runs
+    found = import_result(lake, writer, journey.result).runs
     for one, other in zip(found, whole, strict=True):
         assert one.metrics == other.metrics
         assert one.record["intervals"] == other.record["intervals"]

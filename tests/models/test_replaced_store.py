@@ -32,12 +32,17 @@ from sololakehouse.models.versions import (
 from sololakehouse.monitoring.predictions import Predictions
 from sololakehouse.provenance import Change
 from sololakehouse.rebuild.rebuilds import REBUILDS
+from sololakehouse.serving.limits import Access, Limits
+from sololakehouse.serving.served_model import ServedModel
+from sololakehouse.serving.state import ServingState
+from sololakehouse.serving.watcher import Watcher
 from tests.rain import ModelProject
 
 ELSEWHERE = "name: rain\nmlflow: {tracking_uri: 'sqlite:///other.db', artifacts: other}\n"
 HERE = "name: rain\n"
 JOB = ScoringJob(model="rain@2", input="gold.labels", output="inference.rain")
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+HERE_ONLY = Access("127.0.0.1", local=True, token=None)
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +206,20 @@ def test_training_again_asks_a_store_of_another_address_whether_it_has_the_model
     (project.folder / "lakehouse.yml").write_text(ELSEWHERE.replace("other.db", "same.db"))
     assert project.train().up_to_date
     assert stages(project) == {1: None, 2: "staging"}
+
+
+def test_a_server_takes_another_version_of_the_same_number_over(old, tmp_path):
+    project = ModelProject(Path(shutil.copytree(old.folder, tmp_path / "served")))
+    before = resolve(project.lake, "rain@2")
+    served = ServedModel(project.lake, before)
+    (project.folder / "lakehouse.yml").write_text(ELSEWHERE)
+    state = ServingState(project.lake, "rain@2", served, Limits(), HERE_ONLY)
+    watcher = Watcher(state, 60)
+    after = project.train("model.params.n_estimators=20").runs[1]
+    watcher.look()
+    now = state.served.version
+    assert (now.version, now.mlflow_run_id) == (before.version, after.mlflow_run_id)
+    assert after.mlflow_run_id != before.mlflow_run_id
 
 
 def test_tables_of_an_older_release_name_versions_by_number_and_moment(old, tmp_path):

@@ -165,7 +165,8 @@ def _rebuilds_of(lake: Lakehouse, version: ModelVersion) -> list[dict[str, Any]]
 
     def means(row: Mapping[str, Any]) -> bool:
         name, number, run = row["model_name"], row["model_version"], row.get("mlflow_run_id")
-        return version_meant(counted, name, number, run, row["at"]) == version
+        meant = version_meant(counted, name, number, run, row["at"])
+        return meant is not None and meant.is_as(version)
 
     return [row for row in rebuilds.to_polars().sort("at").to_dicts() if means(row)]
 

@@ -80,6 +80,10 @@ class ModelVersion:
     forced: str | None = None
     replaced: bool = False
 
+    def is_as(self, other: ModelVersion) -> bool:
+        """Whether both are one version, in whatever stage it was when they were read."""
+        return _identity(self) == _identity(other)
+
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"
 

@@ -125,7 +125,7 @@ def rebuild(
     """
     version = resolve(lake, reference)
     _refuse_unrecorded(version)
-    trained = next(one for one in trained_models(lake) if one.model == version)
+    trained = next(one for one in trained_models(lake) if one.model.is_as(version))
     with TemporaryDirectory(prefix="slh-rebuild-") as folder:
         course = _Course(lake, trained, Path(folder), on_step or (lambda _: None))
         findings, comparison = course.from_raw() if from_raw else course.from_tables()

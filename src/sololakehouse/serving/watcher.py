@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sololakehouse.models.registry import RUNS, TRANSITIONS, ModelVersion, resolve
+from sololakehouse.models.registry import RUNS, TRANSITIONS, resolve
 from sololakehouse.serving.served_model import ServedModel
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Watcher:
         if stages == self._stages:
             return False
         version = resolve(self._state.lake, self._state.reference)
-        changed = _identity(version) != _identity(self._state.served.version)
+        changed = not version.is_as(self._state.served.version)
         if changed:
             served = ServedModel(self._state.lake, version)
             served.prepare(self._state.limits.rows)
@@ -89,7 +89,3 @@ class Watcher:
     def _stage_versions(self) -> list[tuple[str, int] | None]:
         newest = (self._state.lake.newest(name) for name in (RUNS, TRANSITIONS))
         return [(one.table_id, one.version) if one else None for one in newest]
-
-
-def _identity(version: ModelVersion) -> tuple[int, str]:
-    return version.version, version.mlflow_run_id
