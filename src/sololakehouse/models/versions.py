@@ -219,7 +219,10 @@ def versions_of(lake: Lakehouse, name: str) -> list[ModelVersion]:
         known = {version.name for version in versions}
         alone, at, wanted = name.partition("@")
         if at and alone in known:
-            raise UsageError(f"Write the model and its version apart: {alone} {wanted}.")
+            raise UsageError(
+                f"Write {alone!r} without '@{wanted}': where a command takes a version, it is an "
+                "argument of its own."
+            )
         raise NotFoundError.of("model", name, known)
     return mine
 
