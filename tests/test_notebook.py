@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 
 from sololakehouse import __version__
+from sololakehouse.config import Project
 from sololakehouse.errors import RunError, UsageError
+from sololakehouse.lake import Lakehouse, LakeWriter
+from sololakehouse.models.batches import rows_held
 from sololakehouse.models.bundle.archive import MANIFEST_FILE
 from sololakehouse.models.bundle.bundles import BUNDLES
 from sololakehouse.models.bundle.export import export_bundle
 from sololakehouse.models.bundle.result import Imported, import_result
 from sololakehouse.models.registry import model_versions
 from sololakehouse.models.tracking import connected
+from sololakehouse.provenance import Run
 from tests.elsewhere import run_notebook
 from tests.rain import ModelProject, make_project
 from tests.rebuild.projects import copied
@@ -113,6 +117,26 @@ def test_it_is_the_model_that_training_here_gives(imported):
             assert one.record[key] == other.record[key]
 
 
+def test_what_memory_does_not_hold_goes_out_and_comes_back_the_same(
+    journey, imported, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sololakehouse.models.batches._VALUES_AT_ONCE", 3000)
+    project = copied(journey.project, tmp_path / "small")
+    settings = project.lake.project.settings.model_copy(update={"memory_limit": 100_000})
+    lake = Lakehouse(Project(folder=project.folder, settings=settings))
+    writer = LakeWriter(lake, Run.start(project.folder, "embedded"))
+    saved = lake.read("training.rain")
+    assert (rows_held(saved, 100_000) or saved.rows) < saved.rows / 3
+    bundle = tmp_path / "again.bundle.zip"
+    export_bundle(lake, writer, project.experiment(), bundle)
+    assert member(bundle, "training_set.parquet") == member(journey.bundle, "training_set.parquet")
+    whole = imported[1].runs
+    found = import_result(lake, writer, journey.result).runs
+    for one, other in zip(found, whole, strict=True):
+        assert one.metrics == other.metrics
+        assert one.record["intervals"] == other.record["intervals"]
+
+
 def test_an_altered_bundle_is_refused_by_the_notebook(journey, tmp_path):
     file = altered(journey.bundle, tmp_path / "a.bundle.zip", **{"requirements.txt": b"numpy\n"})
     done = run_notebook(tmp_path, SLH_BUNDLE=str(file))
@@ -135,7 +159,7 @@ def test_a_file_that_is_no_result_is_refused(journey, tmp_path):
     (tmp_path / "text.zip").write_text("text")
     with pytest.raises(UsageError, match="is no result: it is damaged, or another kind of file"):
         import_result(lake, writer, tmp_path / "text.zip")
-    with pytest.raises(UsageError, match="is a bundle, not a result"):
+    with pytest.raises(UsageError, match=r"is a bundle, not a result\. Train from it with"):
         import_result(lake, writer, journey.bundle)
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         import_result(lake, writer, tmp_path / "none.zip")

@@ -55,4 +55,7 @@ def test_bundle_export_writes_a_file_and_import_refuses_what_is_none(tmp_path, s
     assert "rain.bundle.zip exists" in again.err
     refused = slh("bundle", "import", "rain.bundle.zip", folder=project.folder)
     assert refused.code == 2
-    assert refused.err == "Error: rain.bundle.zip is a bundle, not a result.\n"
+    assert refused.err == (
+        "Error: rain.bundle.zip is a bundle, not a result. Train from it with "
+        "notebooks/gpu_training.ipynb, then import its result.\n"
+    )

@@ -271,8 +271,7 @@ def test_what_is_registered_predicts_what_was_measured(trained):
 def test_a_rebuild_goes_by_batches_as_the_record_says(trained, tmp_path):
     project, made = trained
     trees = made.runs[0]
-    frame = made.training_set.to_polars()
-    again = train_again(trees, frame, tmp_path / "again", project.folder)
+    again = train_again(trees, made.training_set.scan(), tmp_path / "again", project.folder)
     assert again.record["rows_at_once"] == made.rows_at_once
     assert again.evidence["predictions"] == trees.record["predictions"]
     assert again.evidence["model_content"] == trees.record["model_content"]

@@ -36,6 +36,14 @@ MISTAKES = {
     ),
     "a date": (("until: 2026-04-01T00:00:00Z", "until: 2026-04-01"), "has no time zone"),
     "a number": (("until: 2026-04-01T00:00:00Z", "until: 2026"), "2026 is no moment"),
+    "a month too many": (
+        ("until: 2026-04-01T00:00:00Z", "until: 2026-13-01"),
+        "rain.yml is not valid YAML: month must be in 1..12. Write a moment as in 2013-09-01T",
+    ),
+    "no name of a model": (
+        ("register_as: rain", "register_as: rain today"),
+        "register_as: 'rain today' is no model's name. Write letters, digits, _ and -, first a l",
+    ),
     "ends early": (
         ("train: {until", "train: {from: 2026-04-01T00:00:00Z, until"),
         "train ends before it begins",
@@ -62,7 +70,7 @@ MISTAKES = {
     ),
     "stops early": (
         ("logistic_regression}", "random_forest, early_stopping_rounds: 5}"),
-        "early_stopping_rounds is for hist_gradient_boosting, lightgbm, torch, xgboost",
+        "early_stopping_rounds is only for hist_gradient_boosting, lightgbm, torch, xgboost: leave",
     ),
     "one weight": (
         ("early_stopping_rounds: 5", "class_weight: {1: 5}"),
@@ -145,7 +153,8 @@ def test_a_mistake_names_its_place(project, mistake):
             "modle.kind=1",
             "Did you mean 'model'? Sections: baseline, gates, model, split, training_set.",
         ),
-        ("model.params={", "'{' is not valid YAML"),
+        ("model.params={", "'{' is not valid YAML. Quote a text: --set 'model.params=\"...\"'."),
+        ("split.test.until=2026-13-01", "month must be in 1..12. Write a moment as in 2013-09-01T"),
         ("metrics=[acuracy]", "No metric 'acuracy'. Did you mean 'accuracy'?"),
         ("split.embargo=soon", "'soon' is no length of time. Write one such as 90min, 6h or 28d"),
         ("cross_validation.folds=1", "cross_validation.folds"),
@@ -160,9 +169,19 @@ def test_an_override_may_begin_a_section_that_the_file_lacks(project):
     assert project.experiment("cross_validation.folds=3").cross_validation.folds == 3
 
 
-def test_a_missing_file_is_named(project):
-    with pytest.raises(ConfigError, match=r"none\.yml cannot be read"):
+def test_a_missing_file_is_named_with_those_that_are_there(project):
+    with pytest.raises(ConfigError, match=r"none\.yml cannot be read.*There is no experiment yet"):
         load_experiment(project.lake.project, Path("none.yml"))
+    (project.folder / "experiments").mkdir()
+    (project.folder / "experiments" / "wind.yml").write_text(EXPERIMENT)
+    with pytest.raises(ConfigError, match=r"read: .*\. Experiments: experiments/wind\.yml\.$"):
+        load_experiment(project.lake.project, Path("experiments/none.yml"))
+
+
+def test_a_file_that_is_no_text_is_refused(project):
+    (project.folder / "picture.yml").write_bytes(b"\xff\xd8")
+    with pytest.raises(ConfigError, match=r"picture\.yml is no experiment file: it is no text"):
+        load_experiment(project.lake.project, Path("picture.yml"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from sololakehouse.config import Project
 from sololakehouse.errors import ConfigError
+from sololakehouse.lake import Lakehouse
+from sololakehouse.models import batches
 from sololakehouse.models.comparison import compared_gates
 from sololakehouse.models.gates import (
     GateSettings,
@@ -68,6 +71,18 @@ def test_every_gate_says_something(judged):
         "rebuilt": "not available",
         "replay": "not available",
     }
+
+
+def test_block_by_block_the_gates_say_the_same(judged, monkeypatch):
+    challenger = resolve(judged.lake, "rain@4")
+    whole = compared_gates(judged.lake, challenger, gate_settings(challenger))
+    monkeypatch.setattr(batches, "_VALUES_AT_ONCE", 700)
+    project = judged.lake.project
+    small = project.settings.model_copy(update={"memory_limit": 100_000})
+    narrow = Lakehouse(Project(folder=project.folder, settings=small))
+    saved = narrow.read("training.rain", challenger.training_set_version)
+    assert batches.rows_held(saved, 100_000) < 17 * 24
+    assert compared_gates(narrow, challenger, gate_settings(challenger)) == whole
 
 
 def test_champion_and_challenger_predict_the_same_rows(judged):

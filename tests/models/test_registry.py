@@ -20,6 +20,7 @@ import pytest
 
 from sololakehouse.errors import GateError, NotFoundError, RunError, UsageError
 from sololakehouse.lineage.trace import trace
+from sololakehouse.models.difference import find_run
 from sololakehouse.models.gates import GateResult, baseline_gate
 from sololakehouse.models.hashes import file_hashes
 from sololakehouse.models.registry import RUNS, in_production, load_model, promote, rollback
@@ -120,6 +121,25 @@ def test_nothing_in_staging_names_the_versions(project):
         promote(project.lake, project.writer(), "rain", None, "production")
 
 
+def test_a_version_goes_apart_from_the_name(project):
+    record(project, {"score": 1.0})
+    with pytest.raises(UsageError, match="Write 'rain' without '@1': where a command takes"):
+        promote(project.lake, project.writer(), "rain@1", None, "production")
+    with pytest.raises(UsageError, match="Write 'rain' without '@1'"):
+        rollback(project.lake, project.writer(), "rain@1", "why")
+
+
+def test_a_rollback_needs_a_reason(project):
+    with pytest.raises(UsageError, match="A rollback needs a reason"):
+        rollback(project.lake, project.writer(), "rain", " ")
+
+
+def test_of_a_model_to_compare_the_versions_are_said(project):
+    record(project, {"score": 1.0}, {"score": 1.0})
+    with pytest.raises(UsageError, match=r"rain is a model\. Say which version: rain@1, rain@2\."):
+        find_run(project.lake, "rain")
+
+
 def test_no_model_at_all(project):
     with pytest.raises(NotFoundError, match=r"No model 'rain'\. There is no model yet"):
         resolve(project.lake, "rain@production")
@@ -162,7 +182,7 @@ def test_a_transition_says_who_from_where_why_and_with_what_evidence(copied):
     assert list(gates) == ["baseline", "artifacts", "champion", "expectations", "rebuilt", "replay"]
     beaten = gates["baseline"]["evidence"]
     assert f"{beaten['model']:.4f} against {beaten['baseline']:.4f}" in entered.reason
-    assert snapshot.record.manifest.left_out == ("at", "run_id", "who")
+    assert snapshot.record.manifest.left_out == ("at", "mlflow_run_id", "run_id", "who")
 
 
 def test_force_needs_a_reason_that_stays_visible(copied):
@@ -263,7 +283,7 @@ def test_a_model_that_mlflow_lost_is_said_and_no_empty_store_is_made(copied):
 
 def test_a_version_that_the_store_does_not_have_is_said(copied):
     version = replace(resolve(copied.lake, "rain@2"), version=99)
-    with pytest.raises(RunError, match=r"rain version 99 cannot be loaded from MLflow: .*--force"):
+    with pytest.raises(RunError, match=r"rain version 99 is gone from MLflow at .*--force"):
         load_model(copied.lake.project, version)
 
 

@@ -249,6 +249,7 @@ def test_what_came_of_it_is_a_row(project):
     assert row == {
         "model_name": "rain",
         "model_version": 2,
+        "mlflow_run_id": rebuilt.model.mlflow_run_id,
         "verdict": "diverged",
         "first_link": None,
         "from_raw": False,

@@ -22,6 +22,8 @@ _SHOWN = 10
 def runs(context: click.Context, json_wanted: bool) -> None:
     """List the training runs, the newest first, and those that MLflow has not got yet.
 
+    One is 'replaced' if the MLflow store that gave its model a number is not there any more.
+
     \b
     Examples:
       slh runs
@@ -101,13 +103,13 @@ def _synced(version: ModelVersion) -> dict[str, Any]:
 
 
 def _known(lake: Lakehouse) -> list[dict[str, Any]]:
-    from sololakehouse.models.versions import model_versions
+    from sololakehouse.models.versions import all_registered
 
-    versions = sorted(model_versions(lake), key=lambda one: (one.trained_at, one.version))
+    versions = sorted(all_registered(lake), key=lambda one: (one.trained_at, one.version))
     return [
         {
             "run": version.mlflow_run_id,
-            "state": "registered",
+            "state": "replaced" if version.replaced else "registered",
             "experiment": version.experiment,
             "role": version.role,
             "model": f"{version.name}@{version.version}",
@@ -153,9 +155,7 @@ def _line(row: dict[str, Any]) -> dict[str, Any]:
     }
     tested = {name: value for name, value in row["metrics"].items() if name.startswith("test_")}
     return (
-        about
-        | {"run": row["run"][:_SHOWN] if row["state"] == "registered" else row["run"]}
-        | tested
+        about | {"run": row["run"] if row["state"] == "pending" else row["run"][:_SHOWN]} | tested
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sololakehouse.engine import Engine
@@ -152,6 +153,17 @@ class TrainingSet:
             A function failed on a row.
         """
         return self._result[0]
+
+    def write(self, file: Path) -> None:
+        """Write the training set to a Parquet file, one range of rows after the other.
+
+        Raises
+        ------
+        TrainingError, FeatureLookupError, FunctionFailedError
+            As `to_polars`.
+        """
+        with TemporaryDirectory(prefix="beside-", dir=file.parent) as folder:
+            write_row_groups(file, ahead(self._ranges(Path(folder))[0]))
 
     def to_arrow(self) -> pa.Table:
         """Return the training set as an Arrow table."""

@@ -174,6 +174,7 @@ class _Scoring:
         details = {
             "model": self.version.name,
             "model_version": self.version.version,
+            "mlflow_run_id": self.version.mlflow_run_id,
             "input": self.job.input,
             "input_identity": source.identity,
             "input_columns": list(schema),

@@ -121,15 +121,16 @@ def lease_inputs(
 ) -> Sequence[Lease]:
     """Lease a version and everything that it was made from, once for each holder.
 
-    Nothing is done if the holder has, or had, leases: a person may have dropped them. Versions
-    that cannot be read any more are left out; `slh doctor` reports them.
+    Nothing is done if the holder has, or had, a lease of the version: a person may have dropped it.
+    What cannot be read any more is left out; `slh doctor` reports it.
 
     Returns
     -------
     The new leases.
     """
     lake = writer.lake
-    if any((old.holder_kind, old.holder) == (holder.kind, holder.name) for old in all_leases(lake)):
+    known = _lease_id(root, holder)
+    if any(old.lease_id == known for old in all_leases(lake)):
         return ()
     needed = needed_versions(lake, root)
     with ExitStack() as locks:

@@ -120,8 +120,8 @@ def add_everything(reader: LineageReader) -> list[str]:
                 reader.existing(table)
             except RunError as error:
                 damaged.append(str(error))
-    for name, version in reader.trained:
-        reader.model(name, version)
+    for known in reader.trained:
+        reader.model(known.model)
     reader.sinks()
     return damaged
 

@@ -8,8 +8,10 @@ from sololakehouse.lake.row_history import TableCommits
 from sololakehouse.lineage.graph import FileNode, ModelNode, RunNode, SinkNode, TableNode
 from sololakehouse.lineage.origin import Origin
 from sololakehouse.lineage.registered import Delivered, Trained
-from sololakehouse.models.registry import RUNS
+from sololakehouse.models.versions import RUNS, ModelVersion
 from sololakehouse.pipelines.ingested import TakenFile
+
+_ID_DIGITS = 8
 
 
 def file_node(file: TakenFile) -> FileNode:
@@ -70,27 +72,47 @@ def _notes(commits: TableCommits, rows_version: int, version: int, found: Origin
     yield from found.notes
 
 
-def model_node(name: str, version: int, known: Trained | None) -> ModelNode:
-    """Return the node of a version of a model, also of one that is not known any more."""
-    node_id = f"{name}@{version}"
-    stage = known.model.stage if known else None
+def model_id(model: ModelVersion) -> str:
+    """Return the identifier of the node of a registered version."""
+    node_id = f"{model.name}@{model.version}"
+    return f"{node_id} of {model.mlflow_run_id[:_ID_DIGITS]}" if model.replaced else node_id
+
+
+def model_node(known: Trained) -> ModelNode:
+    """Return the node of a registered version of a model."""
+    model, node_id = known.model, model_id(known.model)
     return ModelNode(
         id=node_id,
-        title=f"{node_id} ({stage})" if stage else node_id,
+        title=f"{node_id} ({model.stage})" if model.stage else node_id,
         what="model",
-        at=known.at if known else None,
-        notes=tuple(_model_notes(known)),
-        name=name,
-        version=version,
-        stage=stage,
+        at=known.at,
+        notes=tuple(_model_notes(model)),
+        name=model.name,
+        version=model.version,
+        stage=model.stage,
     )
 
 
-def _model_notes(known: Trained | None) -> Iterator[str]:
-    if known is None:
-        yield f"{RUNS} does not know it"
-    elif known.model.forced:
-        yield f"forced past its gates: {known.model.forced}"
+def unknown_model_node(name: str, version: int) -> ModelNode:
+    """Return the node of a version of a model that is not known any more."""
+    node_id = f"{name}@{version}"
+    return ModelNode(
+        id=node_id,
+        title=node_id,
+        what="model",
+        at=None,
+        notes=(f"{RUNS} does not know it",),
+        name=name,
+        version=version,
+        stage=None,
+    )
+
+
+def _model_notes(model: ModelVersion) -> Iterator[str]:
+    if model.replaced:
+        yield "the MLflow store that counted it was replaced"
+    if model.forced:
+        yield f"forced past its gates: {model.forced}"
 
 
 def run_node(known: Trained) -> RunNode:

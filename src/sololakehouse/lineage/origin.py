@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sololakehouse.lake.history import HistoryEntry
 from sololakehouse.lake.row_history import TableCommits
@@ -17,6 +18,16 @@ STREAMS = "streams"
 
 
 @dataclass(frozen=True)
+class MadeBy:
+    """A model that made rows: its name and number, when, and the run that trained it, if noted."""
+
+    name: str
+    version: int
+    mlflow_run_id: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Origin:
     """Where the rows of a table version come from.
 
@@ -25,7 +36,7 @@ class Origin:
     commit
         The newest commit that changed the rows; None if nothing is known.
     model
-        Name and version of the model that made them; None if none did.
+        The model that made them; None if none did.
     notes
         What the commits do not say.
     """
@@ -33,7 +44,7 @@ class Origin:
     commit: HistoryEntry | None
     inputs: tuple[tuple[TableVersion, Role], ...]
     files: tuple[TakenFile, ...]
-    model: tuple[str, int] | None
+    model: MadeBy | None
     notes: tuple[str, ...]
 
 
@@ -46,7 +57,8 @@ def origin(commits: TableCommits, version: int) -> Origin:
         A log entry is damaged.
     """
     known, notes = _known(commits, version)
-    records = [entry.record for entry in known if entry.record and entry.restored is None]
+    made = [entry for entry in known if entry.record and entry.restored is None]
+    records = [entry.record for entry in made if entry.record]
     notes += [
         f"v{entry.version} was written by another writer, without a record"
         for entry in known
@@ -56,7 +68,7 @@ def origin(commits: TableCommits, version: int) -> Origin:
         commit=known[0] if known else commits.commit(version),
         inputs=(*_restored(commits, known), *inputs_of(records)),
         files=tuple(sorted(_files(records), key=lambda file: (file.path, file.sha256))),
-        model=_model(records[0]) if records else None,
+        model=_model(made[0]) if made else None,
         notes=tuple(notes),
     )
 
@@ -133,6 +145,9 @@ def _files(records: Iterable[CommitRecord]) -> Iterator[TakenFile]:
                 replaced.add(file.path)
 
 
-def _model(record: CommitRecord) -> tuple[str, int] | None:
-    name, version = (record.details.get(key) for key in ("model", "model_version"))
-    return None if name is None or version is None else (name, version)
+def _model(commit: HistoryEntry) -> MadeBy | None:
+    details = commit.record.details if commit.record else {}
+    name, version = (details.get(key) for key in ("model", "model_version"))
+    if name is None or version is None:
+        return None
+    return MadeBy(name, version, details.get("mlflow_run_id"), commit.timestamp)

@@ -11,8 +11,10 @@ from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.row_history import TableCommits
 from sololakehouse.lineage import nodes
 from sololakehouse.lineage.graph import Direction, Edge, Lineage, Node, Role
-from sololakehouse.lineage.origin import Origin, origin, version_of
+from sololakehouse.lineage.origin import MadeBy, Origin, origin, version_of
 from sololakehouse.lineage.registered import Trained, deliveries, trained_models
+from sololakehouse.models.renumbering import version_meant
+from sololakehouse.models.versions import ModelVersion, by_number
 from sololakehouse.provenance import TableVersion
 
 _ID_DIGITS = 8
@@ -39,9 +41,18 @@ class LineageReader:
         self._waiting: deque[Callable[[], None]] = deque()
 
     @cached_property
-    def trained(self) -> dict[tuple[str, int], Trained]:
-        """The registered models by name and version, with their runs."""
+    def trained(self) -> list[Trained]:
+        """What was ever registered, with the runs: by name and version, the newest last."""
         return trained_models(self.lake)
+
+    @cached_property
+    def _by_run(self) -> dict[tuple[str, int, str], Trained]:
+        models = ((one.model, one) for one in self.trained)
+        return {(m.name, m.version, m.mlflow_run_id): one for m, one in models}
+
+    @cached_property
+    def _by_number(self) -> dict[tuple[str, int], list[ModelVersion]]:
+        return by_number(one.model for one in self.trained)
 
     def commits(self, table: str, table_id: str | None = None) -> TableCommits:
         """Return the commits of a table; with its identifier also of one that was dropped."""
@@ -87,13 +98,12 @@ class LineageReader:
             self._waiting.append(partial(self._expand, node_id, found))
         return node_id
 
-    def model(self, name: str, version: int) -> str:
-        """Add a version of a model; one that the registry does not know has no sources."""
-        node_id = f"{name}@{version}"
-        known = self.trained.get((name, version))
-        self._nodes[node_id] = partial(nodes.model_node, name, version, known)
-        if known is not None:
-            self._edges[node_id, self.run(known)] = "training run"
+    def model(self, model: ModelVersion) -> str:
+        """Add a registered version of a model."""
+        known = self._by_run[model.name, model.version, model.mlflow_run_id]
+        node_id = nodes.model_id(model)
+        self._nodes[node_id] = partial(nodes.model_node, known)
+        self._edges[node_id, self.run(known)] = "training run"
         return node_id
 
     def run(self, trained: Trained) -> str:
@@ -117,7 +127,16 @@ class LineageReader:
             self._nodes[node.id] = partial(_same, node)
             self._edges[node_id, node.id] = "landing file"
         if found.model is not None:
-            self._edges[node_id, self.model(*found.model)] = "model"
+            self._edges[node_id, self._maker(found.model)] = "model"
+
+    def _maker(self, made: MadeBy) -> str:
+        run, at = made.mlflow_run_id, made.at
+        meant = version_meant(self._by_number, made.name, made.version, run, at)
+        if meant is not None:
+            return self.model(meant)
+        node_id = f"{made.name}@{made.version}"
+        self._nodes[node_id] = partial(nodes.unknown_model_node, made.name, made.version)
+        return node_id
 
     def _connect(self, node_id: str, inputs: Iterable[tuple[TableVersion, Role]]) -> None:
         for source, role in inputs:

@@ -10,7 +10,7 @@ from sololakehouse.lake.reference import split_reference
 from sololakehouse.lake.run_log import RUNS
 from sololakehouse.lake.system import is_system
 from sololakehouse.lineage.reader import LineageReader
-from sololakehouse.models.registry import ModelVersion, find_version
+from sololakehouse.models.versions import ModelVersion, find_version
 
 _RUN = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{8}$")
 
@@ -26,7 +26,7 @@ def resolve(reader: LineageReader, reference: str) -> list[str]:
     name = reference.partition("@")[0]
     if re.match(TABLE_NAME, name) and reader.lake.exists(name):
         return [_table(reader, reference)]
-    if any(name == model for model, _ in reader.trained):
+    if any(name == known.model.name for known in reader.trained):
         return [_model(reader, reference)]
     found = _of_run(reader, reference)
     if not found:
@@ -44,11 +44,12 @@ def _table(reader: LineageReader, reference: str) -> str:
 
 def _model(reader: LineageReader, reference: str) -> str:
     name, _, wanted = reference.partition("@")
-    versions = [known.model for known in reader.trained.values() if known.model.name == name]
+    mine = (known.model for known in reader.trained if known.model.name == name)
+    versions = [model for model in mine if not model.replaced]
     if not wanted:
         listed = [_named(version) for version in reversed(versions)]
         raise UsageError(f"{name} is a model. Say which version: {shortened(listed)}.")
-    return reader.model(name, find_version(versions, name, wanted).version)
+    return reader.model(find_version(versions, name, wanted))
 
 
 def _named(version: ModelVersion) -> str:
@@ -58,15 +59,11 @@ def _named(version: ModelVersion) -> str:
 
 def _of_run(reader: LineageReader, reference: str) -> list[str]:
     """Return what a command's run committed and trained, or the training run that is named."""
-    trained = reader.trained.values()
+    trained = reader.trained
     mlflow = [reader.run(known) for known in trained if known.model.mlflow_run_id == reference]
     if mlflow or not _RUN.match(reference):
         return mlflow
-    models = [
-        reader.model(known.model.name, known.model.version)
-        for known in trained
-        if known.model.run_id == reference
-    ]
+    models = [reader.model(known.model) for known in trained if known.model.run_id == reference]
     tables = (name for name in reader.lake.table_names() if not is_system(name))
     committed = ((name, reader.commits(name).committed_by(reference)) for name in tables)
     return models + [reader.existing(name, at) for name, at in committed if at is not None]
@@ -74,7 +71,8 @@ def _of_run(reader: LineageReader, reference: str) -> list[str]:
 
 def _nothing(reader: LineageReader, reference: str) -> NotFoundError:
     lake = reader.lake
-    models = [f"{name}@{version}" for name, version in reader.trained]
+    there = (known.model for known in reader.trained if not known.model.replaced)
+    models = [f"{model.name}@{model.version}" for model in there]
     runs = lake.read(RUNS).scan().select("run_id").collect() if lake.exists(RUNS) else None
     return NotFoundError.among(
         reference,

@@ -10,7 +10,7 @@ from sololakehouse.lake import HistoryEntry, Lakehouse
 from sololakehouse.lake.row_history import TableCommits
 from sololakehouse.lineage.graph import Role
 from sololakehouse.lineage.origin import inputs_of
-from sololakehouse.models.registry import RUNS, ModelVersion, model_versions
+from sololakehouse.models.versions import RUNS, ModelVersion, all_registered
 from sololakehouse.pipelines.sinks import SINKS
 from sololakehouse.provenance import CommitRecord, TableVersion
 
@@ -48,22 +48,22 @@ class Delivered:
     inputs: tuple[tuple[TableVersion, Role], ...]
 
 
-def trained_models(lake: Lakehouse) -> dict[tuple[str, int], Trained]:
-    """Return all registered models by name and version.
+def trained_models(lake: Lakehouse) -> list[Trained]:
+    """Return what was ever registered, by name and version, the newest of a number last.
 
     Raises
     ------
     RunError
         The table of training runs, or a log entry of it, is damaged.
     """
-    models = model_versions(lake)
+    models = all_registered(lake)
     read = {
         (entry.record.run_id, str(source)): (source, entry)
         for entry in _entries(lake, RUNS)
         if entry.record is not None
         for source in entry.record.inputs
     }
-    return {(model.name, model.version): _trained(lake, model, read) for model in models}
+    return [_trained(lake, model, read) for model in models]
 
 
 def deliveries(lake: Lakehouse) -> list[Delivered]:

@@ -17,7 +17,13 @@ from sololakehouse.lake.failures import disk_errors
 from sololakehouse.models.experiment import Experiment, ModelSettings
 from sololakehouse.models.inputs import model_values
 from sololakehouse.models.part import BatchedPart, Part
-from sololakehouse.models.split import Cut, cut_by_time, refuse_empty, split_by_time
+from sololakehouse.models.split import (
+    Cut,
+    cut_by_time,
+    refuse_empty,
+    split_by_time,
+    splitting_columns,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,18 +56,34 @@ def rows_at_once(training_set: Snapshot, experiment: Experiment, limit: int) -> 
         The rows may not be held, and the experiment has a model that is not trained from batches,
         or even what is kept of each row takes more than the limit.
     """
-    columns = len(training_set.columns)
-    needed = training_set.rows * columns * _BYTES_OF_A_VALUE * _COPIES
-    if needed <= limit:
+    found = rows_held(training_set, limit)
+    if found is None:
         return None
+    columns = len(training_set.columns)
     reason = _refusal(experiment)
     if reason is not None:
-        raise _too_large(training_set, needed, limit, reason)
-    found = max(1, _VALUES_AT_ONCE // columns)
+        raise _too_large(training_set, _needed(training_set), limit, reason)
     batched = training_set.rows * _BYTES_OF_A_ROW + found * columns * _BYTES_OF_A_VALUE * _COPIES
     if batched > limit:
         raise _too_large(training_set, batched, limit, "That is what batches take already. ")
     return found
+
+
+def rows_held(training_set: Snapshot, limit: int) -> int | None:
+    """Return how many rows of a training set may be held at once; None: all of them.
+
+    Parameters
+    ----------
+    limit
+        The `memory_limit`, in bytes.
+    """
+    if _needed(training_set) <= limit:
+        return None
+    return max(1, _VALUES_AT_ONCE // len(training_set.columns))
+
+
+def _needed(training_set: Snapshot) -> int:
+    return training_set.rows * len(training_set.columns) * _BYTES_OF_A_VALUE * _COPIES
 
 
 def _too_large(training_set: Snapshot, needed: int, limit: int, reason: str) -> TrainingError:
@@ -141,9 +163,7 @@ def batched_parts(
     TrainingError, ConfigError, RunError
         As `split_by_time`; of an infinite number the first block that has one tells.
     """
-    recipe = experiment.training_set
-    decisive = {recipe.label, experiment.timestamp, recipe.label_known_at} - {None}
-    narrow = rows.select(sorted(filter(None, decisive))).with_row_index(_ROW).collect()
+    narrow = rows.select(splitting_columns(experiment)).with_row_index(_ROW).collect()
     parts, writers = {}, []
     for cut in cut_by_time(narrow, experiment, columns):
         writers.append(_BlockWriter(folder / f"{cut.name}.parquet", cut, columns, at_once))

@@ -10,7 +10,8 @@ from sololakehouse.config.validation import validate
 from sololakehouse.errors import NotFoundError, RunError, SoloLakehouseError
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.requests import lookup_features
-from sololakehouse.lake import Lakehouse
+from sololakehouse.lake import Lakehouse, Snapshot
+from sololakehouse.models.batches import rows_held
 from sololakehouse.models.experiment import Experiment
 from sololakehouse.models.gate_settings import GateSettings
 from sololakehouse.models.gates import GateResult, training_set_of
@@ -18,7 +19,7 @@ from sololakehouse.models.inputs import model_input
 from sololakehouse.models.intervals import Interval, Measure, resampled
 from sololakehouse.models.metrics import THRESHOLD, Metric
 from sololakehouse.models.model_store import load_model
-from sololakehouse.models.split import split_by_time
+from sololakehouse.models.split import cut_by_time, splitting_columns
 from sololakehouse.models.versions import BASELINE, ModelVersion, versions_of
 
 if TYPE_CHECKING:
@@ -39,10 +40,13 @@ class _Rival:
 
 @dataclass(frozen=True)
 class _Pair:
-    """The test rows of a version's training set, and what it and its rival predict for them."""
+    """The test rows of a version's training set, and what it and its rival predict for them.
+
+    `sliced` holds the columns by which slices are made.
+    """
 
     experiment: Experiment
-    rows: pl.DataFrame
+    sliced: pl.DataFrame
     truth: np.ndarray[Any, Any]
     mine: np.ndarray[Any, Any]
     theirs: np.ndarray[Any, Any]
@@ -140,17 +144,15 @@ def _predicted(
         if not config:
             return RunError(
                 f"Nothing says which rows {version} was tested on: it was not trained by "
-                "'slh train', or by an older version of it."
+                "'slh train', or by an older version of it. Train it again with 'slh train FILE "
+                "--force'."
             )
         experiment = validate(config, Experiment, f"the record of {version}")
-        rows, truth = _test_rows(lake, version, experiment)
-        for column in settings.slices:
-            if column not in rows.columns:
-                raise NotFoundError.of("column", column, rows.columns, where="gates.slices")
+        rows = _TestRows.of(lake, version, experiment)
         return _Pair(
             experiment,
-            rows,
-            truth,
+            rows.columns(settings.slices),
+            rows.truth,
             _chances(lake, rows, version, model),
             _chances(lake, rows, rival.version, load_model(lake.project, rival.version)),
             (threshold_of(version), threshold_of(rival.version)),
@@ -164,17 +166,63 @@ def threshold_of(version: ModelVersion) -> float:
     return float(version.record.get("threshold", THRESHOLD))
 
 
-def _test_rows(
-    lake: Lakehouse, version: ModelVersion, experiment: Experiment
-) -> tuple[pl.DataFrame, np.ndarray[Any, Any]]:
-    """Return the rows of the test part with all columns, and their labels."""
-    frame = training_set_of(lake, version).to_polars().with_row_index(_ROW)
-    test = split_by_time(frame, experiment, (_ROW,))["test"]
-    numbers = test.inputs[_ROW].to_numpy().astype(int)
-    return frame.drop(_ROW)[numbers], test.labels
+@dataclass(frozen=True)
+class _TestRows:
+    """The rows of the test part of a version's training set, of which some are read at a time.
+
+    Attributes
+    ----------
+    numbers
+        Their places in the training set, ascending, shape (n,).
+    truth
+        Their labels, shape (n,).
+    at_once
+        Rows of the training set that are read at once.
+    """
+
+    saved: Snapshot
+    numbers: np.ndarray[Any, Any]
+    truth: np.ndarray[Any, Any]
+    at_once: int
+
+    @classmethod
+    def of(cls, lake: Lakehouse, version: ModelVersion, experiment: Experiment) -> _TestRows:
+        saved = training_set_of(lake, version)
+        decisive = saved.scan().select(splitting_columns(experiment))
+        parts = cut_by_time(decisive.with_row_index(_ROW).collect(), experiment, (_ROW,))
+        test = {part.name: part for part in parts}["test"]
+        at_once = rows_held(saved, lake.project.settings.memory_limit) or max(1, saved.rows)
+        return cls(saved, test.rows[_ROW].to_numpy(), test.labels, at_once)
+
+    def columns(self, names: Sequence[str]) -> pl.DataFrame:
+        """Read some columns of all test rows."""
+        for name in names:
+            if name not in self.saved.columns:
+                raise NotFoundError.of("column", name, self.saved.columns, where="gates.slices")
+        numbered = self.saved.scan().with_row_index(_ROW).select(_ROW, *names)
+        return numbered.collect()[self.numbers]
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        """Give the test rows with all columns, block by block."""
+        import numpy as np
+
+        rows = self.saved.scan()
+        for begin in range(0, self.saved.rows, self.at_once):
+            ends = np.searchsorted(self.numbers, [begin, begin + self.at_once])
+            mine = self.numbers[slice(*ends)] - begin
+            if len(mine):
+                yield rows.slice(begin, self.at_once).collect()[mine]
 
 
 def _chances(
+    lake: Lakehouse, rows: _TestRows, version: ModelVersion, model: Any
+) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    return np.concatenate([_predicted_block(lake, one, version, model) for one in rows.blocks()])
+
+
+def _predicted_block(
     lake: Lakehouse, rows: pl.DataFrame, version: ModelVersion, model: Any
 ) -> np.ndarray[Any, Any]:
     """Predict; features that the rows lack are looked up by the version's own recipe."""
@@ -187,7 +235,10 @@ def _chances(
         )[:, 1]
     except (TypeError, ValueError, AttributeError) as error:
         said = str(error).splitlines()[0].rstrip(".")
-        raise RunError(f"{version} cannot predict the test rows: {said}.") from error
+        raise RunError(
+            f"{version} cannot predict the test rows: {said}. It was fitted on other columns or "
+            "values: look at the rows of the training set."
+        ) from error
     return chances
 
 
@@ -266,7 +317,7 @@ def _slices(pair: _Pair, settings: GateSettings) -> Iterator[dict[str, Any]]:
     Not by chance means that the whole 95 % interval of the difference is below 0.
     """
     for column in settings.slices:
-        values = pair.rows[column]
+        values = pair.sliced[column]
         for value in values.unique().sort().to_list():
             kept = values.eq_missing(value).to_numpy()
             about = {"slice": f"{column} = {value}", "rows": int(kept.sum())}

@@ -9,7 +9,7 @@ from typing import Any
 from sololakehouse.errors import NotFoundError, SoloLakehouseError, UsageError, shortened
 from sololakehouse.lake import Lakehouse
 from sololakehouse.models.gates import training_set_of
-from sololakehouse.models.versions import ModelVersion, model_versions, resolve
+from sololakehouse.models.versions import ModelVersion, all_registered, resolve
 
 
 def find_run(lake: Lakehouse, reference: str) -> ModelVersion:
@@ -29,9 +29,12 @@ def find_run(lake: Lakehouse, reference: str) -> ModelVersion:
     """
     if "@" in reference or "/" in reference:
         return resolve(lake, reference)
-    known = model_versions(lake)
+    known = all_registered(lake)
     found = [one for one in known if one.mlflow_run_id.startswith(reference)]
     if not found:
+        named = [f"{one.name}@{one.version}" for one in known if one.name == reference]
+        if named:
+            raise UsageError(f"{reference} is a model. Say which version: {shortened(named)}.")
         raise NotFoundError.of("run", reference, [one.mlflow_run_id for one in known])
     if len({one.mlflow_run_id for one in found}) > 1:
         runs = shortened(sorted({one.mlflow_run_id for one in found}))

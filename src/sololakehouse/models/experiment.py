@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,9 @@ from sololakehouse.models.model_settings import ON_CUDA, THREADS, ModelSettings,
 __all__ = ["Experiment", "ModelSettings", "load_experiment"]
 
 PARTS = ("train", "validation", "test")
+_MOMENT = "2013-09-01T00:00:00Z"
+_AS_A_MOMENT = f"Write a moment as in {_MOMENT}"
+_MODEL_NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 
 
 def _with_time_zone(value: Any) -> Any:
@@ -36,9 +40,9 @@ def _with_time_zone(value: Any) -> Any:
     if isinstance(moment, datetime) and moment.tzinfo is not None:
         return moment
     if isinstance(moment, date):
-        raise ValueError(f"{value} has no time zone. Write UTC as in 2013-09-01T00:00:00Z")
+        raise ValueError(f"{value} has no time zone. Write UTC as in {_MOMENT}")
     if isinstance(moment, int | float):
-        raise ValueError(f"{value} is no moment. Write one as in 2013-09-01T00:00:00Z")
+        raise ValueError(f"{value} is no moment. {_AS_A_MOMENT}")
     return value
 
 
@@ -100,7 +104,7 @@ class Split(Settings):
                 )
         for name, period in zip(PARTS, periods, strict=True):
             if period.begin is not None and period.begin >= period.until:
-                raise ValueError(f"{name} ends before it begins")
+                raise ValueError(f"{name} ends before it begins: 'until' must be after 'from'")
         return self
 
 
@@ -168,7 +172,7 @@ class Experiment(Settings):
     model: ModelSettings
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=THREADS, ge=1)
-    register_as: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
+    register_as: str = Field(pattern=_MODEL_NAME)
     gates: GateSettings = GateSettings()
 
     @field_validator("training_set")
@@ -191,13 +195,22 @@ class Experiment(Settings):
             metric(name)
         return names
 
+    @field_validator("register_as", mode="before")
+    @classmethod
+    def _is_a_name(cls, name: Any) -> Any:
+        if isinstance(name, str) and not re.match(_MODEL_NAME, name):
+            raise ValueError(
+                f"{name!r} is no model's name. Write letters, digits, _ and -, first a letter"
+            )
+        return name
+
     @model_validator(mode="after")
     def _something_can_use_cuda(self) -> Experiment:
         kinds = (self.baseline.kind, self.model.kind)
         if self.device == "cuda" and not ON_CUDA.intersection(kinds):
             raise ValueError(
                 f"'device: cuda' is for the kinds {' and '.join(sorted(ON_CUDA))}, and the models "
-                f"are of kind {' and '.join(dict.fromkeys(kinds))}"
+                f"are of kind {' and '.join(dict.fromkeys(kinds))}: write 'device: cpu' or 'auto'"
             )
         return self
 
@@ -229,7 +242,7 @@ def load_experiment(project: Project, file: Path, overrides: Iterable[str] = ())
         fit.
     """
     path = file if file.is_file() else project.folder / file
-    content = _resolved(project, read_mapping(path))
+    content = _resolved(project, _read(project, path))
     experiment = validate(content, Experiment, str(path))
     overrides = tuple(overrides)
     if overrides:
@@ -239,6 +252,21 @@ def load_experiment(project: Project, file: Path, overrides: Iterable[str] = ())
         where = f"{path} with {', '.join(overrides)}"
         experiment = validate(_resolved(project, content), Experiment, where)
     return experiment
+
+
+def _read(project: Project, path: Path) -> dict[str, Any]:
+    try:
+        return read_mapping(path)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no experiment file: it is no text in UTF-8.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}. {_AS_A_MOMENT}.") from error
+    except ConfigError as error:
+        if path.exists():
+            raise
+        there = (project.folder / "experiments").glob("*.yml")
+        known = [file.relative_to(project.folder).as_posix() for file in there]
+        raise ConfigError(f"{error} {suggestion(path.name, known, 'experiment')}") from error
 
 
 def _resolved(project: Project, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,7 +287,8 @@ def _saved_recipe(project: Project, name: str) -> dict[str, Any]:
     saved = saved_version(Lakehouse(project), name)
     if saved.record is None or "recipe" not in saved.record.details:
         raise ConfigError(
-            f"training_set: {saved.name} is no training set, as it was not made from a recipe."
+            f"training_set: {saved.name} is no training set, as no recipe made it. Name "
+            "one that 'create_training_set' saved, or write its recipe here."
         )
     return {
         "training_set": saved.record.details["recipe"],
@@ -283,5 +312,9 @@ def _override(content: dict[str, Any], override: str) -> None:
         content = inner
     try:
         content[last] = yaml.safe_load(value)
+    except ValueError as error:
+        raise ConfigError(f"--set {override}: {error}. {_AS_A_MOMENT}.") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: {value!r} is not valid YAML.") from error
+        raise ConfigError(
+            f"--set {override}: {value!r} is not valid YAML. Quote a text: --set '{key}=\"...\"'."
+        ) from error

@@ -17,7 +17,14 @@ from sololakehouse.features.certificates import Certificate, certificate_of
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.models.gate_settings import GateSettings
 from sololakehouse.models.metrics import metric
-from sololakehouse.models.versions import BASELINE, LOGGED, ModelVersion
+from sololakehouse.models.renumbering import version_meant
+from sololakehouse.models.versions import (
+    BASELINE,
+    LOGGED,
+    ModelVersion,
+    all_registered,
+    by_number,
+)
 from sololakehouse.provenance import ExpectationResult
 
 REBUILDS = "system.rebuilds"
@@ -137,12 +144,7 @@ def _checks(table: Snapshot) -> Sequence[ExpectationResult]:
 
 def rebuild_gate(lake: Lakehouse, version: ModelVersion, *, required: bool) -> GateResult:
     """Ask what the newest rebuild of a version said; none fails only where one is required."""
-    rebuilds = lake.newest(REBUILDS)
-    mine = []
-    if rebuilds is not None:
-        rows = rebuilds.to_polars().sort("at").to_dicts()
-        wanted = (version.name, version.version)
-        mine = [row for row in rows if (row["model_name"], row["model_version"]) == wanted]
+    mine = _rebuilds_of(lake, version)
     if not mine:
         how = f"Nobody rebuilt it: slh rebuild {version.name}@{version.version}."
         return GateResult("rebuilt", "failed" if required else "not available", how)
@@ -153,6 +155,20 @@ def rebuild_gate(lake: Lakehouse, version: ModelVersion, *, required: bool) -> G
         return GateResult("rebuilt", "failed", said, evidence)
     said = f"Rebuilt on {last['at']:%Y-%m-%d}: {last['verdict']}."
     return GateResult("rebuilt", "passed", said, evidence)
+
+
+def _rebuilds_of(lake: Lakehouse, version: ModelVersion) -> list[dict[str, Any]]:
+    rebuilds = lake.newest(REBUILDS)
+    if rebuilds is None:
+        return []
+    counted = by_number(all_registered(lake))
+
+    def means(row: Mapping[str, Any]) -> bool:
+        name, number, run = row["model_name"], row["model_version"], row.get("mlflow_run_id")
+        meant = version_meant(counted, name, number, run, row["at"])
+        return meant is not None and meant.is_as(version)
+
+    return [row for row in rebuilds.to_polars().sort("at").to_dicts() if means(row)]
 
 
 def replay_gate(certificate: Certificate | None) -> GateResult:

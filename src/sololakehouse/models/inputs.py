@@ -52,7 +52,7 @@ def model_values(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 
             raise RunError(
                 f"The feature {column!r} must be finite or NULL, but {counted(rows)} an infinite "
-                "number there."
+                "number there. Make it NULL in the query of the table that it comes from."
             )
     return converted
 

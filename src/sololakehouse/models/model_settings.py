@@ -194,15 +194,16 @@ class ModelSettings(Settings):
         if self.kind == "sklearn" and self.estimator is None:
             raise ValueError("kind sklearn needs an 'estimator', such as logistic_regression")
         if self.kind != "sklearn" and self.estimator is not None:
-            raise ValueError(f"kind {self.kind} has no 'estimator'")
+            raise ValueError(f"kind {self.kind} has no 'estimator': leave it out")
         if self.kind == "python" and not _FUNCTION.match(self.function or ""):
             raise ValueError("kind python needs a 'function', such as risk.models:make")
         if self.kind != "python" and (self.function or self.source) is not None:
-            raise ValueError(f"kind {self.kind} has no 'function'")
+            raise ValueError(f"kind {self.kind} has no 'function': leave it out")
         if self.kind == "python" and self.class_weight is not None:
             raise ValueError("class_weight is not for kind python: let the function weigh")
         if self.early_stopping_rounds is not None and self.name not in _STOPS_EARLY:
-            raise ValueError(f"early_stopping_rounds is for {', '.join(sorted(_STOPS_EARLY))}")
+            stopping = ", ".join(sorted(_STOPS_EARLY))
+            raise ValueError(f"early_stopping_rounds is only for {stopping}: leave it out")
         twice = sorted(set(self.params) & set(self.search.params if self.search else ()))
         if twice:
             raise ValueError(f"{twice[0]!r} is in 'params' and in 'search': say it once")

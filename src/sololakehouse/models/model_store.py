@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from sololakehouse.config import Project
-from sololakehouse.errors import RunError
+from sololakehouse.errors import RunError, UnreachableError
 from sololakehouse.models.hashes import refuse_changed
 from sololakehouse.models.model_file import load_model_file
 from sololakehouse.models.sending import LoggedModel
-from sololakehouse.models.tracking import connected, require_store
+from sololakehouse.models.tracking import connected, require_store, shown_uri
 from sololakehouse.models.versions import ModelVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+# MLflow's error code for a name or version that it does not have.
+GONE = "RESOURCE_DOES_NOT_EXIST"
 
 
 def register(client: MlflowClient, name: str, logged: LoggedModel, *, again: bool = False) -> int:
@@ -50,6 +53,53 @@ def register(client: MlflowClient, name: str, logged: LoggedModel, *, again: boo
     return int(created.version)
 
 
+def in_store(project: Project, versions: Sequence[ModelVersion]) -> bool:
+    """Whether the project's MLflow store has versions as they were registered.
+
+    It is asked only about versions that were registered under another address than the project
+    names now: asking takes seconds. A server that does not answer is taken to have them.
+    """
+    here = shown_uri(project)
+    elsewhere = [one for one in versions if one.store not in (None, here)]
+    if not elsewhere:
+        return True
+    try:
+        with connected(project) as client:
+            for version in elsewhere:
+                refuse_another(project, client, version)
+    except UnreachableError:
+        return True
+    except RunError:
+        return False
+    return True
+
+
+def refuse_another(project: Project, client: MlflowClient, version: ModelVersion) -> None:
+    """Refuse a store that has nothing, or another model, under a version's number.
+
+    Raises
+    ------
+    RunError
+        It was replaced since the version was registered.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_model_version(version.name, str(version.version)).run_id
+    except MlflowException as error:
+        if error.error_code != GONE:
+            raise
+        found = None
+    if found == version.mlflow_run_id:
+        return
+    what = f"the model of the run {found}" if found else "nothing"
+    raise RunError(
+        f"{version} is gone from MLflow at {shown_uri(project)}, which has {what} under that name "
+        "and number: it was deleted, or the store replaced. Bring the store back that had the run "
+        f"{version.mlflow_run_id}, or train again with 'slh train FILE --force'."
+    )
+
+
 def load_model(project: Project, version: ModelVersion) -> Any:
     """Load a version's model, which has `predict` and, if it is a classifier, `predict_proba`.
 
@@ -71,10 +121,12 @@ def fetch_model(project: Project, version: ModelVersion, place: Path) -> Path:
     Raises
     ------
     RunError
-        MLflow does not have the version any more, or its files are not those that were registered.
+        MLflow does not have the version any more, counts another one by its number, or its files
+        are not those that were registered.
     """
     require_store(project)
-    with connected(project), _loading(version):
+    with connected(project) as client, _loading(version):
+        refuse_another(project, client, version)
         from mlflow.artifacts import download_artifacts
 
         uri = f"models:/{version.name}/{version.version}"

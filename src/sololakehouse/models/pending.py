@@ -34,6 +34,7 @@ from sololakehouse.models.registry import (
 from sololakehouse.models.sending import LoggedModel, send
 from sololakehouse.models.tracking import connected
 from sololakehouse.models.training_runs import record_runs, run_row
+from sololakehouse.models.versions import all_registered
 from sololakehouse.provenance import Run, TableVersion
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _record(
     numbers: Sequence[int],
 ) -> None:
     name, about = pending.about["register_as"], pending.about
-    known = {(one.name, one.mlflow_run_id) for one in model_versions(writer.lake)}
+    known = {(one.name, one.mlflow_run_id) for one in all_registered(writer.lake)}
     rows = [
         run_row(
             writer,

@@ -29,6 +29,7 @@ EXPERIMENT_FILE = "experiment.json"
 OUTCOME_FILE = "outcome.json"
 PREDICTIONS_FILE = "predictions.npz"
 ROLES = ("baseline", "model")
+_ROWS_OF_A_GROUP = 122_880
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Refitted:
 
 def write_inputs(
     folder: Path,
-    frame: pl.DataFrame,
+    rows: pl.LazyFrame,
     config: Mapping[str, Any],
     columns: Sequence[str],
     rows_at_once: int | None = None,
@@ -90,11 +91,14 @@ def write_inputs(
 
     Parameters
     ----------
+    rows
+        Written as they come: they need not fit into memory.
     rows_at_once
         Train from batches of so many rows; None: from all rows at once.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(folder / TRAINING_SET_FILE, compression="zstd")
+    file = folder / TRAINING_SET_FILE
+    rows.sink_parquet(file, compression="zstd", row_group_size=_ROWS_OF_A_GROUP)
     about = {"config": config, "feature_columns": list(columns), ROWS_AT_ONCE: rows_at_once}
     (folder / EXPERIMENT_FILE).write_text(json.dumps(about, indent=2, sort_keys=True), "utf-8")
 

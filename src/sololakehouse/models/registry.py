@@ -26,7 +26,7 @@ from sololakehouse.models.gates import (
     replay_certificate,
     replay_gate,
 )
-from sololakehouse.models.model_store import load_model, register
+from sololakehouse.models.model_store import GONE, load_model, refuse_another, register
 from sololakehouse.models.tracking import connected, require_store
 from sololakehouse.models.versions import (
     ALIASES,
@@ -37,6 +37,7 @@ from sololakehouse.models.versions import (
     ModelVersion,
     Stage,
     Transition,
+    current_transitions,
     find_version,
     model_versions,
     resolve,
@@ -169,11 +170,15 @@ def rollback(lake: Lakehouse, writer: LakeWriter, name: str, reason: str) -> Pro
     ------
     NotFoundError
         The model does not exist, nothing is in production, or nothing was before.
+    UsageError
+        The reason is empty, or the name has a version with it.
     RunError
         The version that was there before cannot be loaded.
     """
-    current = resolve(lake, f"{name}@production")
-    before = in_production(transitions(lake, name))[:-1]
+    if not reason.strip():
+        raise UsageError("A rollback needs a reason, which stays visible: --reason TEXT.")
+    current = find_version(versions_of(lake, name), name, "production")
+    before = in_production(current_transitions(lake, name))[:-1]
     if not before:
         raise NotFoundError(
             f"Nothing was in production before {current}. Promote another version: "
@@ -217,16 +222,16 @@ def move(
     Raises
     ------
     RunError
-        MLflow does not have the version any more.
+        MLflow does not have the version any more, or counts another one by its number.
     """
     others = versions_of(lake, version.name) if stage in ALIASES else []
     leaving = [one for one in others if one.stage == stage and one.version != version.version]
     took = f"{version} took its place."
     require_store(lake.project)
     with connected(lake.project) as client:
-        client.get_model_version(version.name, str(version.version))
+        refuse_another(lake.project, client, version)
         for other in leaving:
-            _tag(client, other, {"stage": "archived", "stage_reason": took})
+            _tag_if_there(client, other, {"stage": "archived", "stage_reason": took})
         if version.stage in ALIASES:
             client.delete_registered_model_alias(version.name, version.stage)
         if stage in ALIASES:
@@ -240,7 +245,7 @@ def move(
         "MODEL TRANSITION",
         mark,
         details={"model": version.name},
-        left_out=("run_id", "at", "who"),
+        left_out=("run_id", "at", "who", "mlflow_run_id"),
     )
     frame = _transitions_frame(rows)
     writer.write_frame(TRANSITIONS, frame, change, mode="append", evolve=True)
@@ -269,6 +274,16 @@ def _tag(client: Any, version: ModelVersion, tags: Mapping[str, str]) -> None:
         client.set_model_version_tag(version.name, str(version.version), key, text)
 
 
+def _tag_if_there(client: Any, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        _tag(client, version, tags)
+    except MlflowException as error:
+        if error.error_code != GONE:
+            raise
+
+
 def _chosen(lake: Lakehouse, name: str, version: int | None, stage: str) -> ModelVersion:
     versions = versions_of(lake, name)
     if version is not None:
@@ -287,7 +302,7 @@ def _chosen(lake: Lakehouse, name: str, version: int | None, stage: str) -> Mode
 def _last(lake: Lakehouse, version: ModelVersion, stage: str) -> Transition:
     return [
         one
-        for one in transitions(lake, version.name)
+        for one in current_transitions(lake, version.name)
         if (one.model_version, one.to_stage) == (version.version, stage)
     ][-1]
 
@@ -313,14 +328,16 @@ def _row(
         "who": f"{writer.run.user}@{socket.gethostname()}",
         "action": action,
         "forced": forced,
+        "mlflow_run_id": version.mlflow_run_id,
     }
 
 
 def _transitions_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     import polars as pl
 
-    text = ("model_name", "from_stage", "to_stage", "reason", "evidence", "run_id")
-    schema: dict[str, pl.DataType] = {name: pl.String() for name in (*text, "who", "action")}
+    text = ("model_name", "from_stage", "to_stage", "reason", "evidence", "run_id", "who")
+    names = (*text, "action", "mlflow_run_id")
+    schema: dict[str, pl.DataType] = {name: pl.String() for name in names}
     schema |= {"model_version": pl.Int64(), "at": pl.Datetime("us", "UTC")}
     schema |= {"forced": pl.Boolean()}
     return pl.DataFrame(rows, schema=schema).with_row_index("number").cast({"number": pl.Int64})

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-__all__ = ["LEARNED_FROM", "Cut", "Part", "cut_by_time", "refuse_empty", "split_by_time"]
+__all__ = [
+    "LEARNED_FROM",
+    "Cut",
+    "Part",
+    "cut_by_time",
+    "refuse_empty",
+    "split_by_time",
+    "splitting_columns",
+]
 
 LEARNED_FROM = ("train", "validation")
 
@@ -114,6 +122,13 @@ def cut_by_time(
         )
 
 
+def splitting_columns(experiment: Experiment) -> list[str]:
+    """Return the columns that `cut_by_time` looks at: the label and the moments."""
+    recipe = experiment.training_set
+    decisive = {recipe.label, experiment.timestamp, recipe.label_known_at}
+    return sorted(filter(None, decisive))
+
+
 def _check_label(frame: pl.DataFrame, label: str, where: str) -> None:
     import polars as pl
 
@@ -123,12 +138,13 @@ def _check_label(frame: pl.DataFrame, label: str, where: str) -> None:
     if not (kind.is_integer() or kind == pl.Boolean):
         raise TrainingError(
             f"{where}: the label {label!r} is of type {kind}. It must be an integer or a boolean: "
-            "models are for two classes."
+            "models are for two classes. Cast it in the query of the labels."
         )
     unknown = frame[label].null_count()
     if unknown:
         raise TrainingError(
-            f"{where}: the label {label!r} must be 0 or 1, but {counted(unknown)} a NULL there."
+            f"{where}: the label {label!r} must be 0 or 1, but {counted(unknown)} a NULL there. "
+            "Leave out of the labels what is not known yet."
         )
     others = frame[label].cast(pl.Int64).unique().sort().to_list()
     others = [str(value) for value in others if value not in (0, 1)]

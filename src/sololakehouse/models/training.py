@@ -21,6 +21,7 @@ from sololakehouse.models.evidence import data_evidence, model_evidence
 from sololakehouse.models.experiment import Experiment, ModelSettings
 from sololakehouse.models.fitting import Trained, fit_and_measure
 from sololakehouse.models.intervals import Interval
+from sololakehouse.models.model_store import in_store
 from sololakehouse.models.packing import RunReport
 from sololakehouse.models.part import AnyPart, BatchedPart
 from sololakehouse.models.pending import (
@@ -39,8 +40,8 @@ from sololakehouse.provenance import fingerprint
 
 OPERATION = "TRAINING"
 MODEL = "model"
+SCRATCH = ".slh"
 _STEPS = 5
-_SCRATCH = ".slh"
 # Part of every fingerprint. Raise it when a change of this code can change a model.
 TRAINERS_VERSION = 2
 
@@ -116,7 +117,7 @@ def train(
         registered = finish(lake, LakeWriter(lake, waiting.run), waiting, again=True)
         return TrainingOutcome(tuple(registered), training_set, up_to_date=False)
     known = [] if force or not store_exists(lake.project) else _registered(lake, experiment, mark)
-    if known:
+    if known and in_store(lake.project, known):
         if not any(version.stage for version in known):  # a run ended before this step
             stage_the_better(lake, writer, known)
             known = _registered(lake, experiment, mark)
@@ -124,7 +125,7 @@ def train(
         return TrainingOutcome(tuple(known), training_set, up_to_date=True)
     at_once = rows_at_once(training_set, experiment, lake.project.settings.memory_limit)
     rows, columns = training_set.scan(), _feature_columns(training_set)
-    place = lake.project.folder / _SCRATCH
+    place = lake.project.folder / SCRATCH
     with parts_of(rows, experiment, columns, at_once, place) as parts:
         trained = _fitted(lake, experiment, parts, begin)
         registered = register_trained(
@@ -305,7 +306,10 @@ def _registered(lake: Lakehouse, experiment: Experiment, mark: str) -> list[Mode
 def _feature_columns(training_set: Snapshot) -> tuple[str, ...]:
     record = training_set.record
     if record is None:
-        raise NotFoundError(f"{training_set.name} has no recipe: another writer changed it.")
+        raise NotFoundError(
+            f"{training_set.name} has no recipe: another writer changed it. Bring back the version "
+            "before with 'slh restore', or name another table in 'training_set'."
+        )
     return tuple(record.details["feature_columns"])
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.lake import LakeWriter, Snapshot
 from sololakehouse.models.sending import LoggedModel
+from sololakehouse.models.tracking import shown_uri
 from sololakehouse.models.versions import RUNS
 from sololakehouse.provenance import Change, fingerprint
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 RUN_COLUMNS = (
     *("run_id", "experiment", "role", "fingerprint", "mlflow_run_id", "model_uri", "model_name"),
     *("model_version", "training_set", "training_set_version", "primary_metric", "metrics"),
-    *("recipe", "feature_columns", "record", "started_at"),
+    *("recipe", "feature_columns", "record", "started_at", "registered_at", "store"),
 )
 
 
@@ -43,6 +45,8 @@ def run_row(
         "recipe": json.dumps(recipe, sort_keys=True),
         "record": json.dumps(record, sort_keys=True),
         "started_at": writer.run.started_at,
+        "registered_at": datetime.now(UTC),
+        "store": shown_uri(writer.lake.project),
         **about,
     }
     return {name: row[name] for name in RUN_COLUMNS}
@@ -60,7 +64,10 @@ def record_runs(
         operation=operation,
         fingerprint=fingerprint(operation, mark, writer.run.run_id),
         inputs=[training_set.table_version],
-        left_out=("run_id", "fingerprint", "mlflow_run_id", "model_uri", "started_at"),
+        left_out=(
+            *("run_id", "fingerprint", "mlflow_run_id", "model_uri", "started_at"),
+            *("registered_at", "store"),
+        ),
     )
     writer.write_frame(RUNS, _runs_frame(rows), change, mode="append", evolve=True)
 
@@ -69,4 +76,5 @@ def _runs_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
     import polars as pl
 
     frame = pl.DataFrame(rows)
-    return frame.with_columns(pl.col("started_at").cast(pl.Datetime("us", "UTC")))
+    moments = pl.col("started_at", "registered_at")
+    return frame.with_columns(moments.cast(pl.Datetime("us", "UTC")))

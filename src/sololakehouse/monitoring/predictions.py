@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +13,8 @@ from sololakehouse.errors import ConfigError, NotFoundError, UsageError, shorten
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.inference.batch import OPERATION
 from sololakehouse.lake import Lakehouse, Snapshot
-from sololakehouse.models.registry import ModelVersion, resolve
+from sololakehouse.models.renumbering import version_meant
+from sololakehouse.models.versions import ModelVersion, all_registered, by_number, resolve
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,12 @@ class Predictions:
         """
         model = resolve(lake, job.model)
         table = lake.read(job.output)
-        made_by = _made_by(table)
-        if made_by not in (None, (model.name, model.version)):
+        made_by = _Maker.of(table)
+        if made_by is not None and not made_by.is_like(model, _registered(lake)):
+            of_then = " of then" if made_by.number == (model.name, model.version) else ""
             raise UsageError(
-                f"{job.output} holds predictions of {made_by[0]} version {made_by[1]}, and "
-                f"{job.model} is version {model.version}. Score again with 'slh score'."
+                f"{job.output} holds predictions of {made_by}{of_then}, and {job.model} is version "
+                f"{model.version}. Score again with 'slh score'."
             )
         return cls(table, model, job)
 
@@ -114,7 +118,9 @@ class Predictions:
 
 def _only_table(lake: Lakehouse, version: ModelVersion) -> str:
     tables = [lake.read(name) for name in lake.table_names() if not name.startswith("system.")]
-    mine = [one.name for one in tables if _made_by(one) == (version.name, version.version)]
+    makers = ((one.name, _Maker.of(one)) for one in tables)
+    known = _registered(lake)
+    mine = [name for name, maker in makers if maker and maker.is_like(version, known)]
     if len(mine) == 1:
         return mine[0]
     if not mine:
@@ -128,8 +134,37 @@ def _only_table(lake: Lakehouse, version: ModelVersion) -> str:
     )
 
 
-def _made_by(table: Snapshot) -> tuple[str, int] | None:
-    record = table.record
-    if record is None or record.content_operation != OPERATION:
-        return None
-    return record.details["model"], record.details["model_version"]
+def _registered(lake: Lakehouse) -> Mapping[tuple[str, int], Sequence[ModelVersion]]:
+    return by_number(all_registered(lake))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """The model whose predictions a table holds, as the commit names it."""
+
+    number: tuple[str, int]
+    mlflow_run_id: str | None
+    at: datetime
+
+    @classmethod
+    def of(cls, table: Snapshot) -> _Maker | None:
+        """Return who made a table; None if it is no batch inference."""
+        record = table.record
+        if record is None or record.content_operation != OPERATION:
+            return None
+        details = record.details
+        number = details["model"], details["model_version"]
+        return cls(number, details.get("mlflow_run_id"), table.commit.timestamp)
+
+    def is_like(
+        self, model: ModelVersion, known: Mapping[tuple[str, int], Sequence[ModelVersion]]
+    ) -> bool:
+        """Whether it is a model, or one of the same number that the same settings and rows made."""
+        if self.number != (model.name, model.version):
+            return False
+        made_by = version_meant(known, *self.number, self.mlflow_run_id, self.at)
+        return made_by is None or made_by.fingerprint == model.fingerprint
+
+    def __str__(self) -> str:
+        name, number = self.number
+        return f"{name} version {number}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import UsageError
 from sololakehouse.lake import Lakehouse
@@ -14,6 +14,7 @@ from sololakehouse.lake.leases import needed_versions
 from sololakehouse.lake.row_history import TableCommits
 from sololakehouse.lineage.registered import Trained, trained_models
 from sololakehouse.models.evidence import DATA
+from sololakehouse.models.refit import TRAINING_SET_FILE
 from sololakehouse.models.registry import LOGGED, ModelVersion, resolve
 from sololakehouse.provenance import CommitRecord, TableVersion
 from sololakehouse.rebuild.checkout import Checkout, checkout
@@ -31,6 +32,9 @@ from sololakehouse.rebuild.training import (
     train_again,
 )
 from sololakehouse.rebuild.training_set import build, compared
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Begin = Callable[[str], None]
 _STEPS = 5
@@ -121,7 +125,7 @@ def rebuild(
     """
     version = resolve(lake, reference)
     _refuse_unrecorded(version)
-    trained = trained_models(lake)[version.name, version.version]
+    trained = next(one for one in trained_models(lake) if one.model.is_as(version))
     with TemporaryDirectory(prefix="slh-rebuild-") as folder:
         course = _Course(lake, trained, Path(folder), on_step or (lambda _: None))
         findings, comparison = course.from_raw() if from_raw else course.from_tables()
@@ -165,10 +169,11 @@ class _Course:
         saved = self.lake.read(self.version.training_set, self.version.training_set_version)
         code = code_finding(reading, taken, self._records(), saved)
         self.begin("building the training set")
-        again = compared(saved, build(reading, str(saved.table_version)), self._recorded_order())
+        rows = build(reading, str(saved.table_version), self.folder / TRAINING_SET_FILE)
+        again = compared(saved, rows, self._recorded_order())
         settings = experiment_finding(self.lake, self.version)
         findings = [code, versions.finding, again.feature, again.order, settings]
-        return self._train(findings, again.frame, taken)
+        return self._train(findings, again.rows, taken)
 
     def from_raw(self) -> tuple[list[Finding], Comparison | None]:
         """Build everything from the landing files, and train on what comes out."""
@@ -191,17 +196,18 @@ class _Course:
         code = code_finding(reading, taken, self._records(), saved)
         raw = raw_run.run(self.begin)
         self.begin("building the training set")
-        again = compared(saved, training_set_of(raw, saved), self._recorded_order())
+        rows = training_set_of(raw, saved, self.folder / TRAINING_SET_FILE)
+        again = compared(saved, rows, self._recorded_order())
         settings = experiment_finding(self.lake, self.version)
         tables = raw_run.finding(raw)
         findings = [raw_run.landing, code, tables, again.feature, again.order, settings]
-        return self._train(findings, again.frame, taken)
+        return self._train(findings, again.rows, taken)
 
     def _train(
-        self, findings: list[Finding], frame: Any, taken: Checkout
+        self, findings: list[Finding], rows: pl.LazyFrame, taken: Checkout
     ) -> tuple[list[Finding], Comparison]:
         self.begin("training again")
-        again = train_again(self.version, frame, self.folder / "training", taken.folder)
+        again = train_again(self.version, rows, self.folder / "training", taken.folder)
         self.begin("comparing the models")
         comparison = compare(self.lake, self.version, again)
         here = again.record["environment"]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import polars as pl
 
+_VALUES_AT_ONCE = 4_000_000
+
 
 @dataclass(frozen=True)
 class ColumnDifference:
@@ -37,9 +39,9 @@ class ColumnDifference:
 
 
 def column_differences(
-    before: pl.DataFrame, after: pl.DataFrame, columns: Iterable[str], anchors: Sequence[str]
+    before: pl.LazyFrame, after: pl.LazyFrame, columns: Iterable[str], anchors: Sequence[str]
 ) -> list[ColumnDifference]:
-    """Compare columns of two frames, the most different first.
+    """Compare columns of two frames, the most different first; one column is read at a time.
 
     Rows are paired by their place if both frames have the same values in `anchors`, row by row.
     Otherwise the values of each column are counted: rows are then those values that one frame
@@ -52,22 +54,41 @@ def column_differences(
     anchors
         Columns that say which row is which, such as those of the labels; none: by place.
     """
-    paired = before.height == after.height and all(
-        before[name].equals(after[name], null_equal=True) for name in anchors
+    paired = height(before) == height(after) and all(
+        _column(before, name).equals(_column(after, name), null_equal=True) for name in anchors
     )
     compare = _by_place if paired else _by_values
-    found = [compare(before[name], after[name]) for name in columns]
+    found = [compare(_column(before, name), _column(after, name)) for name in columns]
     return sorted((one for one in found if one.rows), key=lambda one: -one.rows)
 
 
-def moved_rows(before: pl.DataFrame, after: pl.DataFrame) -> int:
+def moved_rows(before: pl.LazyFrame, after: pl.LazyFrame) -> int:
     """Return how many places of two frames with the same rows hold another row."""
     import polars as pl
 
-    other = before.rename(lambda name: f"{name}'")
-    differs = [pl.col(name).ne_missing(pl.col(f"{name}'")) for name in before.columns]
-    beside = pl.concat([after.select(before.columns), other], how="horizontal")
-    return int(beside.select(pl.any_horizontal(differs).sum()).item())
+    names = before.collect_schema().names()
+    differs = [pl.col(name).ne_missing(pl.col(f"{name}'")) for name in names]
+    at_once = max(1, _VALUES_AT_ONCE // len(names))
+    moved = 0
+    for begin in range(0, height(before), at_once):
+        mine, theirs = (
+            one.select(names).slice(begin, at_once).collect() for one in (after, before)
+        )
+        other = theirs.rename(lambda name: f"{name}'")
+        beside = pl.concat([mine, other], how="horizontal")
+        moved += int(beside.select(pl.any_horizontal(differs).sum()).item())
+    return moved
+
+
+def height(rows: pl.LazyFrame) -> int:
+    """Return how many rows a frame has."""
+    import polars as pl
+
+    return int(rows.select(pl.len()).collect().item())
+
+
+def _column(rows: pl.LazyFrame, name: str) -> pl.Series:
+    return rows.select(name).collect().to_series()
 
 
 def _by_place(before: pl.Series, after: pl.Series) -> ColumnDifference:

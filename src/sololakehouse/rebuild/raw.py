@@ -26,6 +26,7 @@ from sololakehouse.rebuild.landing import landing_finding, lay_out, linked_copy,
 from sololakehouse.rebuild.links import Finding
 from sololakehouse.rebuild.scratch import empty_lake
 from sololakehouse.rebuild.tables import differing_columns, lost_version
+from sololakehouse.rebuild.training_set import written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -231,12 +232,12 @@ class RawRun:
         was, now = (
             frame.sort(order, maintain_order=True) if order else frame for frame in (was, now)
         )
-        found = column_differences(was, now, both, order)
+        found = column_differences(was.lazy(), now.lazy(), both, order)
         return shortened([str(one) for one in found] or list(columns), _SHOWN) or "rows differ"
 
 
-def training_set_of(raw: Lakehouse, saved: Snapshot) -> pl.DataFrame:
-    """Build the training set of a saved version's recipe from other tables.
+def training_set_of(raw: Lakehouse, saved: Snapshot, file: Path) -> pl.LazyFrame:
+    """Build the training set of a saved version's recipe from other tables, into a Parquet file.
 
     Raises
     ------
@@ -250,4 +251,4 @@ def training_set_of(raw: Lakehouse, saved: Snapshot) -> pl.DataFrame:
             f"The labels of {saved.name} came as a frame, and no landing file leads to them. "
             "Leave --from-raw out."
         )
-    return TrainingSet.create(raw, recipe, open_labels(raw, recipe.labels)).to_polars()
+    return written(TrainingSet.create(raw, recipe, open_labels(raw, recipe.labels)), file)

@@ -25,6 +25,7 @@ def record_rebuild(writer: LakeWriter, rebuilt: Rebuilt) -> Snapshot:
     row = {
         "model_name": rebuilt.model.name,
         "model_version": rebuilt.model.version,
+        "mlflow_run_id": rebuilt.model.mlflow_run_id,
         "verdict": rebuilt.verdict,
         "first_link": first.link if first else None,
         "detail": json.dumps(rebuilt.as_json(), sort_keys=True, default=str),
@@ -39,5 +40,6 @@ def record_rebuild(writer: LakeWriter, rebuilt: Rebuilt) -> Snapshot:
         "at": pl.Datetime("us", "UTC"),
     }
     mark = fingerprint(OPERATION, row["model_name"], row["model_version"], writer.run.run_id)
-    change = Change(OPERATION, mark, left_out=("run_id", "at"))
-    return writer.write_frame(REBUILDS, pl.DataFrame([row], schema=schema), change, mode="append")
+    change = Change(OPERATION, mark, left_out=("run_id", "at", "mlflow_run_id"))
+    frame = pl.DataFrame([row], schema=schema)
+    return writer.write_frame(REBUILDS, frame, change, mode="append", evolve=True)

@@ -95,7 +95,7 @@ class Comparison:
 
 
 def train_again(
-    version: ModelVersion, frame: pl.DataFrame, folder: Path, definitions: Path
+    version: ModelVersion, rows: pl.LazyFrame, folder: Path, definitions: Path
 ) -> Refitted:
     """Fit a version's model again from its record and a training set.
 
@@ -115,7 +115,7 @@ def train_again(
         The process failed.
     """
     at_once = version.record.get(ROWS_AT_ONCE)
-    write_inputs(folder, frame, version.record["config"], version.feature_columns, at_once)
+    write_inputs(folder, rows, version.record["config"], version.feature_columns, at_once)
     command = [sys.executable, "-m", "sololakehouse.models.refit", str(folder), version.role]
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     done = subprocess.run(
@@ -124,7 +124,10 @@ def train_again(
     if done.returncode:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
         said = " ".join(lines[-1:]) or f"exit code {done.returncode}"
-        raise RunError(f"{version} could not be trained again: {said}")
+        raise RunError(
+            f"{version} could not be trained again: {said.rstrip('.')}. The libraries that it was "
+            f"trained with are in environment.json of the MLflow run {version.mlflow_run_id}."
+        )
     return Refitted.read(folder, version.role)
 
 
@@ -142,7 +145,10 @@ def compare(lake: Lakehouse, version: ModelVersion, again: Refitted) -> Comparis
     shared = [name for name in version.metrics if name in again.metrics]
     metrics = {name: (version.metrics[name], again.metrics[name]) for name in shared}
     if not metrics:
-        raise RunError(f"{version} has no metric on record that could be compared.")
+        raise RunError(
+            f"{version} has no metric on record that could be compared. Train it again with "
+            "'slh train FILE --force'."
+        )
     known = version.record.get(PREDICTIONS)
     content = version.record.get(MODEL_CONTENT)
     same_model = None if content is None else content == again.evidence[MODEL_CONTENT]
@@ -167,20 +173,21 @@ def _greatest(lake: Lakehouse, version: ModelVersion, again: Refitted) -> dict[s
 
     import polars as pl
 
+    from sololakehouse.models.batches import parts_of
     from sololakehouse.models.evidence import predict
     from sololakehouse.models.experiment import Experiment
     from sololakehouse.models.refit import EXPERIMENT_FILE, TRAINING_SET_FILE
-    from sololakehouse.models.split import split_by_time
 
     model = load_model(lake.project, version)
-    about = json.loads((again.folder.parent / EXPERIMENT_FILE).read_text("utf-8"))
-    frame = pl.read_parquet(again.folder.parent / TRAINING_SET_FILE)
+    folder = again.folder.parent
+    about = json.loads((folder / EXPERIMENT_FILE).read_text("utf-8"))
     experiment = Experiment.model_validate(about["config"])
-    parts = split_by_time(frame, experiment, tuple(about["feature_columns"]))
+    rows, columns = pl.scan_parquet(folder / TRAINING_SET_FILE), about["feature_columns"]
     now = again.predictions()
-    return {
-        name: float(abs(predict(model, part) - now[name]).max()) for name, part in parts.items()
-    }
+    with parts_of(rows, experiment, columns, about[ROWS_AT_ONCE], folder) as parts:
+        return {
+            name: float(abs(predict(model, part) - now[name]).max()) for name, part in parts.items()
+        }
 
 
 def experiment_finding(lake: Lakehouse, version: ModelVersion) -> Finding:

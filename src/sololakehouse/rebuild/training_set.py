@@ -10,12 +10,21 @@ from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.models.evidence import row_order
 from sololakehouse.provenance import content_manifest
-from sololakehouse.rebuild.frames import ColumnDifference, column_differences, moved_rows
+from sololakehouse.rebuild.frames import (
+    ColumnDifference,
+    column_differences,
+    height,
+    moved_rows,
+)
 from sololakehouse.rebuild.links import Finding
 from sololakehouse.rebuild.tables import differing_columns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
+
+    from sololakehouse.features.training_set import TrainingSet
 
 _SHOWN = 3
 
@@ -24,24 +33,27 @@ _SHOWN = 3
 class BuiltAgain:
     """A training set that was built again, and what was found when it was compared."""
 
-    frame: pl.DataFrame
+    rows: pl.LazyFrame
     feature: Finding
     order: Finding
 
 
-def compared(saved: Snapshot, frame: pl.DataFrame, recorded_order: str | None) -> BuiltAgain:
+def compared(saved: Snapshot, rows: pl.LazyFrame, recorded_order: str | None) -> BuiltAgain:
     """Compare a training set that was built again with the saved version that was trained on.
+
+    Neither is held in memory: they are compared batch by batch, and where they differ column by
+    column.
 
     Parameters
     ----------
     recorded_order
         Digest of the order of rows, as the training noted it; None: that of the saved version.
     """
-    before = saved.to_polars()
-    return BuiltAgain(frame, _feature(saved, before, frame), _order(before, frame, recorded_order))
+    before = saved.scan()
+    return BuiltAgain(rows, _feature(saved, before, rows), _order(before, rows, recorded_order))
 
 
-def _feature(saved: Snapshot, before: pl.DataFrame, after: pl.DataFrame) -> Finding:
+def _feature(saved: Snapshot, before: pl.LazyFrame, after: pl.LazyFrame) -> Finding:
     now = content_manifest(after)
     was = saved.record.manifest if saved.record and saved.record.manifest.is_current else None
     was = was or content_manifest(before)
@@ -49,8 +61,9 @@ def _feature(saved: Snapshot, before: pl.DataFrame, after: pl.DataFrame) -> Find
         said = f"{saved.table_version}: {now.rows:,} rows and {len(now.columns)} columns are equal."
         return Finding("feature", "same", said)
     columns = differing_columns(was, now)
-    both = [name for name in columns if name in before.columns and name in after.columns]
-    found = column_differences(before, after, both, _anchors(saved, before, after))
+    common = _common(before, after)
+    both = [name for name in columns if name in common]
+    found = column_differences(before, after, both, _anchors(saved, common))
     figures = {
         "columns": [one.as_json() for one in found],
         "rows": {"recorded": was.rows, "now": now.rows},
@@ -69,7 +82,11 @@ def _said(
     return f"{saved.table_version}: {listed}.{rows}"
 
 
-def _anchors(saved: Snapshot, before: pl.DataFrame, after: pl.DataFrame) -> list[str]:
+def _common(before: pl.LazyFrame, after: pl.LazyFrame) -> set[str]:
+    return set(before.collect_schema()) & set(after.collect_schema())
+
+
+def _anchors(saved: Snapshot, common: set[str]) -> list[str]:
     """Return the columns of the labels: what no lookup and no function made."""
     record = saved.record
     if record is None or "recipe" not in record.details:
@@ -77,14 +94,15 @@ def _anchors(saved: Snapshot, before: pl.DataFrame, after: pl.DataFrame) -> list
     recipe = TrainingSetSpec.model_validate(record.details["recipe"])
     names = [recipe.label, *sorted(recipe.time_columns)]
     names += [key for lookup in recipe.feature_lookups for key in lookup.lookup_key]
-    both = set(before.columns) & set(after.columns)
-    return [name for name in dict.fromkeys(names) if name in both]
+    return [name for name in dict.fromkeys(names) if name in common]
 
 
-def _order(before: pl.DataFrame, after: pl.DataFrame, recorded: str | None) -> Finding:
+def _order(before: pl.LazyFrame, after: pl.LazyFrame, recorded: str | None) -> Finding:
     if row_order(after) == (recorded or row_order(before)):
         return Finding("row order", "same", "The rows stand in the order of the training.")
-    comparable = before.columns == after.columns and before.height == after.height
+    rows = height(before)
+    same = [one.collect_schema().names() for one in (before, after)]
+    comparable = same[0] == same[1] and rows == height(after)
     if not comparable or content_manifest(before) != content_manifest(after):
         said = "The rows are not the same, so their order is not either."
         return Finding("row order", "not compared", said)
@@ -92,12 +110,20 @@ def _order(before: pl.DataFrame, after: pl.DataFrame, recorded: str | None) -> F
     if not moved:
         said = "The saved rows stand in another order than the one that was recorded."
         return Finding("row order", "differs", said)
-    said = f"{moved:,} of {before.height:,} places hold another row."
-    return Finding("row order", "differs", said, {"moved": moved, "rows": before.height})
+    said = f"{moved:,} of {rows:,} places hold another row."
+    return Finding("row order", "differs", said, {"moved": moved, "rows": rows})
 
 
-def build(lake: Lakehouse, reference: str) -> pl.DataFrame:
-    """Build a training set again on the versions that it was made from; nothing is saved."""
+def build(lake: Lakehouse, reference: str, file: Path) -> pl.LazyFrame:
+    """Build a training set again, on the versions that it was made from, into a Parquet file."""
     from sololakehouse.features.saved import open_training_set
 
-    return open_training_set(lake, reference).to_polars()
+    return written(open_training_set(lake, reference), file)
+
+
+def written(training_set: TrainingSet, file: Path) -> pl.LazyFrame:
+    """Write a training set to a Parquet file, and return what is in it."""
+    import polars as pl
+
+    training_set.write(file)
+    return pl.scan_parquet(file)

@@ -77,7 +77,7 @@ class Watcher:
         if stages == self._stages:
             return False
         version = resolve(self._state.lake, self._state.reference)
-        changed = version.version != self._state.served.version.version
+        changed = not version.is_as(self._state.served.version)
         if changed:
             served = ServedModel(self._state.lake, version)
             served.prepare(self._state.limits.rows)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,15 @@ MANIFEST_FILE = "manifest.json"
 Kind = Literal["bundle", "result"]
 _BEGINNING = (1980, 1, 1, 0, 0, 0)
 _READABLE = 0o644 << 16
+_BLOCK = 1 << 20
+_WANTED: Mapping[Kind, str] = {
+    "bundle": "Name the file that 'slh bundle export' wrote.",
+    "result": "Name the file that training from a bundle wrote.",
+}
+_OTHERWISE: Mapping[Kind, str] = {
+    "bundle": "It is trained already: bring it back with 'slh bundle import'.",
+    "result": "Train from it with notebooks/gpu_training.ipynb, then import its result.",
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,10 @@ def pack(folder: Path, target: Path, kind: Kind, about: Mapping[str, Any]) -> Ma
     with ZipFile(target, "w", ZIP_DEFLATED) as archive:
         archive.writestr(_member(MANIFEST_FILE), manifest.text)
         for name, path in named.items():
-            archive.writestr(_member(name), path.read_bytes())
+            member = _member(name)
+            member.file_size = path.stat().st_size
+            with path.open("rb") as file, archive.open(member, "w") as place:
+                shutil.copyfileobj(file, place, _BLOCK)
     return manifest
 
 
@@ -81,35 +95,44 @@ def unpack(file: Path, folder: Path, kind: Kind) -> Manifest:
     """
     try:
         with ZipFile(file) as archive:
-            names = [name for name in archive.namelist() if name != MANIFEST_FILE]
             manifest = Manifest.parse(archive.read(MANIFEST_FILE).decode())
-            contents = {name: archive.read(name) for name in names}
+            if manifest.kind != kind:
+                raise UsageError(f"{file} is a {manifest.kind}, not a {kind}. {_OTHERWISE[kind]}")
+            _refuse_altered(file, archive, manifest)
+            for name in manifest.files:
+                place = folder / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as member, place.open("wb") as target:
+                    shutil.copyfileobj(member, target)
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error
-    except (BadZipFile, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{file} is no {kind}: it is damaged, or another kind of file.") from error
-    if manifest.kind != kind:
-        raise UsageError(f"{file} is a {manifest.kind}, not a {kind}.")
-    _refuse_altered(file, kind, manifest, contents)
-    for name, content in contents.items():
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+        raise UsageError(
+            f"{file} cannot be read: {error.strerror or error}. {_WANTED[kind]}"
+        ) from error
+    except (BadZipFile, ValueError, KeyError, TypeError, RuntimeError, zlib.error) as error:
+        raise UsageError(
+            f"{file} is no {kind}: it is damaged, or another kind of file. {_WANTED[kind]}"
+        ) from error
     return manifest
 
 
-def _refuse_altered(
-    file: Path, kind: Kind, manifest: Manifest, contents: Mapping[str, bytes]
-) -> None:
-    found = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+def _refuse_altered(file: Path, archive: ZipFile, manifest: Manifest) -> None:
+    found = {name: _digest(archive, name) for name in archive.namelist() if name != MANIFEST_FILE}
     wrong = [name for name in manifest.files if found.get(name) != manifest.files[name]]
     wrong += [name for name in found if name not in manifest.files]
     wrong += [name for name in found if name.startswith("/") or ".." in Path(name).parts]
     if wrong:
         raise UsageError(
-            f"{file} was altered: {wrong[0]} is not what the {kind}'s manifest says. Take the file "
-            "as it was written."
+            f"{file} was altered: {wrong[0]} is not what the {manifest.kind}'s manifest says. Take "
+            "the file as it was written."
         )
+
+
+def _digest(archive: ZipFile, name: str) -> str:
+    digest = hashlib.sha256()
+    with archive.open(name) as member:
+        while block := member.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _member(name: str) -> ZipInfo:

@@ -14,14 +14,14 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import sololakehouse
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.leases import Holder, lease_inputs
+from sololakehouse.models.batches import parts_of, rows_held
 from sololakehouse.models.bundle.archive import Manifest, pack
 from sololakehouse.models.bundle.bundles import record_bundle
 from sololakehouse.models.evidence import DATA, data_evidence
 from sololakehouse.models.experiment import Experiment
 from sololakehouse.models.refit import write_inputs
-from sololakehouse.models.split import split_by_time
 from sololakehouse.models.trainers import decisive_libraries
-from sololakehouse.models.training import training_set_of
+from sololakehouse.models.training import SCRATCH, training_set_of
 
 FORMAT = 1
 PACKAGE_FILE = "package/sololakehouse.zip"
@@ -52,15 +52,17 @@ def export_bundle(
         Labels or split do not allow training.
     """
     training_set = training_set_of(lake, writer, experiment)
-    frame = training_set.to_polars()
+    rows = training_set.scan()
     details = training_set.record.details if training_set.record else {}
     columns = tuple(details["feature_columns"])
-    split_by_time(frame, experiment, columns)
+    at_once = rows_held(training_set, lake.project.settings.memory_limit)
+    with parts_of(rows, experiment, columns, at_once, lake.project.folder / SCRATCH):
+        pass  # it can be split, and a model takes what it holds
     saved = training_set.table_version
     lease_inputs(writer, Holder("training_set", str(saved)), saved, f"Building {saved} again.")
     with TemporaryDirectory(prefix="slh-bundle-") as name:
         folder = Path(name)
-        write_inputs(folder, frame, experiment.model_dump(mode="json", by_alias=True), columns)
+        write_inputs(folder, rows, experiment.model_dump(mode="json", by_alias=True), columns)
         recipe = json.dumps(details["recipe"], indent=2, sort_keys=True)
         (folder / RECIPE_FILE).write_text(recipe, "utf-8")
         pinned = "".join(f"{line}\n" for line in requirements(experiment))

@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 from sololakehouse.errors import RunError, UsageError, shortened
 from sololakehouse.features.udf import said
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
+from sololakehouse.models.batches import parts_of, rows_held
 from sololakehouse.models.bundle.archive import Manifest, sha256, unpack
 from sololakehouse.models.bundle.bundles import known_bundles
 from sololakehouse.models.bundle.training import BUNDLE_FILE
@@ -21,17 +22,17 @@ from sololakehouse.models.evidence import PREDICTIONS, digest, predict
 from sololakehouse.models.experiment import Experiment
 from sololakehouse.models.fitting import Trained
 from sololakehouse.models.metrics import compute_metrics, metric
-from sololakehouse.models.part import Part
+from sololakehouse.models.part import AnyPart
 from sololakehouse.models.refit import EXPERIMENT_FILE, ROLES, Refitted
 from sololakehouse.models.registry import ModelVersion, model_versions
-from sololakehouse.models.split import split_by_time
-from sololakehouse.models.training import register_trained
+from sololakehouse.models.training import SCRATCH, register_trained
 from sololakehouse.provenance import fingerprint
 
 OPERATION = "BUNDLE TRAINING"
 # Another processor adds floats in another order. What is further apart is another model.
 TOLERANCE = 1e-4
 _DIGITS = 12
+_AGAIN = "Train from the bundle again, and import what that gives."
 
 
 @dataclass(frozen=True)
@@ -76,20 +77,32 @@ def import_result(
             return Imported(known, again=True)
         begin("checking the models")
         experiment, columns = _experiment(file, folder, bundle)
-        parts = split_by_time(training_set.to_polars(), experiment, columns)
-        fitted = [Refitted.read(folder, role) for role in ROLES]
-        trained = [_checked(file, one, experiment, parts) for one in fitted]
-        notes = [_notes(result, bundle, one) for one in fitted]
-        register_trained(
-            lake, writer, experiment, training_set, mark, trained, parts, notes=notes, begin=begin
-        )
+        at_once = rows_held(training_set, lake.project.settings.memory_limit)
+        place = lake.project.folder / SCRATCH
+        with parts_of(training_set.scan(), experiment, columns, at_once, place) as parts:
+            fitted = [Refitted.read(folder, role) for role in ROLES]
+            trained = [_checked(file, one, experiment, parts) for one in fitted]
+            register_trained(
+                lake,
+                writer,
+                experiment,
+                training_set,
+                mark,
+                trained,
+                parts,
+                notes=[_notes(result, bundle, one) for one in fitted],
+                begin=begin,
+            )
     return Imported(_registered(lake, mark), again=False)
 
 
 def _bundle_of(lake: Lakehouse, file: Path, folder: Path) -> Manifest:
     place = folder / BUNDLE_FILE
     if not place.is_file():
-        raise UsageError(f"{file} does not say from which bundle it was trained.")
+        raise UsageError(
+            f"{file} does not say from which bundle it was trained. Train from the bundle again, "
+            "and import what that gives."
+        )
     bundle = Manifest.parse(place.read_text("utf-8"))
     known = known_bundles(lake)
     if bundle.digest not in {row["digest"] for row in known}:
@@ -119,26 +132,33 @@ def _experiment(file: Path, folder: Path, bundle: Manifest) -> tuple[Experiment,
     """Return the experiment of the bundle, and its feature columns."""
     place = folder / EXPERIMENT_FILE
     if not place.is_file() or sha256(place) != bundle.files[EXPERIMENT_FILE]:
-        raise UsageError(f"{file} was trained by another experiment than the one in its bundle.")
+        raise UsageError(
+            f"{file} was trained by another experiment than the one in its bundle. Change the "
+            "experiment here, export a bundle of it, and train from that."
+        )
     about = json.loads(place.read_text("utf-8"))
     return Experiment.model_validate(about["config"]), tuple(about["feature_columns"])
 
 
 def _checked(
-    file: Path, fitted: Refitted, experiment: Experiment, parts: Mapping[str, Part]
+    file: Path, fitted: Refitted, experiment: Experiment, parts: Mapping[str, AnyPart]
 ) -> Trained:
     """Return a model that predicts here what the result says, with the metrics that follow."""
     reported = fitted.predictions()
     model = _loaded(file, fitted)
     for name, part in parts.items():
         if digest(reported[name]) != fitted.evidence[PREDICTIONS][name]:
-            raise RunError(f"{file}: the predictions of the {fitted.role} are not those it names.")
+            raise RunError(
+                f"{file}: the predictions of the {fitted.role} are not those that it names. "
+                f"{_AGAIN}"
+            )
         apart = float(abs(predict(model, part) - reported[name]).max())
         if not apart <= TOLERANCE:
             raise RunError(
                 f"{file}: the {fitted.role} predicts otherwise here than where it was trained: by "
                 f"up to {apart:.2g} in the part {name!r}. Its file is another model, or its "
-                "libraries are too different from those here (see its requirements)."
+                "libraries are too different from those here. Install there what the bundle's "
+                "requirements.txt names, and train from the bundle again."
             )
         _check_metrics(file, fitted, experiment, name, part.labels, reported[name])
     return Trained(fitted.role, fitted.settings, model, fitted.metrics, fitted.record)
@@ -164,7 +184,7 @@ def _check_metrics(
         if reported is None or abs(reported - value) > TOLERANCE:
             raise RunError(
                 f"{file}: {part}_{name} of the {fitted.role} is {value:.6f} by its predictions, "
-                f"and {reported} by its report."
+                f"and {reported} by its report. {_AGAIN}"
             )
 
 
