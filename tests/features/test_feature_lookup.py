@@ -83,7 +83,7 @@ def test_a_training_set_is_read_from_yaml(tmp_path):
     [
         ("3h", "-3h", "lookback_window: must not be negative, and is -3 h"),
         ("feature_names", "features", "Did you mean 'feature_names'?"),
-        ("training.delay", "gold.delay", "String should match pattern"),
+        ("training.delay", "gold.delay", "is no training set. Write training.NAME"),
         ("label: is_late", "lable: is_late", "unknown key 'lable'. Did you mean 'label"),
     ],
 )

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_serializer, field_validator
 
-from sololakehouse.config import TABLE_NAME, Duration, Settings, validation_mistakes
+from sololakehouse.config import Duration, Settings, TableName, validation_mistakes
 from sololakehouse.errors import FeatureLookupError
+from sololakehouse.features.defaults import written_default
 
 
 def _as_names(value: Any) -> Any:
@@ -45,7 +46,8 @@ class FeatureLookup(Settings):
         or ISO 8601.
     default_values
         Output name (after `rename_outputs`, as on Databricks) to the value that replaces NULL,
-        whether no row was found or the row found has a NULL there.
+        whether no row was found or the row found has a NULL there. It is of the feature's type, or
+        text for it: ISO 8601 with a time zone for a moment, `nan` or `inf` for a float.
 
     Raises
     ------
@@ -64,7 +66,7 @@ class FeatureLookup(Settings):
     ('origin',)
     """
 
-    table_name: str = Field(pattern=TABLE_NAME)
+    table_name: TableName
     lookup_key: Names
     feature_names: Names | None = None
     rename_outputs: dict[str, str] = Field(default={})
@@ -84,6 +86,10 @@ class FeatureLookup(Settings):
     @classmethod
     def _none_is_empty(cls, value: Any) -> Any:
         return {} if value is None else value
+
+    @field_serializer("default_values", when_used="json")
+    def _as_json(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: written_default(value) for name, value in values.items()}
 
     @field_validator("lookback_window")
     @classmethod

@@ -85,21 +85,30 @@ class TrainingSetSpec(Recipe):
     name
         The table to save to, `training.<name>`.
     labels
-        The table of labels, or a `SELECT`. None in the record of a training set whose labels came
-        as a frame.
+        The table of labels, also at a version as `gold.labels@v3`, or a `SELECT`. None in the
+        record of a training set whose labels came as a frame.
     function_sources
         The text of each file of functions, by its name, as a commit record keeps it; empty: the
         files in the project's folder.
     """
 
-    name: str = Field(pattern=rf"^{SCHEMA}\.[A-Za-z_][A-Za-z0-9_]*$")
+    name: str
     labels: str | None = None
     function_sources: dict[str, str] = Field(default={})
+
+    @field_validator("name")
+    @classmethod
+    def _is_saved_in_its_schema(cls, name: str) -> str:
+        if not (re.match(TABLE_NAME, name) and name.startswith(f"{SCHEMA}.")):
+            raise ValueError(f"{name!r} is no training set. Write {SCHEMA}.NAME")
+        return name
 
     @field_validator("labels")
     @classmethod
     def _table_or_query(cls, labels: str | None) -> str | None:
-        if labels is not None and not re.match(TABLE_NAME, labels) and not is_select(labels):
+        if labels is None or is_select(labels):
+            return labels
+        if not re.match(TABLE_NAME, labels.partition("@")[0]):
             raise ValueError(f"{labels!r} is neither a table, such as gold.sales, nor a SELECT")
         return labels
 
