@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import polars as pl
@@ -9,6 +10,7 @@ from sololakehouse.errors import FeatureLookupError, FeatureTableError, RunError
 from sololakehouse.feature_engineering import FeatureEngineeringClient
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.features.requests import lookup_features
+from sololakehouse.lake import Lakehouse
 
 from .flights import AIRPORTS, LABELS, WEATHER, airports, hours, weather
 
@@ -219,6 +221,18 @@ def test_merge_leaves_features_that_are_not_given_and_adds_those_that_are_new(pr
     unknown = pl.DataFrame({"faa": ["JFK"], "altitude": [None]})
     table = project.client.write_table(name="features.airports", df=unknown)
     assert table.snapshot.to_polars().rows()[1] == ("JFK", None, 4)
+
+
+def test_clients_that_merge_at_the_same_time_lose_no_row(project):
+    def merge(first: int) -> None:
+        client = FeatureEngineeringClient(Lakehouse.open(project.lake.project.folder))
+        for number in range(first, first + 4):
+            rows = pl.DataFrame({"faa": [f"X{number}"], "altitude": [number]})
+            client.write_table(name="features.airports", df=rows)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(merge, [0, 10, 20]))
+    assert project.client.read_table(name="features.airports").rows == 2 + 12
 
 
 def test_an_unknown_mode_is_refused(project):

@@ -7,7 +7,7 @@ import pytest
 from sololakehouse.config import load
 from sololakehouse.errors import ConfigError, FeatureLookupError
 from sololakehouse.features.lookup import FeatureLookup
-from sololakehouse.features.recipe import TrainingSetSpec
+from sololakehouse.features.recipe import Recipe, TrainingSetSpec
 
 SPEC = """\
 name: training.delay
@@ -76,6 +76,10 @@ def test_a_training_set_is_read_from_yaml(tmp_path):
     spec = load(file, TrainingSetSpec)
     assert spec.feature_lookups[0].lookback_window == timedelta(hours=3)
     assert TrainingSetSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_one_excluded_column_needs_no_list():
+    assert Recipe(label="late", exclude_columns="id").exclude_columns == ("id",)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import FeatureContract
+from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.redefinition import Redefinition
 from sololakehouse.provenance import Change, Run, content_manifest, fingerprint
 
@@ -118,15 +119,15 @@ class FeatureEngineeringClient:
         FeatureTableError
             Keys and times are not set, not unique or of a type that cannot be joined.
         """
-        if self._lake.exists(name):
-            raise UsageError(
-                f"{name} exists. Write to it with write_table, or choose another name."
-            )
+        self._refuse_existing(name)
         contract = declared_contract(name, primary_keys, timeseries_columns, known_at)
         details = {"comment": description} if description else {}
         found = declared_tags(name, tags)
         about = details | ({"tags": found} if found else {})
-        return self._write(name, first_rows(name, df, schema), contract, about)
+        rows = first_rows(name, df, schema)
+        with table_lock(self._lake.project.warehouse, name):
+            self._refuse_existing(name)
+            return self._write(name, rows, contract, about)
 
     def get_table(self, *, name: str) -> FeatureTable:
         """Return a feature table with its keys, times and features.
@@ -186,15 +187,22 @@ class FeatureEngineeringClient:
         if mode not in ("merge", "overwrite"):
             hint = suggestion(str(mode), ("merge", "overwrite"), "mode")
             raise UsageError(f"write_table has no mode {mode!r}. {hint}")
-        table = FeatureTable.open(self._lake, name)
-        refuse_filled(table)
+        refuse_filled(FeatureTable.open(self._lake, name))
         frame = as_polars(df, f"the rows of {name}")
-        table.contract.check_types(frame.schema, name)
+        with table_lock(self._lake.project.warehouse, name):
+            table = FeatureTable.open(self._lake, name)
+            return self._written(table, frame, mode, redefine)
+
+    def _written(
+        self, table: FeatureTable, frame: pl.DataFrame, mode: str, redefine: str | None
+    ) -> FeatureTable:
+        """Write to a table that nobody else of the project writes to meanwhile."""
+        table.contract.check_types(frame.schema, table.name)
         rows = merged(table, frame) if mode == "merge" else frame
         change = redefinition(self._lake, table, rows, mode, redefine)
         details = {"comment": table.description} if table.description else {}
         about = details | ({"tags": table.tags} if table.tags else {})
-        return self._write(name, rows, table.contract, about, change)
+        return self._write(table.name, rows, table.contract, about, change)
 
     def create_training_set(
         self,
@@ -363,6 +371,12 @@ class FeatureEngineeringClient:
         from sololakehouse.inference.frames import score_frame
 
         return score_frame(self._lake, model_uri, df, result_type)
+
+    def _refuse_existing(self, name: str) -> None:
+        if self._lake.exists(name):
+            raise UsageError(
+                f"{name} exists. Write to it with write_table, or choose another name."
+            )
 
     def _labels(self, df: Any) -> Labels:
         return open_labels(self._lake, df) if isinstance(df, str) else as_polars(df, "the labels")

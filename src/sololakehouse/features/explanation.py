@@ -57,7 +57,7 @@ class Candidate:
     @property
     def because(self) -> str:
         """The rule that decided."""
-        return _RULES[self.verdict]
+        return _RULES[self.verdict] if self.feature_ts else "the row with the label's key"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from sololakehouse.errors import FeatureLookupError
 from sololakehouse.features.defaults import written_default
 
 
-def _as_names(value: Any) -> Any:
+def as_names(value: Any) -> Any:
+    """Return one name as several; leave anything else to the validation."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -21,7 +22,7 @@ def _one_name(value: Any) -> Any:
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_names), Field(min_length=1)]
 
 
 class FeatureLookup(Settings):

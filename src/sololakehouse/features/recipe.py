@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, model_validator
 
 from sololakehouse.config import TABLE_NAME, Settings
 from sololakehouse.errors import UsageError
 from sololakehouse.features.function import FeatureFunction
-from sololakehouse.features.lookup import FeatureLookup
+from sololakehouse.features.lookup import FeatureLookup, as_names
 from sololakehouse.pipelines.sql import is_select
 
 SCHEMA = "training"
@@ -35,7 +35,8 @@ class Recipe(Settings):
     feature_functions
         What to compute from labels, looked-up features and earlier functions, in this order.
     exclude_columns
-        Columns of labels or features that the result does not have; they may still be lookup keys.
+        Columns of labels or features that the result does not have, one or several; they may still
+        be lookup keys.
     allow_exact_match
         Whether a feature row of exactly the label's moment is visible.
     known_as_of
@@ -48,7 +49,7 @@ class Recipe(Settings):
     label_known_at: str | None = None
     feature_lookups: tuple[FeatureLookup, ...] = ()
     feature_functions: tuple[FeatureFunction, ...] = ()
-    exclude_columns: tuple[str, ...] = ()
+    exclude_columns: Annotated[tuple[str, ...], BeforeValidator(as_names)] = ()
     allow_exact_match: bool = True
     known_as_of: AwareDatetime | None = None
 
