@@ -246,7 +246,7 @@ def _column_row(column: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_not_finite(row: dict[str, Any]) -> bool:
-    return row.get(_NOT_FINITE, "0") != "0"
+    return bool(row.get(_NOT_FINITE, "0") != "0")
 
 
 def _counted(number: int | None, *, is_exact: bool) -> str | None:
