@@ -97,6 +97,21 @@ def test_a_damaged_table_does_not_hide_the_others(slh, rain):
     assert "bronze.sky: Unknown table property 'feature.kyes'" in said.err
 
 
+def test_show_has_what_is_not_finite_tags_and_text_within_its_cell(slh, make_project):
+    project = make_project()
+    create = FeatureEngineeringClient(project.lake).create_table
+    rows = pl.DataFrame({"k": [1, 2], "x": [float("nan"), 1.0], "t": ["a\nb" + "c" * 90, ""]})
+    create(name="features.odd", primary_keys="k", df=rows, tags={"team": "field"})
+    said = slh("features", "show", "features.odd", folder=project.folder).out
+    lines = {line.split()[0]: line.split() for line in said.splitlines() if line}
+    assert lines["tags"] == ["tags", "team:", "field"]
+    assert lines["column"][3:6] == ["nulls", "not", "finite"]
+    assert lines["x"][3:] == ["0", "1", "2", "1", "1", "1", "1", "1", "1"]
+    assert lines["t"][3:] == ["0", "0", "2", "''", f"'a\\nb{'c' * 34}…"]
+    create(name="features.even", primary_keys="k", df=rows.select("k", x=pl.lit(1.0)))
+    assert "not finite" not in slh("features", "show", "features.even", folder=project.folder).out
+
+
 def test_without_feature_tables_it_says_how_to_make_one(slh, make_project):
     said = slh("features", "list", folder=make_project().folder)
     assert said.out.startswith("No feature tables yet. The table property 'feature.keys' makes")

@@ -160,7 +160,7 @@ MISTAKES = {
     "a missing key": (
         {"df": lambda rows: rows.drop("place")},
         FeatureLookupError,
-        "Lookup in features.sky: the request has no column 'place'.",
+        "Lookup in features.sky: there is no column 'place' in the request.",
     ),
     "a missing argument of a function": (
         {"df": lambda rows: rows.drop("humid")},

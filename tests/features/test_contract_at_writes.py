@@ -236,8 +236,6 @@ def test_rows_that_are_merged_have_the_types_of_the_table(make_project):
     client.create_table(name="features.t", primary_keys="k", df=rows)
     with pytest.raises(UsageError, match=r"at is String and not Datetime"):
         client.write_table(name="features.t", df=rows.cast({"at": pl.String}))
-    with pytest.raises(UsageError, match="'redefine' goes with mode='overwrite'"):
-        client.write_table(name="features.t", df=rows, redefine="why")
 
 
 def test_a_writer_of_a_frame_is_held_to_the_contract(make_project):

@@ -46,8 +46,8 @@ def shop_set(project, **options: Any):
         timestamp_lookup_key="at",
         **options.pop("lookup", {}),
     )
-    options = {"label": "label", "feature_lookups": [lookup]} | options
-    return project.client.create_training_set(df=SHOPS, **options)
+    options = {"df": SHOPS, "label": "label", "feature_lookups": [lookup]} | options
+    return project.client.create_training_set(**options)
 
 
 def verdicts(training_set, row: int, near: int = 3) -> list[tuple[float, str]]:
@@ -205,3 +205,44 @@ def test_a_restatement_report_needs_a_time_with_a_zone(project):
     )
     with pytest.raises(FeatureLookupError, match="no lookup is by time"):
         timeless.restatement_report()
+
+
+def test_a_label_without_a_moment_has_no_rows_near_it(project):
+    labels = SHOPS.with_columns(at=pl.lit(None, pl.Datetime("us", "UTC")))
+    (found,) = shop_set(project, df=labels).explain(0).lookups
+    assert (found.candidates, found.left_out) == ((), 6)
+    assert found.summary == "no row: the label's timestamp is NULL"
+
+
+def test_a_restatement_report_takes_the_moments_that_there_are(project):
+    never = SHOPS.with_columns(never=pl.lit(None, pl.Datetime("us", "UTC")))
+    lookups = [
+        weather(table_name="features.shops", lookup_key="shop", timestamp_lookup_key="at"),
+        weather(
+            table_name="features.shops",
+            lookup_key="shop",
+            timestamp_lookup_key="never",
+            rename_outputs={"sales": "later"},
+        ),
+    ]
+    shop_set(project)
+    report = shop_set(project, df=never, feature_lookups=lookups).restatement_report()
+    assert report.known_as_of == hours(9)[0]
+
+
+def test_the_change_of_small_integers_may_be_larger_than_they_are(project):
+    rows = pl.DataFrame(
+        {"shop": ["n"] * 2, "feature_ts": hours(2, 2), "known_at": hours(2, 9), "n": [127, -128]},
+        schema_overrides={"n": pl.Int8},
+    )
+    project.client.create_table(
+        name="features.small",
+        primary_keys="shop",
+        timeseries_columns="feature_ts",
+        known_at="known_at",
+        df=rows,
+    )
+    lookup = weather(table_name="features.small", lookup_key="shop", timestamp_lookup_key="at")
+    report = shop_set(project, feature_lookups=[lookup]).restatement_report(hours(2)[0])
+    (change,) = report.changes[0].features
+    assert (change.rows, change.mean_change) == (1, 255.0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import polars as pl
@@ -9,6 +10,7 @@ from sololakehouse.errors import FeatureLookupError, FeatureTableError, RunError
 from sololakehouse.feature_engineering import FeatureEngineeringClient
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.features.requests import lookup_features
+from sololakehouse.lake import Lakehouse
 
 from .flights import AIRPORTS, LABELS, WEATHER, airports, hours, weather
 
@@ -40,6 +42,36 @@ def test_a_table_has_one_timestamp(project):
         project.client.create_table(
             name="features.two", primary_keys="a", df=WEATHER, timeseries_columns=["x", "y"]
         )
+
+
+@pytest.mark.parametrize("keys", [[], None, "feature_ts"])
+def test_a_table_without_a_key_is_not_made(project, keys):
+    with pytest.raises(UsageError, match=r"features\.none: primary_keys names no key"):
+        project.client.create_table(
+            name="features.none", primary_keys=keys, df=WEATHER, timeseries_columns="feature_ts"
+        )
+    assert not project.lake.exists("features.none")
+
+
+def test_mistakes_in_keys_and_times_are_told_in_the_clients_words(project):
+    create = partial(project.client.create_table, name="features.bad", df=AIRPORTS)
+    with pytest.raises(UsageError, match="known_at needs timeseries_columns"):
+        create(primary_keys="faa", known_at="altitude")
+    with pytest.raises(UsageError, match="the keys and times name 'faa' twice"):
+        create(primary_keys=["faa", "faa"])
+    with pytest.raises(UsageError, match="the key 'a,b' has a comma"):
+        create(primary_keys="a,b")
+
+
+def test_tags_stay_with_the_table(project):
+    tags = {"team": "field", "tier": "2"}
+    create = partial(project.client.create_table, primary_keys="faa", df=AIRPORTS)
+    assert create(name="features.tagged", tags=tags).tags == tags
+    more = AIRPORTS.with_columns(altitude=pl.lit(7, pl.Int64))
+    assert project.client.write_table(name="features.tagged", df=more).tags == tags
+    assert project.client.get_table(name="features.airports").tags == {}
+    with pytest.raises(UsageError, match="tags are texts by name"):
+        create(name="features.others", tags={"tier": 2})
 
 
 def spark_schema():
@@ -77,7 +109,9 @@ def test_a_table_is_created_from_a_schema_and_filled_later(project, schema):
 
 def test_frame_and_schema_must_agree_and_one_of_them_be_there(project):
     create = partial(project.client.create_table, name="features.shops", primary_keys="faa")
-    assert create(df=AIRPORTS, schema=AIRPORTS.schema).snapshot.rows == 2
+    other_order = {"altitude": pl.Int64, "faa": pl.String}
+    made = create(df=AIRPORTS, schema=other_order)
+    assert (made.snapshot.rows, list(made.snapshot.columns)) == (2, ["altitude", "faa"])
     create = partial(create, name="features.others")
     with pytest.raises(UsageError, match=r"features\.others: create_table needs a frame \(df\) or"):
         create()
@@ -155,19 +189,50 @@ def test_writing_what_is_there_commits_nothing(project, mode):
 
 def test_merged_rows_must_fit_the_table(project):
     before = project.lake.read("features.airports").version
-    rows = pl.DataFrame({"faa": ["EWR"], "altitude": [1.5], "runways": [3]})
+    rows = pl.DataFrame({"faa": ["EWR"], "altitude": [1.5]})
     with pytest.raises(UsageError) as raised:
-        project.client.write_table(name="features.airports", df=rows.drop("altitude"))
+        project.client.write_table(name="features.airports", df=rows)
     assert str(raised.value) == (
-        "features.airports: the rows do not have the table's columns: altitude is missing, "
-        "runways is not in the table. Use mode='overwrite' to change the table's columns."
+        "features.airports: the rows do not have the types of the table: altitude is Float64 and "
+        "not Int64. Cast them, or use mode='overwrite' to change the table's types."
     )
-    with pytest.raises(UsageError, match="altitude is Float64 and not Int64"):
-        project.client.write_table(name="features.airports", df=rows.drop("runways"))
+    with pytest.raises(UsageError, match=r"'altitude' and 'Altitude' of features\.airports and"):
+        project.client.write_table(
+            name="features.airports", df=rows.rename({"altitude": "Altitude"})
+        )
     doubled = pl.concat([AIRPORTS, AIRPORTS])
     with pytest.raises(FeatureTableError, match="faa must be unique, but 4 rows"):
         project.client.write_table(name="features.airports", df=doubled)
+    untyped = pl.DataFrame({"faa": ["EWR"], "runways": [None]})
+    with pytest.raises(UsageError, match="Nothing tells the type of 'runways' of the rows of feat"):
+        project.client.write_table(name="features.airports", df=untyped)
     assert project.lake.read("features.airports").version == before
+
+
+def test_merge_leaves_features_that_are_not_given_and_adds_those_that_are_new(project):
+    rows = pl.DataFrame({"faa": ["EWR", "JFK"], "runways": [3, 4]})
+    table = project.client.write_table(name="features.airports", df=rows)
+    assert table.features == ("altitude", "runways")
+    assert table.snapshot.to_polars().rows() == [
+        ("EWR", None, 3),
+        ("JFK", 13, 4),
+        ("LGA", 22, None),
+    ]
+    unknown = pl.DataFrame({"faa": ["JFK"], "altitude": [None]})
+    table = project.client.write_table(name="features.airports", df=unknown)
+    assert table.snapshot.to_polars().rows()[1] == ("JFK", None, 4)
+
+
+def test_clients_that_merge_at_the_same_time_lose_no_row(project):
+    def merge(first: int) -> None:
+        client = FeatureEngineeringClient(Lakehouse.open(project.lake.project.folder))
+        for number in range(first, first + 4):
+            rows = pl.DataFrame({"faa": [f"X{number}"], "altitude": [number]})
+            client.write_table(name="features.airports", df=rows)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(merge, [0, 10, 20]))
+    assert project.client.read_table(name="features.airports").rows == 2 + 12
 
 
 def test_an_unknown_mode_is_refused(project):
@@ -231,5 +296,5 @@ def test_feature_versions_can_be_pinned(project):
 
 
 def test_a_request_without_a_lookup_key_is_refused(project):
-    with pytest.raises(FeatureLookupError, match="the request has no column 'origin'"):
+    with pytest.raises(FeatureLookupError, match="no column 'origin' in the request"):
         lookup_features(project.lake, pl.DataFrame({"x": [1]}), [airports()])

@@ -7,7 +7,7 @@ import pytest
 from sololakehouse.config.yaml_file import load
 from sololakehouse.errors import ConfigError, FeatureLookupError
 from sololakehouse.features.lookup import FeatureLookup
-from sololakehouse.features.recipe import TrainingSetSpec
+from sololakehouse.features.recipe import Recipe, TrainingSetSpec
 
 SPEC = """\
 name: training.delay
@@ -78,12 +78,16 @@ def test_a_training_set_is_read_from_yaml(tmp_path):
     assert TrainingSetSpec.model_validate(spec.model_dump(mode="json")) == spec
 
 
+def test_one_excluded_column_needs_no_list():
+    assert Recipe(label="late", exclude_columns="id").exclude_columns == ("id",)
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "message"),
     [
         ("3h", "-3h", "lookback_window: must not be negative, and is -3 h"),
         ("feature_names", "features", "Did you mean 'feature_names'?"),
-        ("training.delay", "gold.delay", "String should match pattern"),
+        ("training.delay", "gold.delay", "is no training set. Write training.NAME"),
         ("label: is_late", "lable: is_late", "unknown key 'lable'. Did you mean 'label"),
     ],
 )

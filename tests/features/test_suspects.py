@@ -40,6 +40,14 @@ def test_being_null_may_say_the_label():
     assert found(arrival=cancelled) == {"arrival": ("missing values", 1.0)}
 
 
+@pytest.mark.parametrize("missing", [np.nan, np.inf])
+def test_what_is_not_finite_is_missing_and_hides_nothing(missing):
+    telling = LABEL * -3.0 + 7
+    telling[[0, 5, 9]] = missing
+    assert found(arrival=telling) == {"arrival": ("correlation", -1.0)}
+    assert found(arrival=np.where(LABEL == 1, missing, 1.5)) == {"arrival": ("missing values", 1.0)}
+
+
 def test_labels_of_text_and_booleans():
     frame = pl.DataFrame({"y": FEATURES["named"], "copy": FEATURES["named"], "n": LABEL})
     assert [one.feature for one in suspects(frame, "y", ["copy", "n"])] == ["copy"]

@@ -20,7 +20,7 @@ from sololakehouse.errors import (
 )
 from sololakehouse.features import identity
 from sololakehouse.features.recipe import TrainingSetSpec
-from sololakehouse.features.saved import build_training_set
+from sololakehouse.features.saved import build_training_set, open_training_set
 from sololakehouse.lake import Lakehouse
 
 from .flights import LABELS, WEATHER, airports, hours, weather
@@ -104,6 +104,54 @@ def test_the_rules_of_visibility_can_be_set(project):
     assert strict.to_polars()["temp"].to_list() == [2.0, 7.0, 7.0, None]
     replayed = made(project, weather(), df=labels, known_as_of=hours(6)[0])
     assert replayed.to_polars()["temp"].to_list() == [2.0, None, None, None]
+
+
+def test_a_lookup_without_time_finds_its_row_whatever_the_rule_of_exact_matches(project):
+    found = made(project, weather(), airports(), df=LABELS, allow_exact_match=False).to_polars()
+    assert found["altitude"].to_list() == [22, 13, 13, None]
+    assert found["temp"].to_list() == [2.0, 7.0, 9.0, None]
+
+
+def test_labels_may_have_a_column_of_any_name(project):
+    labels = LABELS.with_columns(pl.lit(1).alias("row number"))
+    assert made(project, weather(), df=labels).save("numbered").to_polars()["row number"].sum() == 4
+
+
+def test_labels_whose_type_nothing_tells_are_refused(project):
+    labels = LABELS.with_columns(gate=None, many=[])
+    with pytest.raises(UsageError) as said:
+        made(project, weather(), df=labels)
+    assert str(said.value) == (
+        "Nothing tells the type of 'gate', 'many' of the labels: it holds NULL alone. Cast it, for "
+        "example with .cast(pl.String), or leave it out."
+    )
+
+
+def test_a_recipe_may_say_the_version_of_its_labels(project):
+    before = project.lake.read("gold.labels").version
+    project.write("gold.labels", LABELS.head(1))
+    recipe = spec(labels=f"gold.labels@v{before}")
+    saved, _ = build_training_set(project.lake, project.writer(), recipe)
+    assert saved.rows == 4
+    assert open_training_set(project.lake, "delay").to_polars().height == 4
+    with pytest.raises(NotFoundError, match=r"gold\.labels has no version 9"):
+        build_training_set(project.lake, project.writer(), spec(labels="gold.labels@v9"))
+
+
+def test_the_label_may_be_the_only_one_of_a_list(project):
+    assert made(project, df=LABELS, label=["is_late"]).recipe.label == "is_late"
+    for label in (None, [], ["is_late", "flight"], 7):
+        with pytest.raises(FeatureLookupError, match="a training set has one label, and label is"):
+            made(project, df=LABELS, label=label)
+
+
+def test_a_name_that_is_no_table_says_how_one_is_written(project):
+    with pytest.raises(FeatureLookupError) as said:
+        weather(table_name="main.features.weather")
+    assert str(said.value) == (
+        "Lookup in main.features.weather: table_name: 'main.features.weather' is no table. Write "
+        "schema.table, as in bronze.flights"
+    )
 
 
 def test_restated_values_are_used_from_when_they_are_known(project):
@@ -274,8 +322,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[SoloLakehouseError], str]] = {
     "missing lookup key": (
         {"lookups": [weather(lookup_key="orgin")]},
         FeatureLookupError,
-        "Lookup in features.weather: gold.labels has no column 'orgin'. Did you mean 'origin'? "
-        "Columns: flight, is_late, origin, predict_at.",
+        "Lookup in features.weather: there is no column 'orgin' in gold.labels. Did you mean "
+        "'origin'? Columns: flight, is_late, origin, predict_at.",
     ),
     "too many lookup keys": (
         {"lookups": [weather(lookup_key=["origin", "flight"])]},
@@ -310,7 +358,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[SoloLakehouseError], str]] = {
     "unknown timestamp": (
         {"lookups": [weather(timestamp_lookup_key="predict_att")]},
         FeatureLookupError,
-        "Lookup in features.weather: gold.labels has no column 'predict_att'. Did you mean "
+        "Lookup in features.weather: there is no column 'predict_att' in gold.labels. Did you mean "
         "'predict_at'? Columns: flight, is_late, origin, predict_at.",
     ),
     "timestamp of another type": (

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 from sololakehouse.errors import ConfigError, NotFoundError, TrainingError
+from sololakehouse.features.saved import build_training_set
 from sololakehouse.models.experiment import Experiment, load_experiment
 from sololakehouse.models.model_settings import with_source
 from sololakehouse.models.split import split_by_time
 from sololakehouse.models.trainers import check_settings
-from tests.rain import EXPERIMENT, labels
+from tests.rain import EXPERIMENT, labels, sky
 
 
 def test_the_file_is_read_with_its_overrides(project):
@@ -167,6 +168,28 @@ def test_an_override_that_does_not_fit(project, override, message):
 
 def test_an_override_may_begin_a_section_that_the_file_lacks(project):
     assert project.experiment("cross_validation.folds=3").cross_validation.folds == 3
+
+
+def test_a_file_and_an_override_say_what_is_visible(project):
+    as_it_is = project.experiment().training_set
+    strict = project.experiment("training_set.allow_exact_match=false").training_set
+    text = EXPERIMENT.replace("  name: tr", "  allow_exact_match: false\n  name: tr")
+    assert project.experiment(text=text).training_set == strict
+    seen, unseen = (
+        build_training_set(project.lake, project.writer(), recipe)[0].to_polars()
+        for recipe in (as_it_is, strict)
+    )
+    published = seen["at"].is_in(sky()["feature_ts"].to_list())
+    assert seen["light"].ne_missing(unseen["light"]).equals(published)
+
+
+def test_the_day_of_knowledge_needs_a_time_zone(project):
+    day = "training_set.known_as_of=2026-03-01T00:00:00"
+    assert project.experiment(f"{day}Z").training_set.known_as_of == datetime(
+        2026, 3, 1, tzinfo=UTC
+    )
+    with pytest.raises(ConfigError, match=r"training_set\.known_as_of: .* timezone"):
+        project.experiment(day)
 
 
 def test_a_missing_file_is_named_with_those_that_are_there(project):

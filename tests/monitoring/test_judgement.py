@@ -6,7 +6,7 @@ from math import nextafter
 
 import pytest
 
-from sololakehouse.config import DriftSettings
+from sololakehouse.config.drift import DriftSettings
 from sololakehouse.lake import Snapshot
 from sololakehouse.models.registry import ModelVersion
 from sololakehouse.monitoring.comparison import Comparison

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sololakehouse.config import ENGINE_VARIABLE
+from sololakehouse.config.project import ENGINE_VARIABLE
 from sololakehouse.replay.replay import Replay, ReplayRequest
 from sololakehouse.replay.verdicts import ReplayReport, as_json
 from sololakehouse.replay.warm_up import measure

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from sololakehouse.lake.definition import DefinitionVersion
 
 _LISTED = ("table", "keys", "timestamp", "features", "rows", "newest", "definition", "used by")
-_MEASURES = ("nulls", "distinct", "mean", "minimum", "5%", "50%", "95%", "maximum")
-_COLUMNS = ("column", "role", "type", *_MEASURES, "comment")
-_MOVED = ("nulls", "not finite", "distinct", "mean", "minimum", "5%", "50%", "95%", "maximum")
+_NOT_FINITE = "not finite"
+_MOVED = ("nulls", _NOT_FINITE, "distinct", "mean", "minimum", "5%", "50%", "95%", "maximum")
+_COLUMNS = ("column", "role", "type", *_MOVED, "comment")
+_WIDEST_TEXT = 40
 
 
 @click.group()
@@ -144,6 +145,7 @@ def _about(lake: Lakehouse, table: FeatureTable, users: Sequence[TableUser]) -> 
         "table": table.name,
         "version": table.version,
         "comment": table.description,
+        "tags": table.tags,
         "contract": table.contract.properties,
         "rows": found.rows,
         "entities": found.keys,
@@ -195,7 +197,9 @@ def _print_about(about: dict[str, Any], *, text_wanted: bool) -> None:
     print_line(f"[bold]{about['table']}@v{about['version']}[/]")
     print_pairs([(name, value) for name, value in _summary(about) if value is not None])
     print_line("\n[bold]Columns[/]")
-    print_table([_column_row(column) for column in about["columns"]], _COLUMNS)
+    columns = [_column_row(column) for column in about["columns"]]
+    shown = [name for name in _COLUMNS if name != _NOT_FINITE or any(map(_is_not_finite, columns))]
+    print_table(columns, shown)
     if about["definitions"]:
         print_line("\n[bold]Definitions[/]")
         rows = [row | {"versions": ranges(row["versions"])} for row in about["definitions"]]
@@ -211,6 +215,8 @@ def _print_about(about: dict[str, Any], *, text_wanted: bool) -> None:
 def _summary(about: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     entities = _counted(about["entities"], is_exact=about["entities are exact"])
     yield "comment", about["comment"]
+    if about["tags"]:
+        yield "tags", ", ".join(f"{name}: {text}" for name, text in about["tags"].items())
     yield from about["contract"].items()
     yield "rows", about["rows"]
     yield "entities", entities
@@ -234,9 +240,13 @@ def _column_row(column: dict[str, Any]) -> dict[str, Any]:
     found = column["statistics"]
     if found is None:
         return row
-    measures = found | found["quantiles"]
-    row |= {name: _value(measures.get(name)) for name in _MEASURES}
+    measures = found | found["quantiles"] | {_NOT_FINITE: found["not_finite"]}
+    row |= {name: _value(measures.get(name)) for name in _MOVED}
     return row | {"distinct": _counted(found["distinct"], is_exact=found["distinct_is_exact"])}
+
+
+def _is_not_finite(row: dict[str, Any]) -> bool:
+    return bool(row.get(_NOT_FINITE, "0") != "0")
 
 
 def _counted(number: int | None, *, is_exact: bool) -> str | None:
@@ -248,7 +258,15 @@ def _value(value: Any) -> str | None:
         return f"{value:.5g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, str):
+        return _short(value)
     return None if value is None else as_cell(value)
+
+
+def _short(text: str) -> str:
+    """Write text in one cell: the empty one can be told from none, and long text is cut."""
+    shown = text if text.isprintable() and text else repr(text)
+    return shown if len(shown) <= _WIDEST_TEXT else f"{shown[: _WIDEST_TEXT - 1]}…"
 
 
 @features.command()

@@ -14,6 +14,7 @@ from sololakehouse.conformance.cases import oracle_options, plain
 from sololakehouse.conformance.oracle import Key, Row, chosen
 from sololakehouse.errors import RunError
 from sololakehouse.features.asof import AsOf
+from sololakehouse.features.defaults import default_value
 from sololakehouse.features.join import PlannedLookup
 from sololakehouse.features.saved import open_training_set, saved_version
 from sololakehouse.lake import Lakehouse
@@ -205,5 +206,6 @@ def _column(output: str, values: pl.Series, places: list[int | None], default: A
     import polars as pl
 
     found = (None if place is None else values[place] for place in places)
-    filled = [default if value is None else value for value in found]
+    (filling,) = default_value(default, values.dtype)
+    filled = [filling if value is None else value for value in found]
     return pl.Series(output, filled, values.dtype)

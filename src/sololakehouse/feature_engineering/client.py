@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +10,13 @@ from pydantic import ValidationError
 
 from sololakehouse.config.validation import validation_mistakes
 from sololakehouse.errors import FeatureLookupError, UsageError, suggestion
+from sololakehouse.feature_engineering.arguments import (
+    declared_contract,
+    declared_tags,
+    lookups_in,
+    names_in,
+    one_label,
+)
 from sololakehouse.feature_engineering.redefinition import redefinition, written_definition
 from sololakehouse.feature_engineering.rows import first_rows, merged, refuse_filled
 from sololakehouse.features.frames import as_polars
@@ -18,10 +25,12 @@ from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import Recipe
 from sololakehouse.features.saved import open_labels
 from sololakehouse.features.spine import Labels
+from sololakehouse.features.storable import refuse_untyped
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.contract import FeatureContract
+from sololakehouse.lake.lock import table_lock
 from sololakehouse.lake.redefinition import Redefinition
 from sololakehouse.provenance import Change, Run, content_manifest, fingerprint
 
@@ -76,6 +85,7 @@ class FeatureEngineeringClient:
         known_at: str | None = None,
         schema: Any = None,
         description: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> FeatureTable:
         """Create a feature table from a frame, or an empty one from a schema.
 
@@ -98,24 +108,26 @@ class FeatureEngineeringClient:
             types; a frame that is given too must have exactly these.
         description
             What the table holds.
+        tags
+            Texts by name, such as `{"team": "weather"}`.
 
         Raises
         ------
         UsageError
-            The table exists, there is neither a frame nor a schema, or they differ.
+            The table exists, no key is named, there is neither a frame nor a schema, or they
+            differ.
         FeatureTableError
             Keys and times are not set, not unique or of a type that cannot be joined.
         """
-        if self._lake.exists(name):
-            raise UsageError(
-                f"{name} exists. Write to it with write_table, or choose another name."
-            )
-        timestamp = _timestamp(name, timeseries_columns)
-        keys = tuple(key for key in _names(primary_keys) if key != timestamp)
-        declared = FeatureContract(keys, timestamp, known_at)
-        contract = FeatureContract.from_properties(declared.properties)
+        self._refuse_existing(name)
+        contract = declared_contract(name, primary_keys, timeseries_columns, known_at)
         details = {"comment": description} if description else {}
-        return self._write(name, first_rows(name, df, schema), contract or declared, details)
+        found = declared_tags(name, tags)
+        about = details | ({"tags": found} if found else {})
+        rows = first_rows(name, df, schema)
+        with table_lock(self._lake.project.warehouse, name):
+            self._refuse_existing(name)
+            return self._write(name, rows, contract, about)
 
     def get_table(self, *, name: str) -> FeatureTable:
         """Return a feature table with its keys, times and features.
@@ -154,17 +166,19 @@ class FeatureEngineeringClient:
         df
             A Polars, pandas, Arrow or Spark frame.
         mode
-            `merge` replaces the rows with the same keys and times and adds the others; the frame
-            needs all columns of the table. `overwrite` replaces all rows, and may change features.
+            `merge` writes to the rows with the same keys and times and adds the others. Features
+            that the frame does not have stay as they are, and are NULL in added rows; features
+            that the table does not have are added to it. `overwrite` replaces all rows, and may
+            change features.
         redefine
-            Why `overwrite` may change columns that a model in staging or production uses, or the
-            type of a key or timestamp; kept in the commit.
+            Why the columns of a table may change that a model in staging or production uses, or
+            the type of a key or timestamp; kept in the commit.
 
         Raises
         ------
         UsageError
-            The mode is unknown, a pipeline or `slh ingest` fills the table, or the columns do not
-            fit.
+            The mode is unknown, a pipeline or `slh ingest` fills the table, or the types of columns
+            do not fit.
         RedefinitionError
             Columns that somebody counts on would change, and `redefine` does not say why.
         FeatureTableError
@@ -173,23 +187,29 @@ class FeatureEngineeringClient:
         if mode not in ("merge", "overwrite"):
             hint = suggestion(str(mode), ("merge", "overwrite"), "mode")
             raise UsageError(f"write_table has no mode {mode!r}. {hint}")
-        if redefine is not None and mode == "merge":
-            raise UsageError("'redefine' goes with mode='overwrite': a merge changes no column.")
-        table = FeatureTable.open(self._lake, name)
-        refuse_filled(table)
+        refuse_filled(FeatureTable.open(self._lake, name))
         frame = as_polars(df, f"the rows of {name}")
-        table.contract.check_types(frame.schema, name)
-        change = None if mode == "merge" else redefinition(self._lake, table, frame, redefine)
-        details = {"comment": table.description} if table.description else {}
+        with table_lock(self._lake.project.warehouse, name):
+            table = FeatureTable.open(self._lake, name)
+            return self._written(table, frame, mode, redefine)
+
+    def _written(
+        self, table: FeatureTable, frame: pl.DataFrame, mode: str, redefine: str | None
+    ) -> FeatureTable:
+        """Write to a table that nobody else of the project writes to meanwhile."""
+        table.contract.check_types(frame.schema, table.name)
         rows = merged(table, frame) if mode == "merge" else frame
-        return self._write(name, rows, table.contract, details, change)
+        change = redefinition(self._lake, table, rows, mode, redefine)
+        details = {"comment": table.description} if table.description else {}
+        about = details | ({"tags": table.tags} if table.tags else {})
+        return self._write(table.name, rows, table.contract, about, change)
 
     def create_training_set(
         self,
         *,
         df: Any,
         feature_lookups: Sequence[FeatureLookup | FeatureFunction],
-        label: str,
+        label: str | Sequence[str],
         exclude_columns: str | Sequence[str] | None = None,
         timestamp: str | None = None,
         label_known_at: str | None = None,
@@ -206,7 +226,7 @@ class FeatureEngineeringClient:
         feature_lookups
             What to look up, and functions that are evaluated afterwards in the order given.
         label
-            Column to predict; a NULL in it is refused.
+            Column to predict, by its name or in a list of one; a NULL in it is refused.
         exclude_columns
             Columns of labels or features that the training set does not have.
         timestamp
@@ -231,15 +251,14 @@ class FeatureEngineeringClient:
         UsageError
             The query of the labels would not give the same rows each time.
         """
-        lookups = _lookups(feature_lookups)
         try:
             recipe = Recipe.model_validate(
                 {
-                    "label": label,
+                    "label": one_label(label),
                     "timestamp": timestamp,
                     "label_known_at": label_known_at,
-                    "feature_lookups": lookups,
-                    "exclude_columns": _names(exclude_columns or ()),
+                    "feature_lookups": lookups_in(feature_lookups),
+                    "exclude_columns": names_in(exclude_columns or ()),
                     "allow_exact_match": allow_exact_match,
                     "known_as_of": known_as_of,
                 }
@@ -353,6 +372,12 @@ class FeatureEngineeringClient:
 
         return score_frame(self._lake, model_uri, df, result_type)
 
+    def _refuse_existing(self, name: str) -> None:
+        if self._lake.exists(name):
+            raise UsageError(
+                f"{name} exists. Write to it with write_table, or choose another name."
+            )
+
     def _labels(self, df: Any) -> Labels:
         return open_labels(self._lake, df) if isinstance(df, str) else as_polars(df, "the labels")
 
@@ -364,6 +389,7 @@ class FeatureEngineeringClient:
         details: dict[str, Any],
         redefinition: Redefinition | None = None,
     ) -> FeatureTable:
+        refuse_untyped(rows.schema, f"the rows of {name}")
         contract.check_types(rows.schema, name)
         ordered = rows.sort(contract.identity)
         manifest = content_manifest(ordered)
@@ -378,29 +404,3 @@ class FeatureEngineeringClient:
             change = Change(operation=WRITE, fingerprint=mark, details=details | kept | why)
             newest = writer.write_frame(name, ordered, change, properties=contract.properties)
         return FeatureTable(newest, contract)
-
-
-def _lookups(given: Any) -> list[FeatureLookup | FeatureFunction]:
-    kinds = (FeatureLookup, FeatureFunction)
-    listed = list(given) if isinstance(given, list | tuple) else [given]
-    for one in listed:
-        if not isinstance(one, kinds):
-            raise FeatureLookupError(
-                "create_training_set: feature_lookups takes a list of FeatureLookup and "
-                f"FeatureFunction, not {type(one).__name__}."
-            )
-    return listed
-
-
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _timestamp(name: str, timeseries_columns: str | Sequence[str] | None) -> str | None:
-    columns = _names(timeseries_columns or ())
-    if len(columns) > 1:
-        raise UsageError(
-            f"{name}: a feature table has one timestamp, and timeseries_columns names "
-            f"{len(columns)}: {', '.join(columns)}."
-        )
-    return columns[0] if columns else None

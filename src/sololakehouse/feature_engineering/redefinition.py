@@ -1,4 +1,4 @@
-"""Overwriting a feature table with other columns: refused where somebody counts on them."""
+"""Writing other columns to a feature table: refused where somebody counts on them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def redefinition(
-    lake: Lakehouse, table: FeatureTable, frame: pl.DataFrame, reason: str | None
+    lake: Lakehouse, table: FeatureTable, rows: pl.DataFrame, mode: str, reason: str | None
 ) -> Redefinition | None:
-    """Return how a frame in place of all rows changes the table's columns; None if it does not.
+    """Return how rows in place of all that are there change the columns; None if they do not.
 
     Raises
     ------
@@ -31,13 +31,13 @@ def redefinition(
 
     columns = {column.name: column.type for column in table.snapshot.fields}
     old = last_definition(table.snapshot) or Definition.of_written(table.contract, columns)
-    new = written_definition(table.contract, frame)
+    new = written_definition(table.contract, rows)
     if old.fingerprint == new.fingerprint:
         return None
     found = Redefinition(
         table=table.name,
         place="",
-        how="write_table(mode='overwrite', redefine='the reason')",
+        how=f"write_table(mode={mode!r}, redefine='the reason')",
         version=table.version,
         old=old,
         new=new,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import UsageError
 from sololakehouse.features.frames import as_polars, without_rows
+from sololakehouse.features.storable import refuse_equal_names
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.pipelines.ingested import INGEST
 
@@ -30,10 +32,10 @@ def first_rows(name: str, df: Any, schema: Any) -> pl.DataFrame:
     if declared is None or df is None:
         return as_polars(df, what) if declared is None else declared
     rows = as_polars(df, what)
-    if rows.schema != declared.schema:
+    if dict(rows.schema) != dict(declared.schema):
         listed = [", ".join(f"{n} {t}" for n, t in one.schema.items()) for one in (declared, rows)]
         raise UsageError(f"{name}: the schema says {listed[0]}; the frame has {listed[1]}.")
-    return rows
+    return rows.select(declared.columns)
 
 
 def refuse_filled(table: FeatureTable) -> None:
@@ -61,40 +63,49 @@ def refuse_filled(table: FeatureTable) -> None:
 
 
 def merged(table: FeatureTable, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the table's rows with those of a frame, which replace rows of the same identity.
+    """Return the table's rows with those of a frame, which go into rows of the same identity.
+
+    Columns that the frame does not have stay as they are, and are NULL in added rows. Columns that
+    the table does not have come last.
 
     Raises
     ------
     UsageError
-        The frame does not have the table's columns.
+        A column is of another type than in the table.
     FeatureTableError
         Keys and times of the frame are not set or not unique.
     """
+    import polars as pl
+
     stored = table.snapshot.to_polars()
-    _require_same_columns(table, stored, frame)
-    table.contract.check(frame.lazy(), table.name)
+    given = _in_types(table, stored.schema, frame)
+    table.contract.check(given.lazy(), table.name)
     identity = list(table.contract.identity)
-    kept = stored.join(frame, on=identity, how="anti")
-    return kept.vstack(frame.select(stored.columns))
+    others = [name for name in stored.columns if name not in given.columns]
+    added = [name for name in given.columns if name not in stored.columns]
+    kept = stored.join(given, on=identity, how="anti")
+    beside = stored.select(*identity, *others)
+    whole = given.join(beside, on=identity, how="left") if others else given
+    return pl.concat([kept, whole], how="diagonal").select(*stored.columns, *added)
 
 
-def _require_same_columns(table: FeatureTable, stored: pl.DataFrame, frame: pl.DataFrame) -> None:
-    known, given = stored.schema, frame.schema
-    mistakes = [f"{name} is missing" for name in known if name not in given]
-    mistakes += [f"{name} is not in the table" for name in given if name not in known]
-    mistakes += [
-        f"{name} is {given[name]} and not {kind}"
-        for name, kind in known.items()
-        if name in given and given[name] != kind and not _are_instants(given[name], kind)
+def _in_types(
+    table: FeatureTable, stored: Mapping[str, pl.DataType], frame: pl.DataFrame
+) -> pl.DataFrame:
+    """Return a frame in the types of the table; a column of NULL alone may be of any."""
+    import polars as pl
+
+    refuse_equal_names([*stored, *frame.columns], f"{table.name} and its new rows")
+    nothing = {n: stored[n] for n, kind in frame.schema.items() if kind == pl.Null and n in stored}
+    given = frame.cast(nothing) if nothing else frame  # type: ignore[arg-type]
+    mistakes = [
+        f"{name} is {kind} and not {stored[name]}"
+        for name, kind in given.schema.items()
+        if name in stored and stored[name] != kind
     ]
     if mistakes:
         raise UsageError(
-            f"{table.name}: the rows do not have the table's columns: {', '.join(mistakes)}. "
-            "Use mode='overwrite' to change the table's columns."
+            f"{table.name}: the rows do not have the types of the table: {', '.join(mistakes)}. "
+            "Cast them, or use mode='overwrite' to change the table's types."
         )
-
-
-def _are_instants(*kinds: pl.DataType) -> bool:
-    import polars as pl
-
-    return all(isinstance(kind, pl.Datetime) and kind.time_zone for kind in kinds)
+    return given

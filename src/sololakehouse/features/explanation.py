@@ -57,7 +57,7 @@ class Candidate:
     @property
     def because(self) -> str:
         """The rule that decided."""
-        return _RULES[self.verdict]
+        return _RULES[self.verdict] if self.feature_ts else "the row with the label's key"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class LookupExplanation:
     known_as_of
         The fixed moment of knowledge, if there is one.
     candidates
-        The chosen row, and of the others those nearest to the label's moment, by time.
+        The chosen row, and of the others those nearest to the label's moment, by time; none if
+        that is NULL.
     left_out
         How many other rows have the key.
     """
@@ -103,7 +104,7 @@ class LookupExplanation:
             return "no row: the label's key is NULL"
         if self.chosen is not None:
             return _found(self.chosen, self.event)
-        if not self.candidates:
+        if not self.candidates and not self.left_out:
             return "no row: the feature table has none with this key"
         if self.event is None:
             return "no row: the label's timestamp is NULL"
@@ -193,7 +194,8 @@ def explain_lookup(
     rows = rows.sort(order) if order else rows
     event = label[rule.timestamp][0] if rule.timestamp else None
     chosen = chosen_rows(label, rows, rule)[0]
-    verdicts = _verdicts(rows, event, rule, chosen)
+    is_never = rule.timestamp is not None and event is None
+    verdicts = [] if is_never else _verdicts(rows, event, rule, chosen)
     shown = _nearest(verdicts, near)
     return LookupExplanation(
         table=table.name,
@@ -207,7 +209,7 @@ def explain_lookup(
             for index, row in enumerate(rows.iter_rows(named=True))
             if index in shown
         ),
-        left_out=len(verdicts) - len(shown),
+        left_out=rows.height - len(shown),
     )
 
 
@@ -245,10 +247,8 @@ def _verdicts(
     rows: pl.DataFrame, event: datetime | None, rule: AsOf, chosen: int | None
 ) -> list[Verdict]:
     """Judge rows that are sorted by time and knowledge."""
-    if rule.feature_timestamp is None:
+    if rule.feature_timestamp is None or event is None:
         return ["chosen" if index == chosen else "older" for index in range(rows.height)]
-    if event is None:
-        return ["in the future"] * rows.height
     moments = rows[rule.feature_timestamp].to_list()
     known = rows[rule.known_at].to_list() if rule.known_at else moments
     verdicts = [_alone(*at, event, rule) for at in zip(moments, known, strict=True)]
@@ -278,7 +278,7 @@ def _nearest(verdicts: list[Verdict], near: int) -> set[int]:
     before = [i for i, verdict in enumerate(verdicts) if verdict not in rejected_late]
     preferred = [i for i in before if verdicts[i] in ("chosen", "expired")]
     others = [i for i in before if i not in preferred]
-    return {*preferred, *(others[-near:] if near else []), *after[:near]}
+    return {*preferred, *(others[-near:] if near > 0 else []), *after[: max(near, 0)]}
 
 
 def _candidate(

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import UsageError
 from sololakehouse.features.asof import instants
+from sololakehouse.features.storable import storable
 
 if TYPE_CHECKING:
     import polars as pl
 
 
 def as_polars(frame: Any, what: str) -> pl.DataFrame:
-    """Return a frame as Polars, with every timestamp in UTC microseconds.
+    """Return a frame as Polars, in types that Delta has: every timestamp in UTC microseconds.
+
+    Unsigned integers become signed ones that hold them, categories text, and arrays lists.
 
     Parameters
     ----------
@@ -25,7 +28,8 @@ def as_polars(frame: Any, what: str) -> pl.DataFrame:
     Raises
     ------
     UsageError
-        The object is no frame.
+        The object is no frame, cannot be read, has two columns of one name, or a column whose
+        values Delta cannot hold.
     FeatureLookupError
         A timestamp column has no time zone, or values that microseconds cannot hold.
 
@@ -37,7 +41,7 @@ def as_polars(frame: Any, what: str) -> pl.DataFrame:
     """
     import polars as pl
 
-    converted = _converted(frame, what)
+    converted = storable(_converted(frame, what), what)
     times = [name for name, kind in converted.schema.items() if isinstance(kind, pl.Datetime)]
     return converted.with_columns(instants(converted[name], what) for name in times)
 
@@ -75,7 +79,7 @@ def without_rows(schema: Any, what: str) -> pl.DataFrame:
     if isinstance(schema, pa.Schema):
         return as_polars(schema.empty_table(), what)
     try:
-        return as_polars(pl.DataFrame(schema=schema), what)
+        return as_polars(pl.DataFrame(schema=dict(schema)), what)
     except (TypeError, ValueError, AttributeError) as error:
         raise UsageError(
             f"{type(schema).__name__} cannot be read as the schema of {what}. Give a Spark "
@@ -88,16 +92,29 @@ def _converted(frame: Any, what: str) -> pl.DataFrame:
 
     if isinstance(frame, pl.DataFrame):
         return frame
-    if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
     if hasattr(frame, "toArrow"):
         return pl.DataFrame(frame.toArrow())
+    try:
+        found = _read(frame)
+    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UsageError(
+            f"The {type(frame).__name__} cannot be read as {what}: {reason}."
+        ) from error
+    if found is None:
+        raise UsageError(
+            f"{type(frame).__name__} cannot be read as {what}. Give a Polars, pandas, Arrow or "
+            "Spark frame."
+        )
+    return found
+
+
+def _read(frame: Any) -> pl.DataFrame | None:
+    import polars as pl
+
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
     if type(frame).__module__.split(".")[0] == "pandas" and hasattr(frame, "columns"):
         from_pandas: pl.DataFrame = pl.from_pandas(frame)
         return from_pandas
-    if hasattr(frame, "__arrow_c_stream__"):
-        return pl.DataFrame(frame)
-    raise UsageError(
-        f"{type(frame).__name__} cannot be read as {what}. Give a Polars, pandas, Arrow or Spark "
-        "frame."
-    )
+    return pl.DataFrame(frame) if hasattr(frame, "__arrow_c_stream__") else None

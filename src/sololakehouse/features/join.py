@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.errors import FeatureLookupError, NotFoundError, suggestion
 from sololakehouse.features.asof import AsOf, instant_unit
+from sololakehouse.features.defaults import default_value
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.tables import FeatureTable
 
@@ -63,7 +64,10 @@ class PlannedLookup:
     outputs: Mapping[str, str]
 
     def rule(self, *, allow_exact_match: bool, known_as_of: datetime | None) -> AsOf:
-        """Return what the point-in-time join needs to know."""
+        """Return what the point-in-time join needs to know.
+
+        A lookup without time has no moment that could be refused.
+        """
         contract = self.table.contract
         return AsOf(
             keys=self.lookup.lookup_key,
@@ -73,7 +77,7 @@ class PlannedLookup:
             known_at=contract.known_at,
             known_as_of=known_as_of,
             lookback=self.lookup.lookback_window,
-            allow_exact_match=allow_exact_match,
+            allow_exact_match=allow_exact_match or contract.timestamp is None,
         )
 
 
@@ -174,14 +178,12 @@ def _require(
 ) -> None:
     if column not in labels:
         raise FeatureLookupError(
-            f"Lookup in {lookup.table_name}: {where} has no column {column!r}. "
+            f"Lookup in {lookup.table_name}: there is no column {column!r} in {where}. "
             f"{suggestion(column, labels, 'column')}"
         )
 
 
 def _check_defaults(lookup: FeatureLookup, table: FeatureTable, outputs: Mapping[str, str]) -> None:
-    import polars as pl
-
     features = {output: name for name, output in outputs.items()}
     place = f"Lookup in {table.name}: default_values"
     for output, value in lookup.default_values.items():
@@ -189,10 +191,11 @@ def _check_defaults(lookup: FeatureLookup, table: FeatureTable, outputs: Mapping
             raise NotFoundError.of("feature", output, features, where=place)
         kind = table.schema[features[output]]
         try:
-            pl.Series([value], dtype=kind, strict=True)
-        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+            default_value(value, kind)
+        except ValueError as error:
+            said = f": {error}" if str(error) else ""
             raise FeatureLookupError(
-                f"{place}: {value!r} does not fit {output!r}, which is {kind}."
+                f"{place}: {value!r} does not fit {output!r}, which is {kind}{said}."
             ) from error
 
 
@@ -201,7 +204,7 @@ def with_defaults(found: pl.DataFrame, defaults: Mapping[str, Any]) -> pl.DataFr
     import polars as pl
 
     return found.with_columns(
-        pl.col(name).fill_null(pl.lit(pl.Series([value], dtype=found.schema[name])).first())
+        pl.col(name).fill_null(pl.lit(default_value(value, found.schema[name])).first())
         for name, value in defaults.items()
     )
 

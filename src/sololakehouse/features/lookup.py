@@ -6,16 +6,18 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_serializer, field_validator
 
 from sololakehouse.config.duration import Duration
 from sololakehouse.config.settings import Settings
-from sololakehouse.config.table_name import TABLE_NAME
+from sololakehouse.config.table_name import TableName
 from sololakehouse.config.validation import validation_mistakes
 from sololakehouse.errors import FeatureLookupError
+from sololakehouse.features.defaults import written_default
 
 
-def _as_names(value: Any) -> Any:
+def as_names(value: Any) -> Any:
+    """Return one name as several; leave anything else to the validation."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -23,7 +25,7 @@ def _one_name(value: Any) -> Any:
     return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_names), Field(min_length=1)]
 
 
 class FeatureLookup(Settings):
@@ -48,7 +50,8 @@ class FeatureLookup(Settings):
         or ISO 8601.
     default_values
         Output name (after `rename_outputs`, as on Databricks) to the value that replaces NULL,
-        whether no row was found or the row found has a NULL there.
+        whether no row was found or the row found has a NULL there. It is of the feature's type, or
+        text for it: ISO 8601 with a time zone for a moment, `nan` or `inf` for a float.
 
     Raises
     ------
@@ -67,7 +70,7 @@ class FeatureLookup(Settings):
     ('origin',)
     """
 
-    table_name: str = Field(pattern=TABLE_NAME)
+    table_name: TableName
     lookup_key: Names
     feature_names: Names | None = None
     rename_outputs: dict[str, str] = Field(default={})
@@ -87,6 +90,10 @@ class FeatureLookup(Settings):
     @classmethod
     def _none_is_empty(cls, value: Any) -> Any:
         return {} if value is None else value
+
+    @field_serializer("default_values", when_used="json")
+    def _as_json(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: written_default(value) for name, value in values.items()}
 
     @field_validator("lookback_window")
     @classmethod

@@ -11,6 +11,7 @@ from sololakehouse.features.asof import instant_unit
 from sololakehouse.features.computed import PlannedFunction, plan_functions
 from sololakehouse.features.join import PlannedLookup, plan_lookups
 from sololakehouse.features.recipe import Recipe
+from sololakehouse.features.storable import refuse_untyped
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.udf import Functions
 
@@ -57,7 +58,10 @@ def plan_recipe(
         feature.
     FeatureFunctionError
         A function does not fit the columns.
+    UsageError
+        Nothing tells the type of a column of the labels.
     """
+    refuse_untyped(labels, where)
     for column in (recipe.label, recipe.timestamp, recipe.label_known_at):
         if column is not None and column not in labels:
             raise NotFoundError.of("column", column, labels, where=where)

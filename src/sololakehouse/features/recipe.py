@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, model_validator
 
 from sololakehouse.config.settings import Settings
 from sololakehouse.config.table_name import TABLE_NAME
 from sololakehouse.errors import UsageError
 from sololakehouse.features.function import FeatureFunction
-from sololakehouse.features.lookup import FeatureLookup
+from sololakehouse.features.lookup import FeatureLookup, as_names
 from sololakehouse.pipelines.sql import is_select
 
 SCHEMA = "training"
@@ -36,7 +36,8 @@ class Recipe(Settings):
     feature_functions
         What to compute from labels, looked-up features and earlier functions, in this order.
     exclude_columns
-        Columns of labels or features that the result does not have; they may still be lookup keys.
+        Columns of labels or features that the result does not have, one or several; they may still
+        be lookup keys.
     allow_exact_match
         Whether a feature row of exactly the label's moment is visible.
     known_as_of
@@ -49,7 +50,7 @@ class Recipe(Settings):
     label_known_at: str | None = None
     feature_lookups: tuple[FeatureLookup, ...] = ()
     feature_functions: tuple[FeatureFunction, ...] = ()
-    exclude_columns: tuple[str, ...] = ()
+    exclude_columns: Annotated[tuple[str, ...], BeforeValidator(as_names)] = ()
     allow_exact_match: bool = True
     known_as_of: AwareDatetime | None = None
 
@@ -86,21 +87,30 @@ class TrainingSetSpec(Recipe):
     name
         The table to save to, `training.<name>`.
     labels
-        The table of labels, or a `SELECT`. None in the record of a training set whose labels came
-        as a frame.
+        The table of labels, also at a version as `gold.labels@v3`, or a `SELECT`. None in the
+        record of a training set whose labels came as a frame.
     function_sources
         The text of each file of functions, by its name, as a commit record keeps it; empty: the
         files in the project's folder.
     """
 
-    name: str = Field(pattern=rf"^{SCHEMA}\.[A-Za-z_][A-Za-z0-9_]*$")
+    name: str
     labels: str | None = None
     function_sources: dict[str, str] = Field(default={})
+
+    @field_validator("name")
+    @classmethod
+    def _is_saved_in_its_schema(cls, name: str) -> str:
+        if not (re.match(TABLE_NAME, name) and name.startswith(f"{SCHEMA}.")):
+            raise ValueError(f"{name!r} is no training set. Write {SCHEMA}.NAME")
+        return name
 
     @field_validator("labels")
     @classmethod
     def _table_or_query(cls, labels: str | None) -> str | None:
-        if labels is not None and not re.match(TABLE_NAME, labels) and not is_select(labels):
+        if labels is None or is_select(labels):
+            return labels
+        if not re.match(TABLE_NAME, labels.partition("@")[0]):
             raise ValueError(f"{labels!r} is neither a table, such as gold.sales, nor a SELECT")
         return labels
 

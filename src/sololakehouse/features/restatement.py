@@ -117,7 +117,7 @@ def _compared(one: tuple[str, pl.DataFrame], other: tuple[str, pl.DataFrame]) ->
 
 def _changed(old: pl.Series, new: pl.Series, differ: pl.Series) -> FeatureChange:
     rows = int(differ.sum())
-    mean = (new - old).cast(float).abs().filter(differ).mean() if old.dtype.is_numeric() else None
+    mean = _distance(old, new).filter(differ).mean() if old.dtype.is_numeric() else None
     places = differ.arg_true().head(_EXAMPLES).to_list()
     return FeatureChange(
         feature=old.name,
@@ -126,3 +126,10 @@ def _changed(old: pl.Series, new: pl.Series, differ: pl.Series) -> FeatureChange
         mean_change=mean,  # type: ignore[arg-type]
         examples=tuple((place, old[place], new[place]) for place in places),
     )
+
+
+def _distance(old: pl.Series, new: pl.Series) -> pl.Series:
+    """Return the absolute differences as doubles: of small integers they may not fit the type."""
+    import polars as pl
+
+    return (new.cast(pl.Float64) - old.cast(pl.Float64)).abs()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.engine import Engine
 from sololakehouse.features.asof import AsOf
+from sololakehouse.features.defaults import default_value
 from sololakehouse.features.join import PlannedLookup
 from sololakehouse.features.spark_join import join_as_of, named
 from sololakehouse.lake import Snapshot
@@ -93,7 +94,6 @@ def _in_order(rows: DataFrame, order: Sequence[str]) -> DataFrame:
 
 
 def _filled(plan: PlannedLookup) -> dict[str, Column]:
-    import polars as pl
     from pyspark.sql import functions as F
 
     features = {output: name for name, output in plan.outputs.items()}
@@ -101,6 +101,6 @@ def _filled(plan: PlannedLookup) -> dict[str, Column]:
     defaults = {}
     for output, value in plan.lookup.default_values.items():
         name = features[output]
-        (exact,) = pl.Series([value], dtype=plan.table.schema[name]).to_list()
+        (exact,) = default_value(value, plan.table.schema[name]).to_list()
         defaults[output] = F.coalesce(named(output), F.lit(exact).cast(types[name]))
     return defaults

@@ -70,7 +70,10 @@ class Spine:
         if isinstance(self._labels, LabelsQuery):
             return self._labels.digest
         # The manifest knows no order of rows, but a frame has one: number them.
-        return content_manifest(self._labels.with_row_index("row number")).digest
+        number = "row number"
+        while number in self._labels.columns:
+            number += "'"
+        return content_manifest(self._labels.with_row_index(number)).digest
 
     def ordered(self, timestamp: str | None) -> pl.DataFrame:
         """Return the labels in their order, those of a table or query by `timestamp` first."""

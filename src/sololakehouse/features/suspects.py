@@ -30,7 +30,7 @@ class Suspect:
         `share of equal values`; `correlation`: Pearson's of numbers (with two classes that is the
         point-biserial one); `correlation ratio`: of categories, the root of Kelley's epsilon
         squared (1935), which takes chance for many categories into account; `missing values`: the
-        correlation of being NULL with the label.
+        correlation of being NULL, NaN or infinite with the label.
     value
         From -1 to 1; its absolute value is at least `LIMIT`.
     """
@@ -65,8 +65,9 @@ def suspects(frame: pl.DataFrame, label: str, features: Iterable[str]) -> tuple[
 class Suspicions:
     """What rows that come frame by frame say of features and the label.
 
-    Rows whose label is NULL do not count. With fewer than 20 rows, or a label of one value, nothing
-    is suspicious. No correlation ratio is known of a category with more than a million values.
+    Rows whose label is NULL do not count. A feature that is NaN or infinite is missing there. With
+    fewer than 20 rows, or a label of one value, nothing is suspicious. No correlation ratio is
+    known of a category with more than a million values.
     """
 
     def __init__(self, label: str, features: Iterable[str]) -> None:
@@ -142,7 +143,7 @@ class _Closeness:
             self._equal += _equal(feature, truth.label)
         if truth.numbers is None:
             return
-        missing = feature.is_null().arg_true().to_numpy()
+        missing = (feature if values is None else values).is_null().arg_true().to_numpy()
         self._nulls += PairSums(
             n=len(feature),
             x=len(missing),
@@ -184,11 +185,14 @@ class _Closeness:
 
 
 def _as_numbers(values: pl.Series) -> pl.Series | None:
+    """Return numbers and booleans as doubles; what is not finite is missing, as NULL is."""
     import polars as pl
 
-    if values.dtype.is_numeric() or values.dtype == pl.Boolean:
-        return values.cast(pl.Float64)
-    return None
+    if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
+        return None
+    numbers = values.cast(pl.Float64)
+    finite = numbers.is_finite()
+    return numbers if finite.all() else numbers.set(~finite, None)
 
 
 def _equal(feature: pl.Series, label: pl.Series) -> int:

@@ -94,6 +94,12 @@ class FeatureTable:
         return record.details.get("comment") if record else None
 
     @property
+    def tags(self) -> dict[str, str]:
+        """The tags that the table was created with."""
+        record = self.snapshot.record
+        return dict(record.details.get("tags", {})) if record else {}
+
+    @property
     def definition(self) -> str | None:
         """Fingerprint of the definition that the version has; None if its commits keep none."""
         found = last_definition(self.snapshot)

@@ -266,14 +266,15 @@ class TrainingSet:
             No lookup is by time, or the moment has no time zone.
         """
         labels = self._spine.ordered(self.recipe.timestamp)
-        moments = {lookup.timestamp_lookup_key for lookup in self.recipe.feature_lookups} - {None}
-        if not moments:
+        columns = {lookup.timestamp_lookup_key for lookup in self.recipe.feature_lookups} - {None}
+        if not columns:
             raise FeatureLookupError(
                 f"{self._name}: no lookup is by time, so nothing can be known later or restated."
             )
         if known_as_of is not None and known_as_of.tzinfo is None:
             raise FeatureLookupError(f"known_as_of={known_as_of} has no time zone. Say which.")
-        latest = max((labels[name].max() for name in moments if name), key=str, default=None)
+        moments = [labels[name].drop_nulls() for name in columns if name]
+        latest = max((column.max() for column in moments if len(column)), default=None)  # type: ignore[type-var]
         day: Any = known_as_of or self.recipe.known_as_of or latest
         if day is None:
             raise FeatureLookupError(f"{self._name} has no row with a moment of lookup.")

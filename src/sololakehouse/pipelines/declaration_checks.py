@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from sololakehouse.config import TABLE_NAME
+from sololakehouse.config.table_name import TABLE_NAME
 from sololakehouse.errors import DefinitionError
 from sololakehouse.lake.contract import FeatureContract
 from sololakehouse.pipelines.declarations import (
