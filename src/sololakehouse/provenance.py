@@ -261,6 +261,22 @@ def content_manifest(frame: pl.LazyFrame | pl.DataFrame, left_out: Iterable[str]
     )
 
 
+def order_digest(frame: pl.LazyFrame | pl.DataFrame) -> str:
+    """Return a digest of rows in their order, which a content manifest does not know.
+
+    Examples
+    --------
+    >>> import polars as pl
+    >>> rows = pl.DataFrame({"a": [1, 2]})
+    >>> order_digest(rows) == order_digest(rows.reverse())
+    False
+    """
+    columns, number = frame.collect_schema(), "row number"
+    while number in columns:
+        number += "'"
+    return content_manifest(frame.with_row_index(number)).digest
+
+
 def _streamed(words: pl.LazyFrame, hasher: RowHasher) -> np.ndarray[Any, Any]:
     # Not `collect_batches`: polars 2.1 ends it without an error when the process is interrupted.
     import polars as pl

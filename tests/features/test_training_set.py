@@ -18,6 +18,7 @@ from sololakehouse.errors import (
     TrainingError,
     UsageError,
 )
+from sololakehouse.feature_engineering import FeatureEngineeringClient, FeatureLookup
 from sololakehouse.features import identity
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.features.saved import build_training_set, open_training_set
@@ -115,6 +116,19 @@ def test_a_lookup_without_time_finds_its_row_whatever_the_rule_of_exact_matches(
 def test_labels_may_have_a_column_of_any_name(project):
     labels = LABELS.with_columns(pl.lit(1).alias("row number"))
     assert made(project, weather(), df=labels).save("numbered").to_polars()["row number"].sum() == 4
+
+
+def test_features_and_keys_may_have_any_name(project):
+    rows = pl.DataFrame(
+        {"place of the label": ["EWR", "JFK"], "row number": [1, 2], "value": [3, 4]}
+    )
+    client = FeatureEngineeringClient(project.lake)
+    client.create_table(name="features.odd", primary_keys="place of the label", df=rows)
+    labels = LABELS.with_columns(pl.col("origin").alias("place of the label"))
+    lookup = FeatureLookup(table_name="features.odd", lookup_key="place of the label")
+    found = made(project, lookup, df=labels).save("odd").to_polars()
+    expected = LABELS["origin"].replace_strict({"EWR": 1, "JFK": 2}, default=None)
+    assert found["row number"].equals(expected)
 
 
 def test_labels_whose_type_nothing_tells_are_refused(project):

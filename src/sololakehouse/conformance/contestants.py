@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 POLARS = "polars"
 DECLARATION = "NOT_SUPPORTED"
-_PLACE = "place of the label"
+_PLACE = "__slh_place"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-ROW = "row number"
+ROW = "__slh_row"
 _LEAST = -(2**63)
 _GREATEST = 2**63 - 1
 _NO_ROW = 2**32 - 1

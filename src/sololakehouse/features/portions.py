@@ -17,7 +17,7 @@ from sololakehouse.lake.spill import Spill
 if TYPE_CHECKING:
     import polars as pl
 
-_PLACE = "place of the label"
+_PLACE = "__slh_place"
 
 
 def portions(

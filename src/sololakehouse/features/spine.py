@@ -14,7 +14,7 @@ from sololakehouse.lake import Snapshot
 from sololakehouse.lake.contract import counted, described_row
 from sololakehouse.lake.memory import Memory
 from sololakehouse.lake.sorted_rows import sorted_scan
-from sololakehouse.provenance import TableVersion, content_manifest
+from sololakehouse.provenance import TableVersion, order_digest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,11 +69,7 @@ class Spine:
             return None
         if isinstance(self._labels, LabelsQuery):
             return self._labels.digest
-        # The manifest knows no order of rows, but a frame has one: number them.
-        number = "row number"
-        while number in self._labels.columns:
-            number += "'"
-        return content_manifest(self._labels.with_row_index(number)).digest
+        return order_digest(self._labels)
 
     def ordered(self, timestamp: str | None) -> pl.DataFrame:
         """Return the labels in their order, those of a table or query by `timestamp` first."""

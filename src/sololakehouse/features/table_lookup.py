@@ -18,7 +18,7 @@ from sololakehouse.lake.spill import Spill, by_range
 if TYPE_CHECKING:
     import polars as pl
 
-_PLACE = "place of the label"
+_PLACE = "__slh_place"
 
 
 class TableLookup:

@@ -39,7 +39,7 @@ _BYTES_OF_A_VALUE = 8
 _VALUES_AT_ONCE = 4_000_000
 # What is held of each row while batches are read: label, moments, prediction, and a metric's sort.
 _BYTES_OF_A_ROW = 80
-_ROW = "row number"
+_ROW = "__slh_row"
 
 
 def rows_at_once(training_set: Snapshot, experiment: Experiment, limit: int) -> int | None:

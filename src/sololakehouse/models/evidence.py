@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sololakehouse.models.model_content import model_content
 from sololakehouse.models.part import AnyPart
+from sololakehouse.provenance import order_digest
 
 if TYPE_CHECKING:
     import numpy as np
-    import polars as pl
 
     from sololakehouse.lake import Lakehouse, Snapshot
 
@@ -39,7 +39,7 @@ def data_evidence(lake: Lakehouse, training_set: Snapshot) -> dict[str, Any]:
         }
         for table in (training_set, *sources)
     }
-    return {DATA: {"tables": tables, "row_order": row_order(training_set.scan())}}
+    return {DATA: {"tables": tables, "row_order": order_digest(training_set.scan())}}
 
 
 def model_evidence(model: Any, parts: Mapping[str, AnyPart]) -> dict[str, Any]:
@@ -68,10 +68,3 @@ def digest(predictions: np.ndarray) -> str:
     True
     """
     return hashlib.sha256(predictions.astype("<f8").tobytes()).hexdigest()
-
-
-def row_order(frame: pl.DataFrame | pl.LazyFrame) -> str:
-    """Return a digest of rows in their order: a content manifest alone does not know one."""
-    from sololakehouse.provenance import content_manifest
-
-    return content_manifest(frame.with_row_index("row number")).digest

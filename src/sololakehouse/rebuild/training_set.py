@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from sololakehouse.errors import shortened
 from sololakehouse.features.recipe import TrainingSetSpec
 from sololakehouse.lake import Lakehouse, Snapshot
-from sololakehouse.models.evidence import row_order
-from sololakehouse.provenance import content_manifest
+from sololakehouse.provenance import content_manifest, order_digest
 from sololakehouse.rebuild.frames import (
     ColumnDifference,
     column_differences,
@@ -98,7 +97,7 @@ def _anchors(saved: Snapshot, common: set[str]) -> list[str]:
 
 
 def _order(before: pl.LazyFrame, after: pl.LazyFrame, recorded: str | None) -> Finding:
-    if row_order(after) == (recorded or row_order(before)):
+    if order_digest(after) == (recorded or order_digest(before)):
         return Finding("row order", "same", "The rows stand in the order of the training.")
     rows = height(before)
     same = [one.collect_schema().names() for one in (before, after)]
