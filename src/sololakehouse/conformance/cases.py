@@ -67,7 +67,7 @@ def oracle_options(rule: AsOf) -> dict[str, Any]:
         "uses_known_at": rule.known_at is not None,
         "known_as_of": microseconds(rule.known_as_of) if rule.known_as_of else None,
         "lookback": None if rule.lookback is None else rule.lookback // MICROSECOND,
-        "allow_exact_match": rule.allow_exact_match,
+        "allow_exact_match": not rule.strict,
     }
 
 
