@@ -101,6 +101,7 @@ def test_readers_have_no_way_to_write(project):
         "path",
         "read",
         "table_names",
+        "without_log",
     }
     wanted = {name for name in dir(Snapshot) if not name.startswith("_")}
     assert not {name for name in wanted if re.search("write|commit$|delete|update|drop", name)} - {

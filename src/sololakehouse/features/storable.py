@@ -30,8 +30,8 @@ def storable(frame: pl.DataFrame, what: str) -> pl.DataFrame:
     Examples
     --------
     >>> import polars as pl
-    >>> storable(pl.DataFrame({"n": [255]}, schema={"n": pl.UInt8}), "the rows").schema
-    Schema({'n': Int16})
+    >>> storable(pl.DataFrame({"n": [255]}, schema={"n": pl.UInt8}), "the rows")["n"].dtype
+    Int16
     """
     import polars as pl
 
