@@ -37,6 +37,12 @@ def test_a_table_that_exists_is_not_created(project):
         project.client.create_table(name="features.airports", primary_keys="faa", df=AIRPORTS)
 
 
+def test_the_schema_that_tells_of_runs_holds_no_feature_table(project):
+    with pytest.raises(UsageError, match=r"system\.airports is in the schema 'system', which tells"):
+        project.client.create_table(name="system.airports", primary_keys="faa", df=AIRPORTS)
+    assert not project.lake.exists("system.airports")
+
+
 def test_a_table_has_one_timestamp(project):
     with pytest.raises(UsageError, match="a feature table has one timestamp, and timeseries_"):
         project.client.create_table(

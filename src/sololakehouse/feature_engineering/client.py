@@ -114,19 +114,19 @@ class FeatureEngineeringClient:
         Raises
         ------
         UsageError
-            The table exists, no key is named, there is neither a frame nor a schema, or they
-            differ.
+            The table exists or is in the schema `system`, no key is named, there is neither a
+            frame nor a schema, or they differ.
         FeatureTableError
             Keys and times are not set, not unique or of a type that cannot be joined.
         """
-        self._refuse_existing(name)
+        self._refuse_name(name)
         contract = declared_contract(name, primary_keys, timeseries_columns, known_at)
         details = {"comment": description} if description else {}
         found = declared_tags(name, tags)
         about = details | ({"tags": found} if found else {})
         rows = first_rows(name, df, schema)
         with table_lock(self._lake.project.warehouse, name):
-            self._refuse_existing(name)
+            self._refuse_name(name)
             return self._write(name, rows, contract, about)
 
     def get_table(self, *, name: str) -> FeatureTable:
@@ -372,7 +372,12 @@ class FeatureEngineeringClient:
 
         return score_frame(self._lake, model_uri, df, result_type)
 
-    def _refuse_existing(self, name: str) -> None:
+    def _refuse_name(self, name: str) -> None:
+        if name.lower().startswith("system."):
+            raise UsageError(
+                f"{name} is in the schema 'system', which tells of runs. Take another schema, such "
+                "as features."
+            )
         if self._lake.exists(name):
             raise UsageError(
                 f"{name} exists. Write to it with write_table, or choose another name."
