@@ -38,7 +38,9 @@ def test_a_table_that_exists_is_not_created(project):
 
 
 def test_the_schema_that_tells_of_runs_holds_no_feature_table(project):
-    with pytest.raises(UsageError, match=r"system\.airports is in the schema 'system', which tells"):
+    with pytest.raises(
+        UsageError, match=r"system\.airports is in the schema 'system', which tells"
+    ):
         project.client.create_table(name="system.airports", primary_keys="faa", df=AIRPORTS)
     assert not project.lake.exists("system.airports")
 
