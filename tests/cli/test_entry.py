@@ -38,3 +38,27 @@ def test_ctrl_c_while_the_commands_are_imported_shows_no_traceback(started, impo
         [sys.executable, "-c", code, "--version"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+
+
+LOCKED = """\
+import runpy, signal, sys
+
+class Keyboard:
+    def find_spec(self, name, *_):
+        if name == "click.core":
+            signal.getsignal(signal.SIGINT)(signal.SIGINT, sys._getframe(1))
+            print("held back", flush=True)
+
+sys.meta_path.insert(0, Keyboard())
+"""
+
+
+@pytest.mark.parametrize("started", [script(), MODULE], ids=["script", "module"])
+def test_ctrl_c_waits_until_an_import_has_freed_its_locks(started):
+    done = subprocess.run(
+        [sys.executable, "-c", LOCKED + started, "tables"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "held back\n", "Stopped.\n")

@@ -19,6 +19,7 @@ _SETTINGS = {
     # A thread of the engine that needs a few kilobytes would be given two megabytes of zeros.
     "MIMALLOC_ALLOW_THP": "0",
 }
+_SECONDS_TO_CLOSE = 5
 
 
 @cache
@@ -80,8 +81,13 @@ def _close(session: Any) -> None:
 
     gRPC crashes the process if a closed channel with interceptors is asked; the client refuses to,
     but only if it knows that it is closed. Stopping the session later makes PySpark forget it.
+    Where Ctrl-C met gRPC as it began a call, the channel waits for that call without an end: then
+    it is left as it is.
     """
-    session.client.close()
+    closing = threading.Thread(target=session.client.close, daemon=True)
+    closing.start()
+    closing.join(_SECONDS_TO_CLOSE)
+    session.client._closed = True
 
 
 def _keep_ctrl_c() -> None:
