@@ -88,6 +88,8 @@ def _close(session: Any) -> None:
     closing.start()
     closing.join(_SECONDS_TO_CLOSE)
     session.client._closed = True
+    if closing.is_alive():
+        session.client.close = lambda: None
 
 
 def _keep_ctrl_c() -> None:
