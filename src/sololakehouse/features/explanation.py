@@ -266,7 +266,7 @@ def _alone(moment: datetime, known: datetime, event: datetime, rule: AsOf) -> Ve
     """Judge a row as if it were the only one."""
     if moment > event:
         return "in the future"
-    if moment == event and not rule.allow_exact_match:
+    if moment == event and rule.strict:
         return "exact match refused"
     return "chosen" if known <= (rule.known_as_of or event) else "not yet known"
 

@@ -64,10 +64,7 @@ class PlannedLookup:
     outputs: Mapping[str, str]
 
     def rule(self, *, allow_exact_match: bool, known_as_of: datetime | None) -> AsOf:
-        """Return what the point-in-time join needs to know.
-
-        A lookup without time has no moment that could be refused.
-        """
+        """Return what the point-in-time join needs to know."""
         contract = self.table.contract
         return AsOf(
             keys=self.lookup.lookup_key,
@@ -77,7 +74,7 @@ class PlannedLookup:
             known_at=contract.known_at,
             known_as_of=known_as_of,
             lookback=self.lookup.lookback_window,
-            allow_exact_match=allow_exact_match or contract.timestamp is None,
+            allow_exact_match=allow_exact_match,
         )
 
 

@@ -98,7 +98,7 @@ def _visible_rows(features: DataFrame, found: Mapping[str, str], rule: AsOf) -> 
         *(F.unix_micros(named(name)).alias(time) for time, name in times.items()),
         *_named(found),
     ).where(_all(F.col(place).isNotNull() for place in (*keys, *times)))
-    moment = F.col("feature_ts") + (0 if rule.allow_exact_match else 1)
+    moment = F.col("feature_ts") + rule.strict
     if rule.known_as_of is not None:
         known = F.col("known_at" if rule.known_at else "feature_ts")
         rows = rows.where(known <= (rule.known_as_of - _EPOCH) // _MICROSECOND)
