@@ -1,12 +1,15 @@
-"""Frames come back as they went, from memory and from files, and files go with what was in them."""
+"""Rows come back as they went, from memory and from files, and files go with what was in them."""
 
 from __future__ import annotations
 
+import resource
+import signal
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -34,42 +37,114 @@ EVERY_TYPE = pl.DataFrame(
 )
 
 
+FIXED = EVERY_TYPE.select(
+    "whole", "small", "real", "truth", "day", "moment", "length"
+).with_columns(
+    clock=pl.Series([time(1, 2, 3, 4), None, time(0)]),
+    half=pl.Series([1.5, None, float("-inf")], dtype=pl.Float32),
+    large=pl.Series([2**64 - 1, None, 0], dtype=pl.UInt64),
+    naive=pl.Series([datetime(1900, 1, 1), None, datetime(2100, 1, 1)], dtype=pl.Datetime("ns")),
+)
+
+
+def _is_spilled(folder: Path) -> bool:
+    """Whether this process has a file without a name in a folder open."""
+    files = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    return any(one.is_relative_to(folder) for one in files)
+
+
+@pytest.mark.parametrize(
+    "rows", [EVERY_TYPE, FIXED, FIXED.select("whole"), EVERY_TYPE["text"].to_frame()]
+)
 @pytest.mark.parametrize("most_bytes", [0, 10**9])
-def test_every_type_comes_back(tmp_path: Path, most_bytes: int) -> None:
+def test_every_type_comes_back(tmp_path: Path, most_bytes: int, rows: pl.DataFrame) -> None:
     spill = Spill(tmp_path, most_bytes)
     other = pl.DataFrame({"n": [7]})
-    spill.add([("one", EVERY_TYPE), ("two", EVERY_TYPE.reverse()), ("other", other)])
-    spill.add([("one", EVERY_TYPE.slice(1, 1)), ("nothing", EVERY_TYPE.clear())])
+    spill.add("some", rows, np.array([4, 300, 4]))
+    spill.add("other", other, np.array([0]))
+    spill.add("some", rows, np.array([0, 1, 2]), at=np.array([2, 1, 0]))
+    spill.add("some", rows, np.arange(0), at=np.arange(0))
 
-    assert bool(list(tmp_path.iterdir())) == (most_bytes == 0)
-    found = spill.take("one")
-    assert found is not None
-    assert_frame_equal(found, pl.concat([EVERY_TYPE, EVERY_TYPE.slice(1, 1)]))
-    assert spill.take("one") is None
-    assert spill.take("nothing") is None
-    assert_frame_equal(spill.take("other"), other)  # type: ignore[arg-type]
-    assert_frame_equal(spill.take("two"), EVERY_TYPE.reverse())  # type: ignore[arg-type]
+    assert _is_spilled(tmp_path) == (most_bytes == 0)
+    assert spill.numbers("some") == [0, 1, 2, 4, 300]
+    assert_frame_equal(spill.take("some", 4), rows[[0, 2]])  # type: ignore[arg-type]
+    assert spill.take("some", 4) is None
+    assert spill.take("some", 3) is None
+    assert spill.take("else", 0) is None
+    for number, row in ((0, 2), (1, 1), (2, 0), (300, 1)):
+        assert_frame_equal(spill.take("some", number), rows[[row]])  # type: ignore[arg-type]
+    assert_frame_equal(spill.take("other", 0), other)  # type: ignore[arg-type]
+    assert spill.numbers("some") == []
+    assert not _is_spilled(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_several_threads_add_and_take(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [EVERY_TYPE, FIXED])
+@pytest.mark.parametrize("most_bytes", [0, 10**9])
+def test_rows_come_back_in_their_places(
+    tmp_path: Path, most_bytes: int, rows: pl.DataFrame
+) -> None:
+    spill = Spill(tmp_path, most_bytes)
+    spill.add("some", rows, np.array([1, 0, 1]), places=np.array([5, 2, 0], np.uint32))
+    spill.add("some", rows, np.array([1]), at=np.array([2]), places=np.array([3], np.uint32))
+
+    expected = pl.concat([rows[[2]], rows.clear(2), rows[[2]], rows.clear(1), rows[[0]]])
+    assert_frame_equal(spill.take_in_place("some", 1, 6), expected)  # type: ignore[arg-type]
+    assert spill.take_in_place("some", 1, 6) is None
+    expected = pl.concat([rows.clear(2), rows[[1]]])
+    assert_frame_equal(spill.take_in_place("some", 0, 3), expected)  # type: ignore[arg-type]
+
+
+def test_more_columns_than_a_byte_has_bits_are_null_one_by_one(tmp_path: Path) -> None:
+    rows = pl.DataFrame({str(n): [n, None] if n % 3 else [None, n] for n in range(20)})
+    spill = Spill(tmp_path)
+    spill.add("some", rows, np.zeros(2, np.uint8))
+    assert_frame_equal(spill.take("some", 0), rows)  # type: ignore[arg-type]
+
+
+def test_ranges_are_added_again_after_they_were_taken(tmp_path: Path) -> None:
+    spill, rows = Spill(tmp_path), pl.DataFrame({"n": [1, 2, 3]})
+    for _ in range(2):
+        spill.add("some", rows, np.array([0, 1, 0]))
+        assert spill.take("some", 0)["n"].to_list() == [1, 3]  # type: ignore[index]
+        spill.add("some", rows, np.array([1, 1, 1]))
+        assert spill.take("some", 1)["n"].to_list() == [2, 1, 2, 3]  # type: ignore[index]
+    assert not _is_spilled(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "texts are no records"])
+def test_several_threads_add_and_take(tmp_path: Path, text: str) -> None:
     spill = Spill(tmp_path, 20_000)
-    names = [str(number) for number in range(40)]
 
     def add(part: int) -> None:
-        spill.add((name, pl.DataFrame({"part": [part] * 25})) for name in names)
+        rows = pl.DataFrame({"part": [part] * 1000})
+        rows = rows.with_columns(text=pl.lit(text)) if text else rows
+        spill.add("some", rows, np.arange(1000) % 40)
 
-    def take(name: str) -> list[int]:
-        found = spill.take(name)
+    def take(number: int) -> list[int]:
+        found = spill.take("some", number)
         assert found is not None
         return sorted(found["part"].to_list())
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(20)))
-        assert len(list(tmp_path.iterdir())) > 1
+        assert _is_spilled(tmp_path)
         expected = sorted(list(range(20)) * 25)
-        assert all(found == expected for found in pool.map(take, names))
-    assert not list(tmp_path.iterdir())
+        assert all(found == expected for found in pool.map(take, range(40)))
+    assert not _is_spilled(tmp_path)
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"n": range(100_000)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            Spill(tmp_path).add("some", rows, np.zeros(rows.height, np.uint8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
 
 
 @pytest.mark.parametrize("column", ["whole", "real", "text", "moment", "truth", "day"])

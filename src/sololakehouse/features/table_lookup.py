@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 from sololakehouse.features.asof import AsOf
 from sololakehouse.features.latest import ROW, SortedLabels
 from sololakehouse.lake.batches import each_batch
-from sololakehouse.lake.spill import Spill, by_range
+from sololakehouse.lake.spill import Spill
 
 if TYPE_CHECKING:
     import polars as pl
-
-_PLACE = "__slh_place"
 
 
 class TableLookup:
@@ -53,32 +51,26 @@ class TableLookup:
         self.rule = rule
         self.matched = 0
         self._name = name
+        self._rows = f"rows of {name}"
         self._features = features
         self._values = list(values)
         self._at_once = at_once
         self._waiting = waiting
         self._rows_at_once = rows_at_once
-        self._parts: set[int] = set()
 
     def search(self, labels: SortedLabels) -> None:
         """Find the rows of some labels."""
         found = labels.search(self._features, self.rule)
-        order, parts = by_range(found["row"].to_numpy() // self._rows_at_once)
-        found = found if len(parts) == 1 else found[order]
-        self._waiting.add((self._rows_of(number), found[part]) for number, part in parts)
-        self._parts.update(number for number, _ in parts)
+        self._waiting.add(self._rows, found, found["row"].to_numpy() // self._rows_at_once)
         self.matched += found.height
 
     def take_values(self) -> None:
         """Take the values of all rows that were found."""
-        for number in sorted(self._parts):
-            found = self._waiting.take(self._rows_of(number))
+        for number in self._waiting.numbers(self._rows):
+            found = self._waiting.take(self._rows, number)
             if found is not None:
                 rows = self._features.slice(number * self._rows_at_once, self._rows_at_once)
                 self._take(rows, found if found["row"].is_sorted() else found.sort("row"))
-
-    def _rows_of(self, part: int) -> str:
-        return f"{self._name}-rows-{part}"
 
     def _take(self, features: pl.LazyFrame, found: pl.DataFrame) -> None:
         """Take the values of rows of a part of the table; `found` is in the order of its rows."""
@@ -92,11 +84,8 @@ class TableLookup:
             ends = np.array([first, first + batch.height], rows.dtype)
             some = slice(*np.searchsorted(rows, ends))
             ranges, places = np.divmod(labels[some], self._at_once)
-            order, parts = by_range(ranges)
-            at = pl.Series(rows[some][order] - first)
-            taken = [batch[name].gather(at) for name in self._values]
-            values = pl.DataFrame([*taken, pl.Series(_PLACE, places[order])])
-            self._waiting.add((f"{self._name}-{number}", values[part]) for number, part in parts)
+            values, at = batch.select(self._values), rows[some] - first
+            self._waiting.add(self._name, values, ranges, at=at, places=places)
 
         inside = pl.col(ROW).is_between(int(rows[0]), int(rows[-1]))
         each_batch(features.filter(inside).select(ROW, *self._values), take)
@@ -109,16 +98,8 @@ class TableLookup:
         count
             How many labels the range has.
         """
-        import numpy as np
-        import polars as pl
-
-        found = self._waiting.take(f"{self._name}-{number}")
+        found = self._waiting.take_in_place(self._name, number, count)
         if found is None:
             schema = self._features.select(self._values).collect_schema()
             return schema.to_frame().clear(count)
-        nothing = found.select(self._values).clear(1)
-        # Of many chunks, or by positions with NULL, polars gathers five times as slowly.
-        taken = pl.concat([found.select(self._values), nothing], rechunk=True)
-        at = np.full(count, found.height, np.uint32)
-        at[found[_PLACE].to_numpy()] = np.arange(found.height, dtype=np.uint32)
-        return taken.select(pl.all().gather(pl.Series(at)))
+        return found

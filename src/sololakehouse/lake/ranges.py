@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sololakehouse.lake.batches import each_batch
-from sololakehouse.lake.spill import Spill, by_range
+from sololakehouse.lake.spill import Spill
 
 if TYPE_CHECKING:
     import polars as pl
 
 _SAMPLE = 100_000
+_RANGES = "ranges"
 
 
 def in_ranges(
@@ -29,18 +30,14 @@ def in_ranges(
     most
         How many rows a range has, about.
     """
-    import polars as pl
-
     cuts = cuts_of(rows, column, count, most)
 
     def cut(batch: pl.DataFrame) -> None:
-        order, parts = by_range(cuts.search_sorted(batch[column], side="right").to_numpy())
-        some = batch.select(pl.all().gather(order))
-        waiting.add((f"range-{number}", some[part]) for number, part in parts)
+        waiting.add(_RANGES, batch, cuts.search_sorted(batch[column], side="right").to_numpy())
 
     each_batch(rows, cut)
-    for number in range(len(cuts) + 1):
-        some = waiting.take(f"range-{number}")
+    for number in waiting.numbers(_RANGES):
+        some = waiting.take(_RANGES, number)
         if some is not None:
             yield some
 

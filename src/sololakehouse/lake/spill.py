@@ -1,118 +1,229 @@
-"""Frames that wait for a later pass: in memory while they are few, in files from then on."""
+"""Rows that wait for a later pass: in memory while they are few, in files from then on."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from errno import EIO
+from functools import partial
+from io import SEEK_END, BufferedWriter
 from itertools import pairwise
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryFile
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from weakref import finalize
+
+from sololakehouse.lake.arrow_frames import ArrowFrames
+from sololakehouse.lake.records import Records
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
-    import pyarrow as pa
 
     Array = np.ndarray[Any, Any]
 
+_Held: TypeAlias = "list[tuple[Any, dict[int, slice]]]"
+_BUFFER = 1_000_000
+
 
 class Spill:
-    """Frames of one schema under each name, to be taken once.
+    """Rows of one schema under each name, each in a range that is taken once.
 
     Parameters
     ----------
     folder
-        Where files go; None: everything stays in memory.
+        Where files go; None: everything stays in memory. The files have no names: nothing of them
+        is left, however the process ends.
     most_bytes
-        How much stays in memory.
+        How much stays in memory: half of it may be on its way to the file while more is added.
     """
 
     def __init__(self, folder: Path | None = None, most_bytes: int = 0) -> None:
         self._folder = folder
         self._most_bytes = most_bytes
-        self._held: dict[str, list[pl.DataFrame]] = defaultdict(list)
-        self._files: dict[str, list[_SpillFile]] = defaultdict(list)
-        self._bytes = 0.0
+        self._waiting: dict[str, _Waiting] = {}
         self._lock = Lock()
+        self._writing = Lock()
 
-    def add(self, parts: Iterable[tuple[str, pl.DataFrame]]) -> None:
-        """Add frames to what is under their names; any thread may."""
-        with self._lock:
-            for name, frame in parts:
-                if frame.height:
-                    self._held[name].append(frame)
-                    self._bytes += frame.estimated_size()
-            if self._folder is not None and self._bytes > self._most_bytes:
-                self._write(self._folder)
+    def add(
+        self,
+        name: str,
+        rows: pl.DataFrame,
+        ranges: Array,
+        *,
+        at: Array | None = None,
+        places: Array | None = None,
+    ) -> None:
+        """Add rows to what is under a name; any thread may.
 
-    def take(self, name: str) -> pl.DataFrame | None:
-        """Return what was added under a name, in no order, and forget it; None if nothing was.
+        Parameters
+        ----------
+        ranges
+            The number of the range of each row that is added.
+        at
+            Positions of the rows to add; None: all.
+        places
+            Where in its range each of them is to be; None: there is no order.
 
-        Any thread may.
+        Raises
+        ------
+        OSError
+            The disk is full, or fails.
         """
-        import polars as pl
-        import pyarrow as pa
-
+        order, parts = by_range(ranges)
+        if not parts:
+            return
+        waiting = self._place_of(name, rows.schema, with_places=places is not None)
+        packed = waiting.form.pack(rows, at, places)
+        if len(parts) > 1:
+            packed = waiting.form.ordered(packed, order)
         with self._lock:
-            held, files = self._held.pop(name, []), self._files.pop(name, [])
-            self._bytes -= sum(frame.estimated_size() for frame in held)
-        if files:
-            waited = pa.Table.from_batches([file.take(name) for file in files])
-            held = [pl.DataFrame(waited, schema=files[0].schema), *held]
-        return pl.concat(held) if held else None
+            waiting.hold(packed, dict(parts))
+            full = self._held_bytes() > self._most_bytes // 2
+            if self._folder is None or not full:
+                return
+            self._writing.acquire()
+            released = [(one, one.release()) for one in self._waiting.values()]
+        try:
+            for one, held in released:
+                one.write(held, self._folder)
+        finally:
+            self._writing.release()
 
-    def _write(self, folder: Path) -> None:
-        alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-        for name, frames in self._held.items():
-            alike[tuple(frames[0].schema.items())].append(name)
-        for names in alike.values():
-            file = _SpillFile(folder, {name: self._held[name] for name in names})
-            for name in names:
-                self._files[name].append(file)
-        self._held.clear()
-        self._bytes = 0.0
+    def _held_bytes(self) -> int:
+        return sum(one.bytes for one in self._waiting.values())
+
+    def _place_of(self, name: str, schema: pl.Schema, *, with_places: bool) -> _Waiting:
+        with self._lock:
+            if name not in self._waiting:
+                self._waiting[name] = _Waiting(schema, with_places=with_places)
+            return self._waiting[name]
+
+    def numbers(self, name: str) -> list[int]:
+        """Return the numbers of the ranges that wait under a name, in their order."""
+        with self._lock, self._writing:
+            return self._waiting[name].numbers() if name in self._waiting else []
+
+    def take(self, name: str, number: int) -> pl.DataFrame | None:
+        """Return the rows of a range and forget them; None if there are none.
+
+        Those that were added first are first. Any thread may.
+        """
+        form, parts = self._take(name, number)
+        return form.together(parts) if form else None
+
+    def take_in_place(self, name: str, number: int, count: int) -> pl.DataFrame | None:
+        """Return the rows of a range at their places, and NULL in the others of `count`."""
+        form, parts = self._take(name, number)
+        return form.in_place(parts, count) if form else None
+
+    def _take(self, name: str, number: int) -> tuple[Any, list[Any]]:
+        with self._lock, self._writing:
+            waiting = self._waiting.get(name)
+            parts = waiting.take(number) if waiting else []
+            return (waiting.form, parts) if waiting and parts else (None, [])
 
 
-class _SpillFile:
-    """One Arrow file with the frames of several names, of one schema; it goes with the last one.
+class _Waiting:
+    """What waits under one name.
 
-    A file for each name would be thousands of small ones, which take longer to make, to open and
-    to remove than what is in them.
+    Attributes
+    ----------
+    bytes
+        How much of it is in memory.
     """
 
-    def __init__(self, folder: Path, held: Mapping[str, Sequence[pl.DataFrame]]) -> None:
-        import polars as pl
-        import pyarrow as pa
+    def __init__(self, schema: pl.Schema, *, with_places: bool) -> None:
+        fixed = Records.can_hold(schema)
+        self.form: Any = Records(schema, with_places=with_places) if fixed else ArrowFrames()
+        self.bytes = 0
+        self._held: _Held = []
+        self._file: _RangesFile | None = None
 
-        self._lock = Lock()
-        self._places = {name: place for place, name in enumerate(held)}
-        self.schema = next(iter(held.values()))[0].schema
-        first = _arrow(pl.DataFrame(schema=self.schema))
-        with NamedTemporaryFile(dir=folder, suffix=".arrow", delete=False) as file:
-            self._path = Path(file.name)
-            with pa.ipc.new_file(file, first.schema) as writer:
-                for frames in held.values():
-                    [batch] = _arrow(pl.concat(frames, rechunk=True)).to_batches()
-                    writer.write_batch(batch)
-        self._source = pa.OSFile(str(self._path))
-        self._reader = pa.ipc.open_file(self._source)
+    def hold(self, packed: Any, parts: dict[int, slice]) -> None:
+        """Keep rows in memory, and where those of each range are."""
+        self._held.append((packed, parts))
+        self.bytes += self.form.size(packed)
 
-    def take(self, name: str) -> pa.RecordBatch:
-        """Return the rows under a name, once."""
-        with self._lock:
-            batch = self._reader.get_batch(self._places.pop(name))
-            if not self._places:
-                self._source.close()
-                self._path.unlink()
-        return batch
+    def release(self) -> _Held:
+        """Give what is in memory away, to be written."""
+        held, self._held, self.bytes = self._held, [], 0
+        return held
+
+    def write(self, held: _Held, folder: Path) -> None:
+        """Write what was in memory to the file."""
+        if held:
+            self._file = self._file or _RangesFile(folder)
+            parts = ((n, partial(self.form.write, parts=_of(held, n))) for n in _numbers(held))
+            self._file.append(parts)
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the ranges, in their order."""
+        in_file = self._file.numbers() if self._file else []
+        return sorted({*in_file, *_numbers(self._held)})
+
+    def take(self, number: int) -> list[Any]:
+        """Return the parts of a range, and forget them."""
+        found = [self.form.read(data) for data in self._file.take(number)] if self._file else []
+        if self._file and not self._file.numbers():
+            self._file.close()
+            self._file = None
+        held = _of(self._held, number)
+        for _, parts in self._held:
+            parts.pop(number, None)
+        self.bytes -= sum(self.form.size(part) for part in held)
+        self._held = [one for one in self._held if one[1]]
+        return [*found, *held]
 
 
-def _arrow(rows: pl.DataFrame) -> pa.Table:
-    import polars as pl
+def _numbers(held: _Held) -> list[int]:
+    return sorted({number for _, parts in held for number in parts})
 
-    return rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+def _of(held: _Held, number: int) -> list[Any]:
+    return [packed[parts[number]] for packed, parts in held if number in parts]
+
+
+class _RangesFile:
+    """A file without a name, which ends with the process; parts of ranges are appended to it.
+
+    Attributes
+    ----------
+    close
+        Gives the room on the disk back.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
+        self._buffered: BinaryIO = BufferedWriter(self._file, _BUFFER)
+        self.close = finalize(self, self._file.close)
+        self._places: dict[int, list[tuple[int, int]]] = defaultdict(list)
+
+    def append(self, parts: Iterable[tuple[int, Callable[[BinaryIO], None]]]) -> None:
+        """Append to ranges what functions write."""
+        begin = self._buffered.seek(0, SEEK_END)
+        for number, write in parts:
+            write(self._buffered)
+            end = self._buffered.tell()
+            self._places[number].append((begin, end - begin))
+            begin = end
+        self._buffered.flush()
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the ranges that it has."""
+        return list(self._places)
+
+    def take(self, number: int) -> list[bytearray]:
+        """Return the parts of a range, and forget them."""
+        return [self._read(*place) for place in self._places.pop(number, [])]
+
+    def _read(self, begin: int, size: int) -> bytearray:
+        data = bytearray(size)
+        self._file.seek(begin)
+        if self._file.readinto(data) != size:
+            raise OSError(EIO, "a file with rows that wait ends too early")
+        return data
 
 
 def by_range(ranges: Array) -> tuple[Array, list[tuple[int, slice]]]:
@@ -130,7 +241,8 @@ def by_range(ranges: Array) -> tuple[Array, list[tuple[int, slice]]]:
     if not len(ranges):
         return np.arange(0), []
     # NumPy sorts integers of 16 bits in linear time.
-    order = np.argsort(ranges.astype(np.min_scalar_type(ranges.max())), kind="stable")
-    numbers = ranges[order]
-    begins = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-    return order, [(int(numbers[low]), slice(low, high)) for low, high in pairwise(begins)]
+    small = ranges.astype(np.min_scalar_type(ranges.max()))
+    ends = np.cumsum(np.bincount(small)).tolist()
+    places = enumerate(pairwise([0, *ends]))
+    parts = [(number, slice(low, high)) for number, (low, high) in places if low < high]
+    return np.argsort(small, kind="stable"), parts
