@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,15 +33,18 @@ class ArrowFrames:
         """Return the bytes of some rows, about."""
         return int(rows.estimated_size())
 
-    def write(self, file: BinaryIO, parts: Sequence[pl.DataFrame]) -> None:
-        """Append rows to a file."""
+    def data(self, parts: Sequence[pl.DataFrame]) -> memoryview:
+        """Return what a file keeps of rows."""
         import polars as pl
 
         # Of text Polars would also write what other rows have.
-        pl.concat(parts, rechunk=True).write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
+        whole = pl.concat(parts, rechunk=True)
+        file = BytesIO()
+        whole.write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
+        return file.getbuffer()
 
     def read(self, data: bytearray) -> pl.DataFrame:
-        """Return what was written."""
+        """Return the rows of `data`."""
         import polars as pl
 
         return pl.read_ipc_stream(BytesIO(data))

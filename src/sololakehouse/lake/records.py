@@ -7,7 +7,7 @@ at random, where a record is moved once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,15 +75,14 @@ class Records:
         """Return the bytes of some records."""
         return records.nbytes
 
-    def write(self, file: BinaryIO, parts: Sequence[Array]) -> None:
-        """Append records to a file."""
+    def data(self, parts: Sequence[Array]) -> bytes:
+        """Return what a file keeps of records."""
         import numpy as np
 
-        for part in parts:
-            file.write(part.view(np.uint8).data)
+        return b"".join(part.view(np.uint8).data for part in parts)
 
     def read(self, data: bytearray) -> Array:
-        """Return what was written."""
+        """Return the records of `data`."""
         import numpy as np
 
         return np.frombuffer(data, self._kind)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
 from errno import EIO
-from functools import partial
-from io import SEEK_END, BufferedWriter
+from io import SEEK_END
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import finalize
 
 from sololakehouse.lake.arrow_frames import ArrowFrames
@@ -24,7 +22,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _Held: TypeAlias = "list[tuple[Any, dict[int, slice]]]"
-_BUFFER = 1_000_000
+_RANGES_OF_A_FILE = 4
+_FILES = 32
 
 
 class Spill:
@@ -139,7 +138,7 @@ class _Waiting:
         self.form: Any = Records(schema, with_places=with_places) if fixed else ArrowFrames()
         self.bytes = 0
         self._held: _Held = []
-        self._file: _RangesFile | None = None
+        self._files: dict[int, _RangesFile] = {}
 
     def hold(self, packed: Any, parts: dict[int, slice]) -> None:
         """Keep rows in memory, and where those of each range are."""
@@ -152,29 +151,39 @@ class _Waiting:
         return held
 
     def write(self, held: _Held, folder: Path) -> None:
-        """Write what was in memory to the file."""
-        if held:
-            self._file = self._file or _RangesFile(folder)
-            parts = ((n, partial(self.form.write, parts=_of(held, n))) for n in _numbers(held))
-            self._file.append(parts)
+        """Write what was in memory to files."""
+        for number in _numbers(held):
+            file = self._files.get(_file_of(number)) or _RangesFile(folder)
+            self._files[_file_of(number)] = file
+            file.append(number, self.form.data(_of(held, number)))
 
     def numbers(self) -> list[int]:
         """Return the numbers of the ranges, in their order."""
-        in_file = self._file.numbers() if self._file else []
-        return sorted({*in_file, *_numbers(self._held)})
+        in_files = (number for file in self._files.values() for number in file.places)
+        return sorted({*in_files, *_numbers(self._held)})
 
     def take(self, number: int) -> list[Any]:
         """Return the parts of a range, and forget them."""
-        found = [self.form.read(data) for data in self._file.take(number)] if self._file else []
-        if self._file and not self._file.numbers():
-            self._file.close()
-            self._file = None
         held = _of(self._held, number)
         for _, parts in self._held:
             parts.pop(number, None)
-        self.bytes -= sum(self.form.size(part) for part in held)
         self._held = [one for one in self._held if one[1]]
-        return [*found, *held]
+        self.bytes -= sum(self.form.size(part) for part in held)
+        return [*self._from_file(number), *held]
+
+    def _from_file(self, number: int) -> list[Any]:
+        file = self._files.get(_file_of(number))
+        if file is None:
+            return []
+        found = [self.form.read(data) for data in file.take(number)]
+        if not file.places:
+            file.close()
+            del self._files[_file_of(number)]
+        return found
+
+
+def _file_of(number: int) -> int:
+    return number // _RANGES_OF_A_FILE % _FILES
 
 
 def _numbers(held: _Held) -> list[int]:
@@ -190,33 +199,27 @@ class _RangesFile:
 
     Attributes
     ----------
+    places
+        Where the parts of each range begin, and their bytes.
     close
         Gives the room on the disk back.
     """
 
     def __init__(self, folder: Path) -> None:
         self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
-        self._buffered: BinaryIO = BufferedWriter(self._file, _BUFFER)
         self.close = finalize(self, self._file.close)
-        self._places: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self.places: dict[int, list[tuple[int, int]]] = defaultdict(list)
 
-    def append(self, parts: Iterable[tuple[int, Callable[[BinaryIO], None]]]) -> None:
-        """Append to ranges what functions write."""
-        begin = self._buffered.seek(0, SEEK_END)
-        for number, write in parts:
-            write(self._buffered)
-            end = self._buffered.tell()
-            self._places[number].append((begin, end - begin))
-            begin = end
-        self._buffered.flush()
-
-    def numbers(self) -> list[int]:
-        """Return the numbers of the ranges that it has."""
-        return list(self._places)
+    def append(self, number: int, data: bytes | memoryview) -> None:
+        """Append a part of a range."""
+        left = memoryview(data)
+        self.places[number].append((self._file.seek(0, SEEK_END), left.nbytes))
+        while left:
+            left = left[self._file.write(left) :]
 
     def take(self, number: int) -> list[bytearray]:
         """Return the parts of a range, and forget them."""
-        return [self._read(*place) for place in self._places.pop(number, [])]
+        return [self._read(*place) for place in self.places.pop(number, [])]
 
     def _read(self, begin: int, size: int) -> bytearray:
         data = bytearray(size)
