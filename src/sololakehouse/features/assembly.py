@@ -76,8 +76,8 @@ def find(
         for number, plan in enumerate(plans)
     ]
     _search(lookups, labels, rows, memory.labels, waiting)
+    give_back()
     for lookup in lookups:
-        give_back()
         lookup.take_values()
     found = tuple(zip(plans, lookups, strict=True))
     reports = (_report(plan, labels, rows, lookup.matched) for plan, lookup in found)

@@ -18,16 +18,16 @@ _PLACE = "__slh_place"
 class ArrowFrames:
     """What `Records` does, for columns that have no fixed width."""
 
-    def pack(self, rows: pl.DataFrame, at: Array | None, places: Array | None) -> pl.DataFrame:
-        """Return the rows at some positions, in the order of these; None: all."""
+    def pack(
+        self, rows: pl.DataFrame, at: Array | None, places: Array | None, order: Array | None
+    ) -> pl.DataFrame:
+        """Return rows with their places, as `Records.pack`."""
         import polars as pl
 
         packed = rows if at is None else rows[at]
-        return packed if places is None else packed.with_columns(pl.Series(_PLACE, places))
-
-    def ordered(self, rows: pl.DataFrame, order: Array) -> pl.DataFrame:
-        """Return rows in another order."""
-        return rows[order]
+        if places is not None:
+            packed = packed.with_columns(pl.Series(_PLACE, places))
+        return packed if order is None else packed[order]
 
     def size(self, rows: pl.DataFrame) -> int:
         """Return the bytes of some rows, about."""

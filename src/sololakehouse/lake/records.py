@@ -7,6 +7,7 @@ at random, where a record is moved once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Records:
         self._kind = np.dtype([*columns, *place, bits], align=True)
         # NumPy moves bytes that it knows nothing of ten times as fast as records.
         self._whole = np.dtype(f"V{self._kind.itemsize}")
+        self._rooms = local()
         self._block = max(1, _BLOCK_BYTES // self._kind.itemsize)
 
     @staticmethod
@@ -45,14 +47,27 @@ class Records:
         """Whether all columns have a fixed width."""
         return all(_has_width(kind) for kind in schema.values())
 
-    def pack(self, rows: pl.DataFrame, at: Array | None, places: Array | None) -> Array:
-        """Return the records of the rows at some positions, in the order of these; None: of all."""
+    def pack(
+        self, rows: pl.DataFrame, at: Array | None, places: Array | None, order: Array | None
+    ) -> Array:
+        """Return records of rows.
+
+        Parameters
+        ----------
+        at
+            Positions of the rows, which are gone through in their order; None: all.
+        places
+            The place of each of these.
+        order
+            Which of these is first, which is next, and so on; None: they stay as they are.
+        """
         import numpy as np
 
         chosen = np.arange(rows.height) if at is None else at.astype(np.intp)
-        records = np.empty(len(chosen), self._kind)
+        count = len(chosen)
+        records = np.empty(count, self._kind) if order is None else self._scratch(count)
         columns = [(_values(column), _nulls(column)) for column in rows]
-        for first in range(0, len(chosen), self._block):
+        for first in range(0, count, self._block):
             some = slice(first, first + self._block)
             block, positions = records[some], chosen[some]
             block[_NULLS] = 0
@@ -62,14 +77,18 @@ class Records:
                     block[_NULLS][:, number // 8] |= nulls.take(positions) << number % 8
         if places is not None:
             records[_PLACE] = places
-        return records
+        if order is None:
+            return records
+        return np.take(records.view(self._whole), order, mode="clip").view(self._kind)
 
-    def ordered(self, records: Array, order: Array) -> Array:
-        """Return records in another order."""
+    def _scratch(self, count: int) -> Array:
+        """Return room for records that this thread uses again."""
         import numpy as np
 
-        whole = np.take(records.view(self._whole), order, mode="clip")
-        return whole.view(self._kind)
+        if len(getattr(self._rooms, "room", ())) < count:
+            self._rooms.room = np.empty(count, self._kind)
+        room: Array = self._rooms.room[:count]
+        return room
 
     def size(self, records: Array) -> int:
         """Return the bytes of some records."""

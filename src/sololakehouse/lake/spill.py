@@ -74,9 +74,7 @@ class Spill:
         if not parts:
             return
         waiting = self._place_of(name, rows.schema, with_places=places is not None)
-        packed = waiting.form.pack(rows, at, places)
-        if len(parts) > 1:
-            packed = waiting.form.ordered(packed, order)
+        packed = waiting.form.pack(rows, at, places, order if len(parts) > 1 else None)
         with self._lock:
             waiting.hold(packed, dict(parts))
             full = self._held_bytes() > self._most_bytes // 2
