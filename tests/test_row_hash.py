@@ -78,6 +78,12 @@ def test_blocks_add_up():
     assert summed(pl.DataFrame({"a": values})) == oracle([(value,) for value in values], ["a"])
 
 
+def test_blocks_of_a_slice_with_nulls_add_up():
+    values = [None if number % 11 in (0, 8) else number for number in range(40_000)]
+    frame = pl.DataFrame({"a": values})[3:]
+    assert summed(frame) == oracle([(value,) for value in values[3:]], ["a"])
+
+
 def test_values_that_change_places_change_the_sum_of_the_rows():
     one = summed(pl.DataFrame({"a": [1.0, 2.0], "b": [3, 4]}))
     other = summed(pl.DataFrame({"a": [2.0, 1.0], "b": [3, 4]}))

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from sololakehouse.buffers import Buffers
+
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
@@ -54,21 +56,20 @@ class RowHasher:
         import numpy as np
 
         totals = np.zeros(words.width + 2, np.uint64)
-        parts = [(self._columns[part.name], *_buffers(part)) for part in words if words.height]
-        constant = np.uint64(sum(column.seed for column, _, _ in parts) % MODULUS)
+        parts = [(self._columns[part.name], Buffers.of(part)) for part in words if words.height]
+        constant = np.uint64(sum(column.seed for column, _ in parts) % MODULUS)
         buffers = np.empty((3, _BLOCK), np.uint64)
         of_block = np.zeros_like(totals)
         for start in range(0, words.height, _BLOCK):
-            block = slice(start, min(start + _BLOCK, words.height))
-            hashes, scratch, rows = buffers[:, : block.stop - start]
+            stop = min(start + _BLOCK, words.height)
+            hashes, scratch, rows = buffers[:, : stop - start]
             rows.fill(constant)
-            for index, (column, values, nulls) in enumerate(parts):
-                unknown = None if nulls is None else nulls[block]
-                column.hash(values[block], unknown, hashes, scratch)
+            for index, (column, part) in enumerate(parts):
+                column.hash(part.values[start:stop], part.nulls(start, stop), hashes, scratch)
                 np.add(rows, hashes, out=rows)
                 of_block[index + 2] = hashes.sum()
             _mix(rows, scratch)
-            of_block[:2] = block.stop - start, rows.sum()
+            of_block[:2] = stop - start, rows.sum()
             totals += of_block
         return totals
 
@@ -132,19 +133,3 @@ def _mix(words: Array, scratch: Array) -> None:
         np.multiply(words, np.uint64(factor), out=words)
     np.right_shift(words, np.uint64(_LAST_SHIFT), out=scratch)
     np.bitwise_xor(words, scratch, out=words)
-
-
-def _buffers(column: pl.Series) -> tuple[Array, Array | None]:
-    """Return the values without a copy, and which are NULL (None: none is)."""
-    import numpy as np
-
-    arrow: Any = column.to_arrow()
-    validity, data = arrow.buffers()
-    kind = np.dtype(str(arrow.type))
-    values = np.frombuffer(data, kind, len(arrow), arrow.offset * kind.itemsize)
-    if not arrow.null_count:
-        return values, None
-    first, last = arrow.offset // 8, (arrow.offset + len(arrow) + 7) // 8
-    bits = np.unpackbits(np.frombuffer(validity, np.uint8)[first:last], bitorder="little")
-    begin = arrow.offset - 8 * first
-    return values, np.equal(bits[begin : begin + len(arrow)], 0)

@@ -62,6 +62,14 @@ class Spine:
         """The columns with Polars' types; data is read of a query only."""
         return dict(self._labels.schema)
 
+    @property
+    def height(self) -> int:
+        """The number of labels."""
+        if isinstance(self._labels, Snapshot):
+            return self._labels.rows
+        frame = self._labels.rows if isinstance(self._labels, LabelsQuery) else self._labels
+        return frame.height
+
     @cached_property
     def digest(self) -> str | None:
         """What a frame holds, in its order, or a query says; None for a table."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sololakehouse.features.association import FEWEST_ROWS, Categories, PairSums
+from sololakehouse.buffers import Buffers
+from sololakehouse.features.association import FEWEST_ROWS, Categories, PairSums, sums_beside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +59,7 @@ def recorded_suspects(details: Mapping[str, Any]) -> tuple[Suspect, ...]:
 
 def suspects(frame: pl.DataFrame, label: str, features: Iterable[str]) -> tuple[Suspect, ...]:
     """Return the features of a frame that equal the label or predict it nearly alone."""
-    suspicions = Suspicions(label, features)
+    suspicions = Suspicions(label, features, frame.height)
     suspicions.add(frame)
     return suspicions.suspects()
 
@@ -67,12 +69,12 @@ class Suspicions:
 
     Rows whose label is NULL do not count. A feature that is NaN or infinite is missing there. With
     fewer than 20 rows, or a label of one value, nothing is suspicious. No correlation ratio is
-    known of a category with more than a million values.
+    known of a category with more than a million values. `rows` is how many rows come at most.
     """
 
-    def __init__(self, label: str, features: Iterable[str]) -> None:
+    def __init__(self, label: str, features: Iterable[str], rows: int) -> None:
         self._label = label
-        self._features = {name: _Closeness() for name in features}
+        self._features = {name: _Closeness(rows) for name in features}
         self._first: Any = None
         self._differ = False
 
@@ -86,7 +88,8 @@ class Suspicions:
         """Take more rows into account."""
         import polars as pl
 
-        known = frame.filter(pl.col(self._label).is_not_null())
+        unknown = frame[self._label].null_count()
+        known = frame.filter(pl.col(self._label).is_not_null()) if unknown else frame
         if known.is_empty():
             return
         label = known[self._label]
@@ -110,24 +113,24 @@ class _Truth:
     """Labels, and if they are numbers: those, less the first one, and their sums."""
 
     label: pl.Series
-    numbers: Array | None
-    y: Array
+    y: Array | None
     sums: PairSums
 
     @classmethod
     def of(cls, label: pl.Series, first: Any) -> _Truth:
-        import numpy as np
-
-        values = _as_numbers(label)
-        numbers = None if values is None else values.to_numpy()
-        y = np.zeros(0) if numbers is None else numbers - float(first)
-        return cls(label, numbers, y, PairSums.of(y, y))
+        numbers = _as_numbers(label)
+        if numbers is None:
+            return cls(label, None, PairSums())
+        finite = _finite(numbers)
+        y = finite.to_numpy() - float(first)
+        return cls(finite, y, PairSums.of_zeros(y))
 
 
 class _Closeness:
-    """How close one feature is to the label."""
+    """How close one feature is to the label, of at most so many rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._rows = 0
         self._equal = 0
         self._origin: float | None = None
@@ -137,39 +140,44 @@ class _Closeness:
 
     def add(self, feature: pl.Series, truth: _Truth) -> None:
         """Take more rows into account."""
-        self._rows += len(feature)
         values = _as_numbers(feature)
-        if truth.numbers is None or values is None:
-            self._equal += _equal(feature, truth.label)
-        if truth.numbers is None:
+        if self._may_be_equal:
+            self._equal += _equal(feature if values is None else values, truth.label)
+        self._rows += len(feature)
+        if truth.y is None:
             return
-        missing = (feature if values is None else values).is_null().arg_true().to_numpy()
-        self._nulls += PairSums(
-            n=len(feature),
-            x=len(missing),
-            y=truth.sums.y,
-            xx=len(missing),
-            yy=truth.sums.yy,
-            xy=float(truth.y[missing].sum()),
-        )
         if values is not None:
-            self._add_numbers(values, missing, truth.numbers, truth.y)
-        elif not feature.dtype.is_nested() and not feature.dtype.is_temporal():
-            self._categories.add(feature, truth.y)
+            missing = self._add_numbers(values, truth.y, truth.sums)
+        else:
+            missing = truth.y[feature.is_null().to_numpy()]
+            if not feature.dtype.is_nested() and not feature.dtype.is_temporal():
+                self._categories.add(feature, truth.y)
+        n, sums = len(missing), truth.sums
+        self._nulls += PairSums(sums.n, n, sums.y, n, sums.yy, float(missing.sum()))
 
-    def _add_numbers(self, values: pl.Series, missing: Array, numbers: Array, y: Array) -> None:
-        """Add pairs in which neither is NULL: what is missing adds nothing where it is 0."""
+    def _add_numbers(self, values: pl.Series, y: Array, sums: PairSums) -> Array:
+        """Add the pairs in which no number is missing; return `y` where one is.
+
+        The square of what is not finite is not either: only where their sum is not, it is looked
+        for.
+        """
         import numpy as np
 
-        if self._origin is None and len(missing) < len(values):
-            self._origin = float(values.drop_nulls()[0])
+        if self._origin is None:
+            finite = values.filter(values.is_finite())
+            self._origin = float(finite[0]) if len(finite) else None
         origin = self._origin or 0.0
-        filled = (values.fill_null(origin) if len(missing) else values).to_numpy()
-        self._equal += int(np.count_nonzero(filled == numbers))
-        self._equal -= int(np.count_nonzero(numbers[missing] == origin))
         with np.errstate(invalid="ignore", over="ignore"):
-            pairs = PairSums.of(filled - origin, y)
-        self._numbers += pairs - PairSums.of(np.zeros(len(missing)), y[missing])
+            pairs, missing = sums_beside(Buffers.of(values), origin, y, sums)
+            if not math.isfinite(pairs.xx):
+                pairs, missing = sums_beside(Buffers.of(_finite(values)), origin, y, sums)
+        self._numbers += pairs
+        return missing
+
+    @property
+    def _may_be_equal(self) -> bool:
+        """Whether equal values could still reach the limit, if all values to come were equal."""
+        return (self._most - (self._rows - self._equal)) / self._most >= LIMIT
 
     def greatest(self) -> tuple[Measure, float] | None:
         """Return the first measure that reaches the limit; None if none does."""
@@ -185,20 +193,19 @@ class _Closeness:
 
 
 def _as_numbers(values: pl.Series) -> pl.Series | None:
-    """Return numbers and booleans as doubles; what is not finite is missing, as NULL is."""
+    """Return numbers and booleans as doubles."""
     import polars as pl
 
-    if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
-        return None
-    numbers = values.cast(pl.Float64)
+    if values.dtype == pl.Boolean:
+        values = values.cast(pl.UInt8)  # From bits straight to doubles takes four times as long.
+    return values.cast(pl.Float64) if values.dtype.is_numeric() else None
+
+
+def _finite(numbers: pl.Series) -> pl.Series:
+    """Return numbers; what is not finite is missing, as NULL is."""
     finite = numbers.is_finite()
     return numbers if finite.all() else numbers.set(~finite, None)
 
 
 def _equal(feature: pl.Series, label: pl.Series) -> int:
-    numbers, truth = _as_numbers(feature), _as_numbers(label)
-    if numbers is not None and truth is not None:
-        feature, label = numbers, truth
-    if feature.dtype != label.dtype:
-        return 0
-    return int((feature == label).fill_null(False).sum())
+    return int((feature == label).sum()) if feature.dtype == label.dtype else 0

@@ -318,7 +318,7 @@ class TrainingSet:
         if before is not None:
             return before, True
         extension, why_not = self._extension(self._lake.newest(table))
-        suspicions = Suspicions(self.recipe.label, self.feature_columns)
+        suspicions = Suspicions(self.recipe.label, self.feature_columns, self._spine.height)
         with writer.staging() as folder:
             beside = folder / "beside"
             beside.mkdir()
