@@ -43,11 +43,11 @@ class ArrowFrames:
         whole.write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
         return file.getbuffer()
 
-    def read(self, data: bytearray) -> pl.DataFrame:
+    def read(self, data: Array) -> pl.DataFrame:
         """Return the rows of `data`."""
         import polars as pl
 
-        return pl.read_ipc_stream(BytesIO(data))
+        return pl.read_ipc_stream(BytesIO(data.data))
 
     def together(self, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """Return the rows of all parts."""

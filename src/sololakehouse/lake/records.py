@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PLACE = "place"
 _NULLS = "nulls"
 _BLOCK_BYTES = 262_144
+_ROOMS = local()
 
 
 class Records:
@@ -39,7 +40,6 @@ class Records:
         self._kind = np.dtype([*columns, *place, bits], align=True)
         # NumPy moves bytes that it knows nothing of ten times as fast as records.
         self._whole = np.dtype(f"V{self._kind.itemsize}")
-        self._rooms = local()
         self._block = max(1, _BLOCK_BYTES // self._kind.itemsize)
 
     @staticmethod
@@ -85,10 +85,11 @@ class Records:
         """Return room for records that this thread uses again."""
         import numpy as np
 
-        if len(getattr(self._rooms, "room", ())) < count:
-            self._rooms.room = np.empty(count, self._kind)
-        room: Array = self._rooms.room[:count]
-        return room
+        size = count * self._kind.itemsize
+        if len(getattr(_ROOMS, "room", ())) < size:
+            _ROOMS.room = np.empty(size, np.uint8)
+        records: Array = _ROOMS.room[:size].view(self._kind)
+        return records
 
     def size(self, records: Array) -> int:
         """Return the bytes of some records."""
@@ -100,11 +101,9 @@ class Records:
 
         return b"".join(part.view(np.uint8).data for part in parts)
 
-    def read(self, data: bytearray) -> Array:
+    def read(self, data: Array) -> Array:
         """Return the records of `data`."""
-        import numpy as np
-
-        return np.frombuffer(data, self._kind)
+        return data.view(self._kind)
 
     def together(self, parts: Sequence[Array]) -> pl.DataFrame:
         """Return the rows of all parts."""

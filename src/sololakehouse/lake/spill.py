@@ -215,14 +215,16 @@ class _RangesFile:
         while left:
             left = left[self._file.write(left) :]
 
-    def take(self, number: int) -> list[bytearray]:
+    def take(self, number: int) -> list[Array]:
         """Return the parts of a range, and forget them."""
         return [self._read(*place) for place in self.places.pop(number, [])]
 
-    def _read(self, begin: int, size: int) -> bytearray:
-        data = bytearray(size)
+    def _read(self, begin: int, size: int) -> Array:
+        import numpy as np
+
+        data = np.empty(size, np.uint8)
         self._file.seek(begin)
-        if self._file.readinto(data) != size:
+        if self._file.readinto(data.data) != size:
             raise OSError(EIO, "a file with rows that wait ends too early")
         return data
 
