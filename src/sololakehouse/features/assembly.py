@@ -16,7 +16,7 @@ from sololakehouse.features.portions import portions
 from sololakehouse.features.table_lookup import TableLookup
 from sololakehouse.lake.memory import DEFAULT, Memory, give_back
 from sololakehouse.lake.spill import Spill
-from sololakehouse.pipelines.ahead import side_by_side
+from sololakehouse.pipelines.ahead import ahead, side_by_side
 
 if TYPE_CHECKING:
     import polars as pl
@@ -107,7 +107,7 @@ class FoundFeatures:
     def ranges(self) -> Iterator[pl.DataFrame]:
         """Give the labels with their features, once, one range after the other; at least one."""
         numbers = range(max(1, -(-self.rows // self.at_once)))
-        return side_by_side(self._range, numbers, _WORKERS)
+        return ahead(map(self._range, numbers))
 
     def _range(self, number: int) -> pl.DataFrame:
         import polars as pl
