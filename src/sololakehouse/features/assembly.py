@@ -124,9 +124,10 @@ def _search(
     lookups: Sequence[TableLookup], labels: pl.LazyFrame, rows: int, most: int, waiting: Spill
 ) -> None:
     for (keys, timestamp), sharing in _by_columns(lookups).items():
-        for asked in portions(labels, keys, timestamp, rows, most, waiting):
+        asked = portions(labels, keys, timestamp, rows, most, waiting)
+        for some in ahead(map(SortedLabels, asked)):
             give_back()
-            search = partial(TableLookup.search, labels=SortedLabels(asked))
+            search = partial(TableLookup.search, labels=some)
             deque(side_by_side(search, sharing, _WORKERS), maxlen=0)
 
 
