@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import polars as pl
 import pytest
@@ -72,9 +74,9 @@ def test_frames_say_what_their_rows_say_together(missing):
         "copy": ("share of equal values", round(1 - len(places) / rows, 6)),
         "gone": ("missing values", -1.0),
     }
-    for size in (rows, 20_000, 8_192, 1_001):
+    for order, size in product((whole, whole.sort("y")), (rows, 20_000, 8_192, 1_001)):
         suspicions = Suspicions("y", features, rows)
-        for frame in whole.iter_slices(size):
+        for frame in order.iter_slices(size):
             suspicions.add(frame)
         told = {one.feature: (one.measure, round(one.value, 6)) for one in suspicions.suspects()}
         assert told == expected, size

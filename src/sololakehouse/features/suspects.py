@@ -134,6 +134,7 @@ class _Closeness:
         self._rows = 0
         self._equal = 0
         self._origin: float | None = None
+        self._squares_are_finite = True
         self._numbers = PairSums()
         self._nulls = PairSums()
         self._categories = Categories()
@@ -158,8 +159,8 @@ class _Closeness:
     def _add_numbers(self, values: pl.Series, y: Array, sums: PairSums) -> Array:
         """Add the pairs in which no number is missing; return `y` where one is.
 
-        The square of what is not finite is not either: only where their sum is not, it is looked
-        for.
+        The square of what is not finite is not either: only once their sum is not, it is looked
+        for, in these rows and those to come.
         """
         import numpy as np
 
@@ -168,8 +169,10 @@ class _Closeness:
             self._origin = float(finite[0]) if len(finite) else None
         origin = self._origin or 0.0
         with np.errstate(invalid="ignore", over="ignore"):
-            pairs, missing = sums_beside(Buffers.of(values), origin, y, sums)
-            if not math.isfinite(pairs.xx):
+            if self._squares_are_finite:
+                pairs, missing = sums_beside(Buffers.of(values), origin, y, sums)
+                self._squares_are_finite = math.isfinite(pairs.xx)
+            if not self._squares_are_finite:
                 pairs, missing = sums_beside(Buffers.of(_finite(values)), origin, y, sums)
         self._numbers += pairs
         return missing
