@@ -188,7 +188,7 @@ def test_the_day_of_knowledge_needs_a_time_zone(project):
     assert project.experiment(f"{day}Z").training_set.known_as_of == datetime(
         2026, 3, 1, tzinfo=UTC
     )
-    with pytest.raises(ConfigError, match=r"training_set\.known_as_of: .* timezone"):
+    with pytest.raises(ConfigError, match=r"training_set\.known_as_of: .* no time zone"):
         project.experiment(day)
 
 

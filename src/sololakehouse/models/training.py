@@ -242,7 +242,10 @@ def training_set_of(lake: Lakehouse, writer: LakeWriter, experiment: Experiment)
         return build_training_set(lake, writer, spec)[0]
     saved = lake.read(spec.name, number)
     recipe = saved.record.details.get("recipe") if saved.record else None
-    if recipe is None or TrainingSetSpec.model_validate(recipe) != spec:
+    made_by = None if recipe is None else TrainingSetSpec.model_validate(recipe)
+    if made_by and spec.time_zone is None:
+        spec = spec.model_copy(update={"time_zone": made_by.time_zone})
+    if made_by != spec:
         raise ConfigError(
             f"training_set: {saved.name}@v{saved.version} was not made from this recipe. Leave "
             "the recipe as it was saved, or leave out 'training_set_version' to build it anew."

@@ -42,7 +42,11 @@ class PipelineSettings:
 
     @classmethod
     def of(
-        cls, configuration: Mapping[str, str], as_of: datetime | None, where: str
+        cls,
+        configuration: Mapping[str, str],
+        as_of: datetime | None,
+        where: str,
+        zone: str | None = None,
     ) -> PipelineSettings:
         """Check a spec's configuration, and add the moment of the run.
 
@@ -52,6 +56,8 @@ class PipelineSettings:
             The moment that the run was given; None: what the configuration says, else now.
         where
             The spec, for messages.
+        zone
+            The project's time zone, for a moment that says none.
 
         Raises
         ------
@@ -62,7 +68,7 @@ class PipelineSettings:
             for key, value in configuration.items():
                 _check(key, value)
             written = configuration.get(AS_OF)
-            moment = as_of or (parse_moment(written) if written else datetime.now(UTC))
+            moment = as_of or (parse_moment(written, zone) if written else datetime.now(UTC))
         except UsageError as error:
             raise ConfigError(f"{where}: configuration: {error}") from error
         return cls({**configuration, AS_OF: _iso(moment)})
