@@ -142,7 +142,7 @@ def with_further_columns(
         return with_further_columns(frame.collect(), further, zone).lazy()
     if hasattr(frame, "toArrow"):
         table = with_further_columns(frame.toArrow(), further, zone)
-        return frame.sparkSession.createDataFrame(table)
+        return frame.sparkSession.createDataFrame(table, _spark_schema(table))
     is_polars = isinstance(frame, pl.DataFrame)
     if not is_polars and not hasattr(frame, "columns") and hasattr(frame, "__arrow_c_stream__"):
         frame = pa.table(frame)
@@ -156,6 +156,13 @@ def with_further_columns(
     import pandas as pd
 
     return pd.concat([frame, found.to_pandas().set_axis(frame.index)], axis=1)
+
+
+def _spark_schema(table: Any) -> Any:
+    """Return the columns as Spark has them: without a schema, times without a zone become UTC."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return from_arrow_schema(table.schema, prefer_timestamp_ntz=True)
 
 
 def _appended(table: Any, more: Any) -> Any:
