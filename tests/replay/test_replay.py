@@ -317,3 +317,16 @@ def test_rows_that_an_expectation_drops_are_dropped_under_replay(taxi: Taxi) -> 
         "features.alone": "clean",
         "features.place": "clean",
     }
+
+
+def test_labels_without_a_zone_are_read_in_the_projects(taxi: Taxi) -> None:
+    local = "CAST(from_utc_timestamp({0}, 'Europe/Berlin') AS TIMESTAMP_NTZ)"
+    asked = f"place, {local.format('asked_at')} AS asked_at,"
+    taxi.write({"lakehouse.yml": f"time_zone: Europe/Berlin\n{CONFIG}"})
+    taxi.run(labels=LABELS.replace("place, asked_at,", asked))
+    assert taxi.lake.read("gold.rides").schema["asked_at"] == pl.Datetime("us")
+    report = taxi.replay(2, modes=("truncate", "perturb"))
+    assert states(report) == {"features.place": "clean", "training.taxi": "clean"}
+    assert columns_of(report, "training.taxi")["asked_at"] == "clean"
+    taxi.run(labels=LABELS.replace("place, asked_at,", asked), place=LEAD)
+    assert columns_of(taxi.replay(2), "training.taxi")["next"] == "leaks"

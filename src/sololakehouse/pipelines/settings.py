@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sololakehouse.errors import ConfigError, UsageError
 from sololakehouse.lake.reference import parse_moment
+from sololakehouse.local_time import checked_zone
 from sololakehouse.pipelines.refused_actions import replaced
 from sololakehouse.pipelines.variables import substituted
 
@@ -154,11 +154,9 @@ def _check(key: str, value: str) -> None:
 
 def _check_zone(name: str) -> None:
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UsageError(
-            f"{TIME_ZONE}: {name!r} is no time zone. Write UTC, or a name as in Europe/Berlin."
-        ) from error
+        checked_zone(name)
+    except ValueError as error:
+        raise UsageError(f"{TIME_ZONE}: {error}") from error
 
 
 def _iso(moment: datetime) -> str:
