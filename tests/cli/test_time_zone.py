@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import polars as pl
 import pytest
+
+from sololakehouse.feature_engineering import FeatureEngineeringClient, FeatureLookup
 
 SKIPPED, TWICE = "2026-03-29T02:30:00", "2026-10-25T02:30:00"
 TOTALS = """\
@@ -27,6 +30,8 @@ COMMANDS = {
     ],
     "lease": ["lease", "add", f"gold.totals@{SKIPPED}", "--why", "x"],
     "vacuum": ["vacuum", "--dry-run", "--at", SKIPPED],
+    "explain": ["explain", f"training.sold@{SKIPPED}", "--row", "0"],
+    "explain knowledge": ["explain", "sold", "--restatements", "--known-as-of", SKIPPED],
     "run": ["run", "--as-of", SKIPPED],
     "replay": ["replay", "--at", SKIPPED],
     "score": ["score", "rain@1", "--input", "gold.totals", "--output", "a.b", "--as-of", SKIPPED],
@@ -53,6 +58,12 @@ def refused(tmp_path_factory):
     project.write("transformations/totals.sql", TOTALS)
     project.ingest()
     project.run()
+    labels = pl.DataFrame({"shop": ["north"], "is_good": [1]})
+    FeatureEngineeringClient(project.lake).create_training_set(
+        df=labels,
+        feature_lookups=[FeatureLookup(table_name="gold.totals", lookup_key="shop")],
+        label="is_good",
+    ).save("sold")
     return project
 
 

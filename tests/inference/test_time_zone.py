@@ -152,3 +152,19 @@ def test_a_new_feature_row_that_a_scored_moment_sees_scores_all_again(project):
         write(project, "gold.local", rows([60 + int(hour)], ZONE), mode="append")
         done = scored(project, "gold.local", "local")
         assert done.kept == kept
+
+
+def test_what_was_left_unfinished_in_another_zone_is_not_used(project, monkeypatch):
+    monkeypatch.setattr("sololakehouse.lake.memory.Memory.rows_of", lambda *_: 2)
+    write(project, "gold.local", rows(zone=ZONE))
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    job = ScoringJob(model=MODEL, input="gold.local", output="inference.left")
+    with pytest.raises(KeyboardInterrupt):
+        score(project.lake, project.writer(), job, on_rows=stop, chunk_rows=1)
+    declare(project, "America/New_York")
+    done = score(project.lake, project.writer(), job, chunk_rows=1)
+    assert (done.resumed, done.scored) == (0, len(HOURS))
+    assert done.snapshot.to_polars()["at"].min() == BEGIN + timedelta(hours=40 + 6)

@@ -42,6 +42,7 @@ OPERATION = "TRAINING"
 MODEL = "model"
 SCRATCH = ".slh"
 _STEPS = 5
+_OF_THE_TRAINING_SET: Any = {"training_set_version": True, "training_set": {"time_zone"}}
 # Part of every fingerprint. Raise it when a change of this code can change a model.
 TRAINERS_VERSION = 2
 
@@ -290,7 +291,7 @@ def _fingerprint(experiment: Experiment, training_set: Snapshot) -> str:
         OPERATION,
         TRAINERS_VERSION,
         # A saved training set decides by what it holds, not by how the experiment calls it.
-        experiment.model_dump(mode="json", exclude={"training_set_version"}),
+        experiment.model_dump(mode="json", exclude=_OF_THE_TRAINING_SET),
         (table.table, *table.content),
         libraries,
     )
