@@ -235,9 +235,12 @@ def test_building_again_knows_whether_the_zone_matters(zoned, labels):
     assert build(unset, alone) == (2, True)
 
 
-def test_a_query_that_needs_no_zone_is_not_run_to_see_that(zoned, monkeypatch):
+@pytest.mark.parametrize("table", ["gold.labels", "gold.local"])
+def test_a_query_is_not_run_to_see_whether_it_needs_the_zone(zoned, monkeypatch, table):
+    zoned.write("gold.local", LOCAL)
+    labels = f"SELECT * FROM {table}"
     spec = TrainingSetSpec(
-        name="training.exact", labels="SELECT * FROM gold.labels", label="is_late"
+        name="training.asked", labels=labels, label="is_late", timestamp="predict_at"
     )
     build_training_set(zoned.lake, zoned.writer(), spec)
     monkeypatch.setattr("sololakehouse.features.labels_query.run_query", None)

@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from sololakehouse.config import ScoringJob
-from sololakehouse.errors import FeatureLookupError
+from sololakehouse.errors import FeatureLookupError, TrainingError
 from sololakehouse.feature_engineering import FeatureEngineeringClient
 from sololakehouse.features import requests
 from sololakehouse.inference.batch import score
@@ -58,6 +58,13 @@ def test_a_time_that_is_not_one_moment_is_not_left_to_a_server(zoned, address):
         training = made(zoned, "gold.local")
         with pytest.raises(FeatureLookupError, match=r"4 of its values .*clocks show it twice"):
             training.load_df()
+
+
+def test_a_label_that_is_null_is_shown_with_its_moment(zoned, address):
+    zoned.write("gold.local", LOCAL.with_columns(is_late=pl.lit(None, pl.Int32)))
+    with Lakehouse.open(zoned.lake.project.folder, engine=address).engine():
+        with pytest.raises(TrainingError, match=r"predict_at=2026-01-01T08:00:00Z, is_late=NULL"):
+            made(zoned, "gold.local").load_df()
 
 
 @pytest.mark.parametrize("kind", ["table", "frame"])

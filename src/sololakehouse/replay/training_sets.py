@@ -38,6 +38,18 @@ class ReplayedSet:
         """`training.NAME`."""
         return self.spec.name
 
+    def as_read(self, lake: Lakehouse) -> TrainingSetSpec:
+        """Return the recipe as it is saved: with the zone in which labels are read, if any is.
+
+        Where a zone is declared, a query for labels is run to see that.
+        """
+        spec = self.spec
+        zone = spec.time_zone or lake.project.settings.time_zone
+        if zone is None or spec.labels is None:
+            return spec
+        spine = Spine(open_labels(lake, spec.labels, zone=zone), spec.moments, zone)
+        return spec.model_copy(update={"time_zone": spine.time_zone})
+
     @property
     def label_tables(self) -> tuple[str, ...]:
         """The tables that the labels come from; none if they came as a frame."""
