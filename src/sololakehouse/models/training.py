@@ -244,7 +244,7 @@ def training_set_of(lake: Lakehouse, writer: LakeWriter, experiment: Experiment)
     saved = lake.read(spec.name, number)
     recipe = saved.record.details.get("recipe") if saved.record else None
     made_by = None if recipe is None else TrainingSetSpec.model_validate(recipe)
-    if made_by and spec.time_zone is None:
+    if made_by and None in (made_by.time_zone, spec.time_zone):
         spec = spec.model_copy(update={"time_zone": made_by.time_zone})
     if made_by != spec:
         raise ConfigError(
