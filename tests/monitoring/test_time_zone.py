@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from sololakehouse.errors import FeatureLookupError
+from sololakehouse.inference.batch import score
 from sololakehouse.monitoring.drift import drift
 from sololakehouse.monitoring.evaluation import evaluate
 from sololakehouse.monitoring.predictions import Predictions
@@ -53,3 +54,16 @@ def test_keys_of_labels_are_read_in_the_zone(project):
 def test_without_a_zone_they_are_refused(project):
     with pytest.raises(FeatureLookupError, match=r"'at' of gold\.local has no time zone\. Say"):
         evaluated(project, BY_TIME)
+
+
+def test_keys_that_show_a_wall_clock_on_both_sides_stay_as_they_are(project):
+    (project.folder / "lakehouse.yml").write_text(f"name: rain\ntime_zone: {ZONE}\n")
+    rows = project.lake.read("gold.labels").to_polars().tail(200)
+    wall = rows.with_columns(wall=pl.col("at").dt.replace_time_zone(None))
+    project.writer().write_frame("gold.wall", wall, Change("TEST", "wall"))
+    job = JOB.model_copy(
+        update={"input": "gold.wall", "labels": "gold.wall", "output": "inference.wall"}
+    )
+    score(project.lake, project.writer(), job)
+    found = evaluated(project, job.model_copy(update={"keys": ("id", "wall")}))
+    assert {row["unknown"] for row in found.rows} == {0}
