@@ -38,6 +38,11 @@ def test_a_project_is_found_from_a_folder_below(tmp_path):
             "name: x\nwarehouse: s3://models/lake\n",
             "warehouse: s3://models/lake is no folder. Tables are on a file system of this machine",
         ),
+        (
+            "name: x\ntime_zone: Europe/Bern\n",
+            "time_zone: 'Europe/Bern' is no time zone. Write UTC, or a name as in Europe/Berlin. "
+            "Did you mean 'Europe/Berlin'? Time zones: Africa/Abidjan, ",
+        ),
         ("- a\n", "must hold a mapping of settings"),
         ("a: [\n", "is not valid YAML"),
     ],

@@ -106,7 +106,8 @@ def test_timestamps_need_a_time_zone():
         CONTRACT.check(naive, "features.t")
     assert str(raised.value) == (
         "features.t: 'feature_ts' must be a timestamp with a time zone, and is a timestamp "
-        "without a time zone."
+        "without a time zone. Make it one in the query, as in to_utc_timestamp(feature_ts, "
+        "'Europe/Berlin')."
     )
     with pytest.raises(FeatureTableError, match="and is of type Date"):
         CONTRACT.check(rows(feature_ts=[NOON.date()] * 2), "features.t")

@@ -385,13 +385,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[SoloLakehouseError], str]] = {
         {"lookups": [weather()], "df": NAIVE},
         FeatureLookupError,
         "The timestamp 'predict_at' of the labels has no time zone. Say which one it is in, for "
-        "example with .dt.replace_time_zone('UTC').",
+        "example with .dt.replace_time_zone('UTC'), or declare 'time_zone' in lakehouse.yml.",
     ),
     "naive timestamp of pandas": (
         {"lookups": [weather()], "df": NAIVE.to_pandas()},
         FeatureLookupError,
         "The timestamp 'predict_at' of the labels has no time zone. Say which one it is in, for "
-        "example with .dt.replace_time_zone('UTC').",
+        "example with .dt.replace_time_zone('UTC'), or declare 'time_zone' in lakehouse.yml.",
     ),
     "colliding names": (
         {
@@ -466,7 +466,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], type[SoloLakehouseError], str]] = {
     "a day of knowledge without a zone": (
         {"lookups": [weather()], "known_as_of": hours(1)[0].replace(tzinfo=None)},
         FeatureLookupError,
-        "create_training_set: known_as_of: Input should have timezone info",
+        "create_training_set: known_as_of: 2026-01-01 01:00:00 has no time zone. Write UTC as in "
+        "2013-09-01T00:00:00Z, or declare 'time_zone' in lakehouse.yml",
     ),
 }
 

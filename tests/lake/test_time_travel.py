@@ -14,6 +14,7 @@ from sololakehouse.engine import Engine
 from sololakehouse.errors import NotFoundError, UsageError
 from sololakehouse.lake.catalog import ARCHIVED_COMMITS
 from sololakehouse.lake.history import HistoryEntry, content_history, instant, version_at
+from sololakehouse.pipelines.query import run_query
 from sololakehouse.provenance import Change
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -218,3 +219,36 @@ def test_a_snapshot_knows_its_size_and_its_columns(make_project):
 
 def test_instants_are_written_in_utc():
     assert instant(NOON.astimezone(timezone(HOUR))) == "2026-01-31T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("moment", "version"),
+    [
+        (datetime(2026, 1, 31, 13), 0),
+        (datetime(2026, 1, 31, 14), 1),
+        ("2026-01-31T15:30:00", 2),
+        ("2026-02-01", 3),
+        ("2026-01-31T13:00:00Z", 1),
+    ],
+)
+def test_a_moment_without_a_zone_is_one_in_the_projects(lake, moment, version):
+    zoned = in_berlin(lake)
+    assert zoned.read("silver.t", timestamp=moment).version == version
+    text = moment if isinstance(moment, str) else moment.isoformat()
+    assert zoned.read(f"silver.t@{text}").version == version
+    asked = f"SELECT count(*) AS n FROM silver.t TIMESTAMP AS OF '{text}'"
+    assert run_query(zoned, asked)["n"].to_pylist() == [version]
+
+
+def test_a_moment_that_clocks_of_the_project_show_twice_is_refused(lake):
+    with pytest.raises(UsageError) as said:
+        in_berlin(lake).read("silver.t@2026-10-25T02:30:00")
+    assert str(said.value) == (
+        "2026-10-25T02:30:00 has no time zone, and is not one moment in Europe/Berlin: clocks show "
+        "it twice. Write it in UTC, as in 2026-01-31T00:00:00Z."
+    )
+
+
+def in_berlin(lake: Lakehouse) -> Lakehouse:
+    (lake.project.folder / "lakehouse.yml").write_text("name: x\ntime_zone: Europe/Berlin\n")
+    return Lakehouse.open(lake.project.folder)

@@ -14,7 +14,7 @@ from sololakehouse.models.experiment import Experiment, load_experiment
 from sololakehouse.models.model_settings import with_source
 from sololakehouse.models.split import split_by_time
 from sololakehouse.models.trainers import check_settings
-from tests.rain import EXPERIMENT, labels, sky
+from tests.rain import EXPERIMENT, ModelProject, labels, sky
 
 
 def test_the_file_is_read_with_its_overrides(project):
@@ -188,7 +188,7 @@ def test_the_day_of_knowledge_needs_a_time_zone(project):
     assert project.experiment(f"{day}Z").training_set.known_as_of == datetime(
         2026, 3, 1, tzinfo=UTC
     )
-    with pytest.raises(ConfigError, match=r"training_set\.known_as_of: .* timezone"):
+    with pytest.raises(ConfigError, match=r"training_set\.known_as_of: .* no time zone"):
         project.experiment(day)
 
 
@@ -309,3 +309,27 @@ def test_what_is_recorded_is_read_again_as_it_was(project):
     assert Experiment.model_validate(recorded) == experiment
     assert experiment.split.embargo == timedelta(hours=36)
     assert experiment.model.class_weight == {0: 1.0, 1: 5.0}
+
+
+@pytest.fixture
+def in_berlin(tmp_path):
+    (tmp_path / "lakehouse.yml").write_text("name: rain\ntime_zone: Europe/Berlin\n")
+    return ModelProject(tmp_path)
+
+
+def test_moments_without_a_zone_are_those_of_the_projects(in_berlin):
+    text = EXPERIMENT.replace("T00:00:00Z", "").replace(
+        "timestamp: at\n", "timestamp: at\n  known_as_of: 2026-07-01 12:00:00\n"
+    )
+    experiment = in_berlin.experiment(text=text)
+    assert experiment.split.train.until == datetime(2026, 2, 28, 23, tzinfo=UTC)
+    assert experiment.split.test.until == datetime(2026, 3, 31, 22, tzinfo=UTC)
+    assert experiment.training_set.known_as_of == datetime(2026, 7, 1, 10, tzinfo=UTC)
+    same = in_berlin.experiment("split.test.until=2026-04-01", "seed=3", text=text)
+    assert same.split == experiment.split
+
+
+def test_a_split_at_a_time_that_clocks_skip_is_refused(in_berlin):
+    text = EXPERIMENT.replace("2026-03-15T00:00:00Z", "2026-03-29T02:30:00")
+    with pytest.raises(ConfigError, match=r"until: 2026-03-29T02:30:00 has no time zone, and"):
+        in_berlin.experiment(text=text)

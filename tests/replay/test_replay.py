@@ -317,3 +317,39 @@ def test_rows_that_an_expectation_drops_are_dropped_under_replay(taxi: Taxi) -> 
         "features.alone": "clean",
         "features.place": "clean",
     }
+
+
+LOCAL = LABELS.replace(
+    "asked_at,",
+    "CAST(from_utc_timestamp(asked_at, 'Europe/Berlin') AS TIMESTAMP_NTZ) AS asked_at,",
+    1,
+)
+IN_BERLIN = f"time_zone: Europe/Berlin\n{CONFIG}"
+
+
+def test_labels_without_a_zone_are_read_in_the_projects(taxi: Taxi) -> None:
+    taxi.write({"lakehouse.yml": IN_BERLIN})
+    taxi.run(labels=LOCAL)
+    assert taxi.lake.read("gold.rides").schema["asked_at"] == pl.Datetime("us")
+    report = taxi.replay(2, modes=("truncate", "perturb"))
+    assert states(report) == {"features.place": "clean", "training.taxi": "clean"}
+    assert columns_of(report, "training.taxi")["asked_at"] == "clean"
+    taxi.run(place=LEAD)
+    assert columns_of(taxi.replay(2), "training.taxi")["next"] == "leaks"
+
+
+@pytest.mark.parametrize("labels", ["gold.rides", "SELECT * FROM gold.rides"])
+def test_a_certificate_counts_for_labels_of_one_zone(taxi: Taxi, labels: str) -> None:
+    text = (taxi.folder / "taxi.yml").read_text()
+    taxi.write({"lakehouse.yml": IN_BERLIN, "taxi.yml": text.replace("gold.rides", labels)})
+    taxi.run(labels=LOCAL)
+    replay = Replay(taxi.lake, ReplayRequest(cutoffs=1))
+    write_certificates(taxi.writer(), replay.plan, replay.run())
+    spec = replay.plan.training_sets[0].spec
+    saved, _ = build_training_set(taxi.lake, taxi.writer(), spec)
+    assert certificate_of(taxi.lake, saved) is not None
+    taxi.write({"lakehouse.yml": IN_BERLIN.replace("Europe/Berlin", "Asia/Kolkata")})
+    other, _ = build_training_set(taxi.lake, taxi.writer(), spec)
+    assert other.version > saved.version
+    assert certificate_of(taxi.lake, other) is None
+    assert certificate_of(taxi.lake, saved) is not None

@@ -128,8 +128,8 @@ def diff(
     if keys is not None and not all(identity):
         raise UsageError(f"--keys {keys!r} names no column in one place. Write --keys a,b.")
     lake = Lakehouse.open()
-    before = lake.read(table, **_version(old))
-    after = lake.read(table, **(_version(new) if new is not None else {}))
+    before = lake.read(table, **_version(lake, old))
+    after = lake.read(table, **(_version(lake, new) if new is not None else {}))
     found = compare(before, after, identity, examples)
     if json_wanted:
         print_json(found.as_dict())
@@ -137,10 +137,10 @@ def diff(
         _print_diff(found)
 
 
-def _version(text: str) -> dict[str, Any]:
+def _version(lake: Lakehouse, text: str) -> dict[str, Any]:
     from sololakehouse.lake.reference import parse_version
 
-    at = parse_version(text)
+    at = parse_version(text, lake.project.settings.time_zone)
     return {"version": at} if isinstance(at, int) else {"timestamp": at}
 
 

@@ -61,9 +61,11 @@ def explain(
         raise UsageError("--svg draws one row: say --row N.")
     if row is not None and known_as_of is not None:
         raise UsageError("--known-as-of goes with --restatements.")
-    opened = open_training_set(Lakehouse.open(), training_set)
+    lake = Lakehouse.open()
+    opened = open_training_set(lake, training_set)
     if row is None:
-        day = parse_moment(known_as_of) if known_as_of else None
+        zone = lake.project.settings.time_zone
+        day = parse_moment(known_as_of, zone) if known_as_of else None
         _print_report(opened.restatement_report(day), json_wanted)
         return
     explained = opened.explain(row, near)

@@ -289,19 +289,21 @@ def diff(table: str, old: str, new: str | None, json_wanted: bool) -> None:
     from sololakehouse.features.catalog import feature_diff
     from sololakehouse.lake import Lakehouse
 
-    after = table if new is None else _reference(table, new)
-    found = feature_diff(Lakehouse.open(), _reference(table, old), after)
+    lake = Lakehouse.open()
+    zone = lake.project.settings.time_zone
+    after = table if new is None else _reference(table, new, zone)
+    found = feature_diff(lake, _reference(table, old, zone), after)
     if json_wanted:
         print_json(found.as_dict())
     else:
         _print_diff(found)
 
 
-def _reference(table: str, version: str) -> str:
+def _reference(table: str, version: str, zone: str | None) -> str:
     from sololakehouse.lake.history import instant
     from sololakehouse.lake.reference import parse_version
 
-    at = parse_version(version)
+    at = parse_version(version, zone)
     return f"{table}@v{at}" if isinstance(at, int) else f"{table}@{instant(at)}"
 
 

@@ -54,7 +54,7 @@ def score(
     from sololakehouse.lake.reference import parse_moment
 
     lake = Lakehouse.open()
-    moment = parse_moment(as_of) if as_of else None
+    moment = parse_moment(as_of, lake.project.settings.time_zone) if as_of else None
     scoring = scoring_job(lake, job, source, output)
     if without_features:
         scoring = scoring.model_copy(update={"features": False})

@@ -169,7 +169,8 @@ def vacuum(
     if dry_run:
         active = active_leases(lake)
         dropped = [held for name in without for held in matching_leases(active, name)]
-        result = plan_vacuum(lake, tables, without=dropped, now=parse_moment(at) if at else None)
+        moment = parse_moment(at, lake.project.settings.time_zone) if at else None
+        result = plan_vacuum(lake, tables, without=dropped, now=moment)
     else:
         with recorded(lake, "vacuum", *tables) as log:
             result = vacuum_tables(log.writer, tables)

@@ -178,8 +178,8 @@ def restore(table: str, to: str, json_wanted: bool) -> None:
     from sololakehouse.lake.reference import parse_version
     from sololakehouse.lake.restore import restore as restore_version
 
-    wanted = parse_version(to)
     lake = Lakehouse.open()
+    wanted = parse_version(to, lake.project.settings.time_zone)
     with recorded(lake, "restore", table, "--to", to) as log:
         log.begin(table, table)
         restored = restore_version(log.writer, table, wanted)

@@ -173,7 +173,7 @@ def run(
     )
     lake = Lakehouse.open(engine=engine)
     given: dict[str, Any] = {
-        "as_of": parse_moment(as_of) if as_of else None,
+        "as_of": parse_moment(as_of, lake.project.settings.time_zone) if as_of else None,
         "spec": Path(spec) if spec else None,
         "redefining": _redefining(lake, _listed(redefine), reason),
     }

@@ -109,8 +109,11 @@ def replay(
 
     if html is not None:
         refuse_place(html, force)
+    if mutate and warm_up:
+        raise UsageError("--mutate and --warm-up are two questions. Ask one of them.")
+    lake = Lakehouse.open()
     request = ReplayRequest(
-        tuple(parse_moment(moment) for moment in at),
+        tuple(parse_moment(moment, lake.project.settings.time_zone) for moment in at),
         cutoffs,
         seed,
         _MODES[mode],
@@ -119,13 +122,11 @@ def replay(
         Path(spec) if spec else None,
         cause_runs,
     )
-    if mutate and warm_up:
-        raise UsageError("--mutate and --warm-up are two questions. Ask one of them.")
     if warm_up:
-        return _measured(Lakehouse.open(), request, json_wanted=json_wanted)
+        return _measured(lake, request, json_wanted=json_wanted)
     if mutate:
-        return _mutated(Lakehouse.open(), request, json_wanted=json_wanted)
-    report = _replayed(Lakehouse.open(), request, quiet=json_wanted)
+        return _mutated(lake, request, json_wanted=json_wanted)
+    report = _replayed(lake, request, quiet=json_wanted)
     if html is not None:
         _write_html(report, html, force)
     _give(report, json_wanted=json_wanted)

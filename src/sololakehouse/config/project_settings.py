@@ -13,6 +13,7 @@ from sololakehouse.config.scoring_job import ScoringJob
 from sololakehouse.config.settings import Settings
 from sololakehouse.config.source import Source
 from sololakehouse.config.table_name import TableName
+from sololakehouse.config.time_zone import TimeZone
 
 
 class ProjectSettings(Settings):
@@ -30,6 +31,9 @@ class ProjectSettings(Settings):
     engine
         `embedded`, or a Spark Connect server: `sc://host:15002`. The environment variable
         `SOLOLAKEHOUSE_ENGINE` and the option `--engine` go before it.
+    time_zone
+        Where clocks show the timestamps that come without a time zone, as an IANA name such as
+        `Europe/Berlin`. Without it they are refused.
     parallel_steps
         How many steps of a pipeline are computed side by side. Without it as many as cores and
         free memory allow.
@@ -57,6 +61,7 @@ class ProjectSettings(Settings):
     warehouse: str = "warehouse"
     retention: str = Field(default="forever", pattern=r"^(forever|[1-9]\d*d)$")
     engine: Engine = EMBEDDED
+    time_zone: TimeZone | None = None
     parallel_steps: int | None = Field(default=None, ge=1)
     memory_limit: MemorySize = 10**9
     openlineage: OpenLineageSettings | None = None

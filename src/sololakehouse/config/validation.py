@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,13 +13,17 @@ from sololakehouse.errors import ConfigError, UsageError, suggestion
 S = TypeVar("S", bound=Settings)
 
 
-def validate(content: dict[str, Any], model: type[S], where: str) -> S:
+def validate(
+    content: dict[str, Any], model: type[S], where: str, context: Mapping[str, Any] | None = None
+) -> S:
     """Validate a mapping against a settings model.
 
     Parameters
     ----------
     where
         What holds the mapping, such as the path of a file: messages begin with it.
+    context
+        What validators are told besides the values, such as the zone of `moment.in_zone`.
 
     Raises
     ------
@@ -26,7 +31,7 @@ def validate(content: dict[str, Any], model: type[S], where: str) -> S:
         Names every mistake with its place, and for an unknown key the known ones.
     """
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context=context)
     except ValidationError as error:
         raise ConfigError(f"{where}: {validation_mistakes(error, model)}") from error
     except UsageError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from sololakehouse.config.moment import in_zone
 from sololakehouse.config.validation import validation_mistakes
 from sololakehouse.errors import FeatureLookupError, UsageError, suggestion
 from sololakehouse.feature_engineering.arguments import (
@@ -124,7 +125,7 @@ class FeatureEngineeringClient:
         details = {"comment": description} if description else {}
         found = declared_tags(name, tags)
         about = details | ({"tags": found} if found else {})
-        rows = first_rows(name, df, schema)
+        rows = first_rows(name, df, schema, self._zone)
         with table_lock(self._lake.project.warehouse, name):
             self._refuse_name(name)
             return self._write(name, rows, contract, about)
@@ -188,7 +189,7 @@ class FeatureEngineeringClient:
             hint = suggestion(str(mode), ("merge", "overwrite"), "mode")
             raise UsageError(f"write_table has no mode {mode!r}. {hint}")
         refuse_filled(FeatureTable.open(self._lake, name))
-        frame = as_polars(df, f"the rows of {name}")
+        frame = as_polars(df, f"the rows of {name}", self._zone)
         with table_lock(self._lake.project.warehouse, name):
             table = FeatureTable.open(self._lake, name)
             return self._written(table, frame, mode, redefine)
@@ -236,8 +237,8 @@ class FeatureEngineeringClient:
         allow_exact_match
             Whether a feature row of exactly the label's moment is visible.
         known_as_of
-            Replay what could be known at this moment, with a time zone; None: what was known at
-            each label's moment.
+            Replay what could be known at this moment, with a time zone unless the project declares
+            one; None: what was known at each label's moment.
 
         Raises
         ------
@@ -261,7 +262,8 @@ class FeatureEngineeringClient:
                     "exclude_columns": names_in(exclude_columns or ()),
                     "allow_exact_match": allow_exact_match,
                     "known_as_of": known_as_of,
-                }
+                },
+                context=in_zone(self._zone),
             )
         except ValidationError as error:
             mistakes = validation_mistakes(error, Recipe)
@@ -384,7 +386,13 @@ class FeatureEngineeringClient:
             )
 
     def _labels(self, df: Any) -> Labels:
-        return open_labels(self._lake, df) if isinstance(df, str) else as_polars(df, "the labels")
+        if isinstance(df, str):
+            return open_labels(self._lake, df)
+        return as_polars(df, "the labels", self._zone)
+
+    @property
+    def _zone(self) -> str | None:
+        return self._lake.project.settings.time_zone
 
     def _write(
         self,

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 _COMPUTED = ("MATERIALIZED VIEW", "STREAMING TABLE")
 
 
-def first_rows(name: str, df: Any, schema: Any) -> pl.DataFrame:
+def first_rows(name: str, df: Any, schema: Any, zone: str | None) -> pl.DataFrame:
     """Return the rows of a new table: a frame's, or none if there is only a schema.
+
+    Parameters
+    ----------
+    zone
+        The project's time zone, for timestamps that have none.
 
     Raises
     ------
@@ -28,10 +33,10 @@ def first_rows(name: str, df: Any, schema: Any) -> pl.DataFrame:
     what = f"the rows of {name}"
     if df is None and schema is None:
         raise UsageError(f"{name}: create_table needs a frame (df) or a schema.")
-    declared = None if schema is None else without_rows(schema, what)
+    declared = None if schema is None else without_rows(schema, what, zone)
     if declared is None or df is None:
-        return as_polars(df, what) if declared is None else declared
-    rows = as_polars(df, what)
+        return as_polars(df, what, zone) if declared is None else declared
+    rows = as_polars(df, what, zone)
     if dict(rows.schema) != dict(declared.schema):
         listed = [", ".join(f"{n} {t}" for n, t in one.schema.items()) for one in (declared, rows)]
         raise UsageError(f"{name}: the schema says {listed[0]}; the frame has {listed[1]}.")

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from sololakehouse.errors import FeatureLookupError
 from sololakehouse.features.latest import ROW, SortedLabels
 from sololakehouse.lake.contract import counted
+from sololakehouse.local_time import SETTING
 
 if TYPE_CHECKING:
     import polars as pl
@@ -165,7 +166,8 @@ def instants(column: pl.Series, where: str) -> pl.Series:
     Traceback (most recent call last):
         ...
     sololakehouse.errors.FeatureLookupError: The timestamp 'at' of the labels has no time zone. \
-Say which one it is in, for example with .dt.replace_time_zone('UTC').
+Say which one it is in, for example with .dt.replace_time_zone('UTC'), or declare 'time_zone' in \
+lakehouse.yml.
     """
     unit = instant_unit(column.dtype, column.name, where)
     exact = column.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
@@ -198,7 +200,7 @@ def instant_unit(kind: pl.DataType, column: str, where: str) -> TimeUnit:
     if kind.time_zone is None:
         raise FeatureLookupError(
             f"The timestamp {column!r} of {where} has no time zone. Say which one it is in, for "
-            "example with .dt.replace_time_zone('UTC')."
+            f"example with .dt.replace_time_zone('UTC'), or declare {SETTING}."
         )
     return kind.time_unit
 

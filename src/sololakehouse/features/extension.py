@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from sololakehouse.errors import NotFoundError, RunError
 from sololakehouse.features.join import LookupReport, PlannedLookup
 from sololakehouse.features.recipe import Recipe
-from sololakehouse.features.spine import in_order
+from sololakehouse.features.spine import Spine, in_order
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.provenance import TableVersion
 
@@ -33,6 +33,8 @@ class Extension:
     ----------
     saved
         The newest version of the training set, made by the same recipe, rules and functions.
+    spine
+        The labels, with the zone in which their times are read.
     labels
         The table of the labels as it is now.
     recipe
@@ -43,6 +45,7 @@ class Extension:
 
     lake: Lakehouse
     saved: Snapshot
+    spine: Spine
     labels: Snapshot
     recipe: Recipe
     plans: Sequence[PlannedLookup]
@@ -66,7 +69,7 @@ class Extension:
         """
         import polars as pl
 
-        new = in_order(self._added.collect(), self.recipe.timestamp)
+        new = in_order(self.spine.in_utc(self._added.collect()), self.recipe.timestamp)
         found, reports = compute(new)
         others = [name for name in columns if name not in new.columns]
         parts = [
@@ -114,7 +117,8 @@ class Extension:
 
     @cached_property
     def _old(self) -> pl.DataFrame:
-        return in_order(self._labels_before.to_polars(), self.recipe.timestamp)
+        before = self.spine.in_utc(self._labels_before.to_polars())
+        return in_order(before, self.recipe.timestamp)
 
     @property
     def _added(self) -> pl.LazyFrame:

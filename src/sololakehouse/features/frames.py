@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from sololakehouse.errors import UsageError
 from sololakehouse.features.asof import instants
 from sololakehouse.features.storable import storable
+from sololakehouse.local_time import in_utc, naive_columns
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-def as_polars(frame: Any, what: str) -> pl.DataFrame:
+def as_polars(frame: Any, what: str, zone: str | None = None) -> pl.DataFrame:
     """Return a frame as Polars, in types that Delta has: every timestamp in UTC microseconds.
 
     Unsigned integers become signed ones that hold them, categories text, and arrays lists.
@@ -24,6 +25,8 @@ def as_polars(frame: Any, what: str) -> pl.DataFrame:
         a Spark DataFrame, or anything else that exports an Arrow stream.
     what
         Name for the messages, such as `the labels`.
+    zone
+        Where clocks show the timestamps that have no time zone; None: they are refused.
 
     Raises
     ------
@@ -31,7 +34,8 @@ def as_polars(frame: Any, what: str) -> pl.DataFrame:
         The object is no frame, cannot be read, has two columns of one name, or a column whose
         values Delta cannot hold.
     FeatureLookupError
-        A timestamp column has no time zone, or values that microseconds cannot hold.
+        A timestamp column has no time zone, or times that are not one moment there, or values that
+        microseconds cannot hold.
 
     Examples
     --------
@@ -42,11 +46,14 @@ def as_polars(frame: Any, what: str) -> pl.DataFrame:
     import polars as pl
 
     converted = storable(_converted(frame, what), what)
+    naive = naive_columns(converted.schema) if zone else ()
+    if naive:
+        converted = in_utc(converted.lazy(), naive, zone, what).collect()
     times = [name for name, kind in converted.schema.items() if isinstance(kind, pl.Datetime)]
     return converted.with_columns(instants(converted[name], what) for name in times)
 
 
-def without_rows(schema: Any, what: str) -> pl.DataFrame:
+def without_rows(schema: Any, what: str, zone: str | None = None) -> pl.DataFrame:
     """Return a frame of no rows.
 
     Parameters
@@ -55,6 +62,8 @@ def without_rows(schema: Any, what: str) -> pl.DataFrame:
         A Spark StructType, an Arrow schema, or column names with Polars types.
     what
         Name for the messages, such as `the rows of features.shops`.
+    zone
+        See `as_polars`: what has no time zone becomes UTC.
 
     Raises
     ------
@@ -77,9 +86,9 @@ def without_rows(schema: Any, what: str) -> pl.DataFrame:
 
         schema = to_arrow_schema(schema, timezone="UTC")
     if isinstance(schema, pa.Schema):
-        return as_polars(schema.empty_table(), what)
+        return as_polars(schema.empty_table(), what, zone)
     try:
-        return as_polars(pl.DataFrame(schema=dict(schema)), what)
+        return as_polars(pl.DataFrame(schema=dict(schema)), what, zone)
     except (TypeError, ValueError, AttributeError) as error:
         raise UsageError(
             f"{type(schema).__name__} cannot be read as the schema of {what}. Give a Spark "

@@ -44,9 +44,9 @@ def recipe_fingerprint(
     return fingerprint(TRAINING_SET, RULES_VERSION, rules, tables, spine_digest, code)
 
 
-def saved_before(lake: Lakehouse, table: str, fingerprint: str) -> Snapshot | None:
-    """Return the newest version of a training set if it has this fingerprint."""
+def saved_before(lake: Lakehouse, table: str, *fingerprints: str) -> Snapshot | None:
+    """Return the newest version of a training set if it has one of these fingerprints."""
     newest = lake.newest(table)
-    if newest is None or newest.record is None or newest.record.fingerprint != fingerprint:
+    if newest is None or newest.record is None or newest.record.fingerprint not in fingerprints:
         return None
     return newest

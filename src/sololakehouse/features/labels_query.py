@@ -33,12 +33,15 @@ class LabelsQuery:
         The versions that the query itself says.
     pinned
         The versions of its other tables.
+    zone
+        Where clocks show timestamps that have no time zone; None: they are refused.
     """
 
     lake: Lakehouse
     text: str
     named: tuple[TableVersion, ...]
     pinned: tuple[TableVersion, ...]
+    zone: str | None = None
 
     @classmethod
     def pin(
@@ -47,6 +50,7 @@ class LabelsQuery:
         text: str,
         versions: Iterable[TableVersion] = (),
         what: str = "the labels",
+        zone: str | None = None,
     ) -> LabelsQuery:
         """Check a query and pin its tables to the given versions, or else to the newest.
 
@@ -68,7 +72,7 @@ class LabelsQuery:
         named = [lake.read(table, version).table_version for table, version in _named(query, what)]
         plain = sorted(tables_as_they_are(query))
         pinned = [_pinned(lake, name, wanted.get(name)) for name in plain]
-        return cls(lake, text, tuple(dict.fromkeys(named)), tuple(pinned))
+        return cls(lake, text, tuple(dict.fromkeys(named)), tuple(pinned), zone)
 
     @property
     def inputs(self) -> tuple[TableVersion, ...]:
@@ -85,7 +89,7 @@ class LabelsQuery:
         """The columns with Polars' types; the query is run."""
         return self.rows.schema
 
-    @cached_property
+    @property
     def rows(self) -> pl.DataFrame:
         """The rows, in no order.
 
@@ -93,9 +97,24 @@ class LabelsQuery:
         ------
         UsageError
             The engine cannot run the query.
+        FeatureLookupError
+            A timestamp has no time zone, or times that are not one moment there.
         """
+        return self._answer[0]
+
+    @property
+    def has_local_time(self) -> bool:
+        """Whether a column of the answer has no time zone; the query is run."""
+        return self._answer[1]
+
+    @cached_property
+    def _answer(self) -> tuple[pl.DataFrame, bool]:
+        import pyarrow as pa
+
         versions = {table.table: table.version for table in self.pinned}
-        return as_polars(run_query(self.lake, self.text, versions=versions), "the labels")
+        answer = run_query(self.lake, self.text, versions=versions)
+        naive = (pa.types.is_timestamp(kind) and kind.tz is None for kind in answer.schema.types)
+        return as_polars(answer, "the labels", self.zone), any(naive)
 
 
 def _named(query: str, what: str) -> list[tuple[str, int]]:

@@ -6,10 +6,19 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from sololakehouse.config.moment import Moment
 from sololakehouse.config.settings import Settings
 from sololakehouse.config.table_name import TABLE_NAME
+from sololakehouse.config.time_zone import TimeZone
 from sololakehouse.errors import UsageError
 from sololakehouse.features.function import FeatureFunction
 from sololakehouse.features.lookup import FeatureLookup, as_names
@@ -41,8 +50,11 @@ class Recipe(Settings):
     allow_exact_match
         Whether a feature row of exactly the label's moment is visible.
     known_as_of
-        Replay what could be known at this moment, with a time zone; None: what was known at each
-        label's moment.
+        Replay what could be known at this moment, with a time zone unless the project declares one;
+        None: what was known at each label's moment.
+    time_zone
+        Where clocks show the timestamps of the labels that come without a time zone; None: the zone
+        that the project declares. A saved recipe has it if there were such timestamps.
     """
 
     label: str
@@ -52,7 +64,8 @@ class Recipe(Settings):
     feature_functions: tuple[FeatureFunction, ...] = ()
     exclude_columns: Annotated[tuple[str, ...], BeforeValidator(as_names)] = ()
     allow_exact_match: bool = True
-    known_as_of: AwareDatetime | None = None
+    known_as_of: Moment | None = None
+    time_zone: TimeZone | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -68,6 +81,20 @@ class Recipe(Settings):
             "feature_lookups": [one for one in both if not _is_function(one)],
             "feature_functions": [*functions, *(content.get("feature_functions") or ())],
         }
+
+    @model_serializer(mode="wrap")
+    def _without_an_unused_zone(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write a recipe that needs no zone as it was before there were zones: hashes stay."""
+        written: dict[str, Any] = write(self)
+        if self.time_zone is None:
+            written.pop("time_zone", None)
+        return written
+
+    @property
+    def moments(self) -> frozenset[str]:
+        """Columns of the labels that have to be moments, if they are timestamps."""
+        functions = (one.input_bindings.values() for one in self.feature_functions)
+        return self.time_columns.union(*functions)
 
     @property
     def time_columns(self) -> frozenset[str]:

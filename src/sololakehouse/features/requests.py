@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from sololakehouse.features.tables import FeatureTable, open_tables
 from sololakehouse.lake import Lakehouse
 from sololakehouse.lake.contract import counted
 from sololakehouse.lake.memory import DEFAULT, Memory
+from sololakehouse.local_time import in_utc, naive_columns
 from sololakehouse.provenance import TableVersion
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ class FeatureRequest:
         The lookups of the features that the rows lack.
     versions
         The feature tables that are read, in their versions, by name.
+    time_zone
+        The zone that the project declares, if it is needed; else None.
+    local_times
+        Columns that have to be moments and have no time zone: they are read in that one.
     """
 
     lookups: tuple[PlannedLookup, ...]
@@ -83,6 +88,8 @@ class FeatureRequest:
     functions: tuple[PlannedFunction, ...]
     allow_exact_match: bool
     given_types: Mapping[str, pl.DataType]
+    time_zone: str | None = None
+    local_times: tuple[str, ...] = ()
 
     @classmethod
     def plan(
@@ -93,10 +100,15 @@ class FeatureRequest:
         versions: Iterable[TableVersion] | None = None,
     ) -> FeatureRequest:
         """Hold the columns of rows against lookups and functions; see `lookup_features`."""
+        import polars as pl
+
         recipe = lookups if isinstance(lookups, Recipe) else None
         wanted = lookups.feature_lookups if isinstance(lookups, Recipe) else tuple(lookups)
         tables = open_tables(lake, wanted, tuple(versions or ()))
         left, given = _without_given(schema, wanted, tables)
+        zone = lake.project.settings.time_zone
+        local = naive_columns(schema, _moments(recipe, left, schema)) if zone else ()
+        schema = {**schema, **dict.fromkeys(local, pl.Datetime("us", "UTC"))}
         plans = plan_lookups(left, tables, {**schema, **given}, _REQUEST)
         columns = {**schema, **given}
         for plan in plans:
@@ -109,6 +121,8 @@ class FeatureRequest:
             functions,
             recipe.allow_exact_match if recipe else True,
             given | given_too,
+            zone if local else None,
+            local,
         )
 
     def given(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -128,9 +142,15 @@ class FeatureRequest:
     def find(
         self, rows: pl.LazyFrame, memory: Memory = DEFAULT, folder: Path | None = None
     ) -> FoundFeatures:
-        """Look up the features of rows as `given` returns them; see `assembly.find`."""
+        """Look up the features of rows as `given` returns them; see `assembly.find`.
+
+        Raises
+        ------
+        FeatureLookupError
+            A time without a zone is not one moment in that of the project.
+        """
         return find(
-            rows,
+            self.in_utc(rows),
             self.lookups,
             allow_exact_match=self.allow_exact_match,
             known_as_of=None,
@@ -138,9 +158,24 @@ class FeatureRequest:
             folder=folder,
         )
 
+    def in_utc(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Return rows with their moments in UTC."""
+        return in_utc(rows, self.local_times, self.time_zone, _REQUEST)
+
     def computed(self, found: pl.DataFrame) -> pl.DataFrame:
         """Return rows of which the features were found, with those that functions compute."""
         return with_functions(found, self.functions)
+
+
+def _moments(
+    recipe: Recipe | None, lookups: Iterable[FeatureLookup], schema: Container[str]
+) -> set[str]:
+    """Return the columns that are looked up by, or that functions take which are not given."""
+    found = {one.timestamp_lookup_key for one in lookups if one.timestamp_lookup_key}
+    missing = (
+        [one for one in recipe.feature_functions if one.output not in schema] if recipe else []
+    )
+    return found.union(*(one.input_bindings.values() for one in missing))
 
 
 def _functions(

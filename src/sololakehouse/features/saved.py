@@ -55,16 +55,24 @@ def open_training_set(lake: Lakehouse, name: str) -> TrainingSet:
     if recipe.labels is None:
         labels, recipe = _labels_of_frame(saved, recipe, tables)
     else:
-        labels = open_labels(lake, recipe.labels, record.inputs)
+        labels = open_labels(lake, recipe.labels, record.inputs, recipe.time_zone)
     opened = TrainingSet(lake, recipe, labels, tables)
     opened.saved = saved
     return opened
 
 
 def open_labels(
-    lake: Lakehouse, source: str, versions: Sequence[TableVersion] = ()
+    lake: Lakehouse,
+    source: str,
+    versions: Sequence[TableVersion] = (),
+    zone: str | None = None,
 ) -> Snapshot | LabelsQuery:
     """Open labels from a table or a query, at the given versions or else the newest.
+
+    Parameters
+    ----------
+    zone
+        Where clocks show timestamps of a query that have no time zone; None: as the project says.
 
     Raises
     ------
@@ -76,7 +84,8 @@ def open_labels(
         A table of the given versions has been dropped and made anew.
     """
     if is_select(source):
-        return LabelsQuery.pin(lake, source, versions)
+        zone = zone or lake.project.settings.time_zone
+        return LabelsQuery.pin(lake, source, versions, zone=zone)
     pin = next((one for one in reversed(versions) if one.table == source), None)
     table = lake.read(source, pin.version if pin else None)
     refuse_made_anew(table, pin)
@@ -105,12 +114,17 @@ def build_training_set(
             f"{spec.name} names no table or query under 'labels'. Labels that came as a frame can "
             "be saved only with TrainingSet.save()."
         )
-    labels = open_labels(lake, spec.labels)
-    spine = Spine(labels)
+    zone = spec.time_zone or lake.project.settings.time_zone
+    labels = open_labels(lake, spec.labels, zone=zone)
+    spine = Spine(labels, spec.moments, zone)
     tables = open_tables(lake, spec.feature_lookups, spine.inputs)
     inputs = inputs_of(spine.inputs, tables)
-    mark = recipe_fingerprint(spec, inputs, spine.digest, functions_of(lake, spec))
-    before = saved_before(lake, spec.name, mark)
+    functions = functions_of(lake, spec)
+    # The same query on the same versions has timestamps without a zone always or never. So a saved
+    # version that was made without one needs none.
+    read = (spec.model_copy(update={"time_zone": zone}) for zone in spine.possible_zones)
+    marks = (recipe_fingerprint(one, inputs, spine.digest, functions) for one in read)
+    before = saved_before(lake, spec.name, *marks)
     if before is not None:
         return before, True
     return TrainingSet(lake, spec, labels, tables).commit(writer, spec.name)
@@ -124,12 +138,13 @@ def saved_version(lake: Lakehouse, name: str) -> Snapshot:
     NotFoundError
         There is no such training set or version.
     """
-    table, _ = split_reference(name if "." in name.split("@")[0] else f"{SCHEMA}.{name}")
+    written = name if "." in name.split("@")[0] else f"{SCHEMA}.{name}"
+    table, _ = split_reference(written, lake.project.settings.time_zone)
     training_table(table)
     if not lake.exists(table):
         known = [one for one in lake.table_names() if one.startswith(f"{SCHEMA}.")]
         raise NotFoundError.of("training set", table, known)
-    return lake.read(name if "." in name.split("@")[0] else f"{SCHEMA}.{name}")
+    return lake.read(written)
 
 
 def _labels_of_frame(

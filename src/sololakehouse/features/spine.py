@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from sololakehouse.errors import TrainingError
 from sololakehouse.features.labels_query import LabelsQuery
@@ -14,12 +14,14 @@ from sololakehouse.lake import Snapshot
 from sololakehouse.lake.contract import counted, described_row
 from sololakehouse.lake.memory import Memory
 from sololakehouse.lake.sorted_rows import sorted_scan
+from sololakehouse.local_time import in_utc, naive_columns
 from sololakehouse.provenance import TableVersion, order_digest
 
 if TYPE_CHECKING:
     import polars as pl
 
 Labels: TypeAlias = "Snapshot | LabelsQuery | pl.DataFrame"
+Rows = TypeVar("Rows", "pl.DataFrame", "pl.LazyFrame")
 _EXAMPLES = 3
 
 
@@ -28,10 +30,22 @@ class Spine:
 
     A frame keeps the order of its rows. A table or a query has none: its rows are sorted by the
     recipe's timestamp, then by all their columns.
+
+    Parameters
+    ----------
+    moments
+        Columns of a table that have to be moments. Those without a time zone are read in `zone`.
+        In a query and a frame that was done with all columns.
+    zone
+        Where clocks show them, as an IANA name; None: they stay as they are.
     """
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, moments: Container[str], zone: str | None) -> None:
         self._labels = labels
+        self._zone = zone
+        self._local: tuple[str, ...] = ()
+        if zone and isinstance(labels, Snapshot):
+            self._local = naive_columns(labels.schema, moments)
 
     @property
     def table(self) -> Snapshot | None:
@@ -60,7 +74,23 @@ class Spine:
     @cached_property
     def schema(self) -> dict[str, pl.DataType]:
         """The columns with Polars' types; data is read of a query only."""
-        return dict(self._labels.schema)
+        import polars as pl
+
+        return dict(self._labels.schema) | dict.fromkeys(self._local, pl.Datetime("us", "UTC"))
+
+    @property
+    def time_zone(self) -> str | None:
+        """The zone, if timestamps were read in it; the query is run for that."""
+        if isinstance(self._labels, LabelsQuery):
+            return self._labels.zone if self._labels.has_local_time else None
+        return self._zone if self._local else None
+
+    @property
+    def possible_zones(self) -> tuple[str | None, ...]:
+        """What `time_zone` may be; no query is run."""
+        if isinstance(self._labels, LabelsQuery):
+            return tuple(dict.fromkeys((self._labels.zone, None)))
+        return (self.time_zone,)
 
     @property
     def height(self) -> int:
@@ -81,11 +111,15 @@ class Spine:
 
     def ordered(self, timestamp: str | None) -> pl.DataFrame:
         """Return the labels in their order, those of a table or query by `timestamp` first."""
+        has_order = not isinstance(self._labels, Snapshot | LabelsQuery)
+        return self.rows if has_order else in_order(self.rows, timestamp)
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The labels, those of a table or query in no order."""
         if isinstance(self._labels, Snapshot):
-            return in_order(self._labels.to_polars(), timestamp)
-        if isinstance(self._labels, LabelsQuery):
-            return in_order(self._labels.rows, timestamp)
-        return self._labels
+            return self.in_utc(self._labels.to_polars())
+        return self._labels.rows if isinstance(self._labels, LabelsQuery) else self._labels
 
     def scan(self, timestamp: str | None, folder: Path, memory: Memory) -> pl.LazyFrame:
         """Scan the labels in their order; those of a table may then be in files in the folder."""
@@ -93,13 +127,26 @@ class Spine:
         if table is None or memory.holds_labels(table.rows, len(self.schema)):
             return self.ordered(timestamp).lazy()
         order = [*([timestamp] if timestamp else []), *(n for n in self.schema if n != timestamp)]
-        return sorted_scan(table.scan(), order, folder, memory)
+        return sorted_scan(self.in_utc(table.scan()), order, folder, memory)
+
+    def in_utc(self, rows: Rows) -> Rows:
+        """Return rows of the labels' table with their moments in UTC, whatever their version.
+
+        Raises
+        ------
+        FeatureLookupError
+            A time is not one moment in the zone.
+        """
+        if not self._local:
+            return rows
+        found = in_utc(rows.lazy(), self._local, self._zone, self.name)
+        return found if isinstance(rows, type(found)) else found.collect()  # type: ignore[return-value]
 
     @property
     def sortable_table(self) -> Snapshot | None:
-        """The table of the labels, if every engine can sort it by all its columns."""
+        """The table of the labels, if every engine can read it and sort it by all its columns."""
         nested = any(kind.is_nested() for kind in self.schema.values())
-        return None if nested else self.table
+        return None if nested or self._local else self.table
 
     def without_label(self, recipe: Recipe) -> pl.DataFrame:
         """Return the rows whose label is NULL, in their order."""
@@ -108,7 +155,8 @@ class Spine:
         unknown = pl.col(recipe.label).is_null()
         if self.table is None:
             return self.ordered(recipe.timestamp).filter(unknown)
-        return in_order(self.table.scan().filter(unknown).collect(), recipe.timestamp)
+        rows = self.table.scan().filter(unknown).collect()
+        return in_order(self.in_utc(rows), recipe.timestamp)
 
 
 def in_order(

@@ -41,7 +41,9 @@ from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.lake.commit import TRAINING_SET
 from sololakehouse.lake.leases import Holder, lease_inputs
 from sololakehouse.lake.memory import Memory
+from sololakehouse.lake.reference import parse_moment
 from sololakehouse.lake.row_groups import write_row_groups
+from sololakehouse.local_time import SETTING
 from sololakehouse.pipelines.ahead import ahead
 from sololakehouse.provenance import Change, Run, TableVersion
 
@@ -77,10 +79,11 @@ class TrainingSet:
         labels: Labels,
         tables: Mapping[str, FeatureTable],
     ) -> None:
-        self.recipe = recipe
+        zone = recipe.time_zone or lake.project.settings.time_zone
+        self._spine = Spine(labels, recipe.moments, zone)
+        self.recipe = recipe = recipe.model_copy(update={"time_zone": self._spine.time_zone})
         self.saved: Snapshot | None = None
         self._lake = lake
-        self._spine = Spine(labels)
         self._tables = tables
         self._functions = functions_of(lake, recipe)
         schema, where = self._spine.schema, self._spine.name
@@ -100,7 +103,7 @@ class TrainingSet:
         FeatureFunctionError
             A function is not typed, or does not fit the columns.
         """
-        pinned = Spine(labels).inputs
+        pinned = Spine(labels, (), None).inputs
         return cls(lake, recipe, labels, open_tables(lake, recipe.feature_lookups, pinned))
 
     @property
@@ -257,13 +260,13 @@ class TrainingSet:
         Parameters
         ----------
         known_as_of
-            The fixed day to compare with, with a time zone; None: the recipe's, or else the
-            greatest moment at which a feature is looked up.
+            The fixed day to compare with, with a time zone unless the project declares one; None:
+            the recipe's, or else the greatest moment at which a feature is looked up.
 
         Raises
         ------
         FeatureLookupError
-            No lookup is by time, or the moment has no time zone.
+            No lookup is by time, or the day has no time zone and the project declares none.
         """
         labels = self._spine.ordered(self.recipe.timestamp)
         columns = {lookup.timestamp_lookup_key for lookup in self.recipe.feature_lookups} - {None}
@@ -271,8 +274,13 @@ class TrainingSet:
             raise FeatureLookupError(
                 f"{self._name}: no lookup is by time, so nothing can be known later or restated."
             )
-        if known_as_of is not None and known_as_of.tzinfo is None:
-            raise FeatureLookupError(f"known_as_of={known_as_of} has no time zone. Say which.")
+        zone = self._lake.project.settings.time_zone
+        if known_as_of is not None and known_as_of.tzinfo is None and zone is None:
+            raise FeatureLookupError(
+                f"known_as_of={known_as_of} has no time zone. Say which, or declare {SETTING}."
+            )
+        if known_as_of is not None:
+            known_as_of = parse_moment(known_as_of, zone)
         moments = [labels[name].drop_nulls() for name in columns if name]
         latest = max((column.max() for column in moments if len(column)), default=None)  # type: ignore[type-var]
         day: Any = known_as_of or self.recipe.known_as_of or latest
@@ -361,7 +369,9 @@ class TrainingSet:
             return None, f"{before} was made by another recipe, rule or function"
         if not self._memory.holds(labels.rows, len(self.columns)):
             return None, "it is larger than memory_limit allows to be held at once"
-        extension = Extension(self._lake, before, labels, self.recipe, self._plan.lookups)
+        extension = Extension(
+            self._lake, before, self._spine, labels, self.recipe, self._plan.lookups
+        )
         obstacle = extension.obstacle()
         return (None, obstacle) if obstacle else (extension, "")
 

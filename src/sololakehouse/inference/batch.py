@@ -129,17 +129,24 @@ def score(
     features = feature_versions(lake, spec, as_of)
     inputs = (*source.versions, *features)
 
-    def mark_of(versions: Sequence[TableVersion]) -> str:
-        return _fingerprint(version, job, source.identity, versions)
+    zone = lake.project.settings.time_zone
 
-    mark = mark_of(inputs)
-    if before is not None and before.record and before.record.fingerprint == mark:
+    def mark_of(versions: Sequence[TableVersion], zone: str | None) -> str:
+        return _fingerprint(version, job, source.identity, versions, zone)
+
+    # The same input has times without a zone always or never: predictions that were made without
+    # one need none.
+    def is_of(stored: Snapshot, versions: Sequence[TableVersion]) -> bool:
+        marks = (mark_of(versions, zone), mark_of(versions, None))
+        return stored.record is not None and stored.record.fingerprint in marks
+
+    if before is not None and is_of(before, inputs):
         return ScoreResult(version, before, up_to_date=True)
     scoring = _Scoring(lake, writer, job, version, spec, inputs, features, on_rows, chunk_rows)
     base = before.table_version.content if before else None
-    work = fingerprint(mark, base)
+    work = fingerprint(mark_of(inputs, zone), base)
     with resumable_work(lake.project.warehouse, job.output, work, "slh score") as place:
-        return scoring.scored(place, source, before, mark, mark_of)
+        return scoring.scored(place, source, before, mark_of, is_of)
 
 
 @dataclass
@@ -161,10 +168,10 @@ class _Scoring:
         place: ResumableWork,
         source: ScoringInput,
         before: Snapshot | None,
-        mark: str,
-        mark_of: Callable[[Sequence[TableVersion]], str],
+        mark_of: Callable[[Sequence[TableVersion], str | None], str],
+        is_of: Callable[[Snapshot, Sequence[TableVersion]], bool],
     ) -> ScoreResult:
-        new, why_not = self._new_rows(source, before, mark_of)
+        new, why_not = self._new_rows(source, before, is_of)
         taken = new or source
         table = taken.snapshot if self._has_server and isinstance(taken, TableInput) else None
         rows = table.scan() if table else _written(place, taken)
@@ -181,6 +188,7 @@ class _Scoring:
             "feature_columns": self._stored_features(schema),
             "computed": {"kept": new.kept} if new else {"in full": why_not},
         }
+        mark = mark_of(self.inputs, request.time_zone)
         change = Change(OPERATION, mark, self.inputs, details=details, left_out=MOMENT_COLUMNS)
         commit = partial(self._committed, before=before, appends=new is not None)
         resumed = 0
@@ -237,13 +245,13 @@ class _Scoring:
         self,
         source: ScoringInput,
         before: Snapshot | None,
-        mark_of: Callable[[Sequence[TableVersion]], str],
+        is_of: Callable[[Snapshot, Sequence[TableVersion]], bool],
     ) -> tuple[NewRows | None, str]:
         if not isinstance(source, TableInput):
-            return new_rows(self.lake, before, source, (), mark_of)
+            return new_rows(self.lake, before, source, None, is_of)
         schema = source.snapshot.schema
         request = FeatureRequest.plan(self.lake, schema, self.spec, self.features)
-        return new_rows(self.lake, before, source, request.lookups, mark_of)
+        return new_rows(self.lake, before, source, request, is_of)
 
     def _chunks(
         self,
@@ -372,11 +380,16 @@ def _refuse_columns(schema: pl.Schema, job: ScoringJob) -> None:
 
 
 def _fingerprint(
-    version: ModelVersion, job: ScoringJob, identity: str, inputs: Sequence[TableVersion]
+    version: ModelVersion,
+    job: ScoringJob,
+    identity: str,
+    inputs: Sequence[TableVersion],
+    zone: str | None,
 ) -> str:
     return fingerprint(
         (version.name, version.version, version.fingerprint),
         identity,
         job.features,
         [(table.table, *table.content) for table in inputs],
+        *([zone] if zone else []),
     )

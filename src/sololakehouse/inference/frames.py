@@ -72,7 +72,7 @@ def score_frame(lake: Lakehouse, model: str, frame: Any, result_type: str | None
         outputs = _of_type(prediction.outputs, result_type)
         return prediction.found.drop(rows.columns).hstack(outputs)
 
-    return with_further_columns(frame, further)
+    return with_further_columns(frame, further, lake.project.settings.time_zone)
 
 
 def _scored_on_server(
@@ -110,7 +110,9 @@ def _of_type(outputs: pl.DataFrame, result_type: str | None) -> pl.DataFrame:
         ) from error
 
 
-def with_further_columns(frame: Any, further: Callable[[pl.DataFrame], pl.DataFrame]) -> Any:
+def with_further_columns(
+    frame: Any, further: Callable[[pl.DataFrame], pl.DataFrame], zone: str | None = None
+) -> Any:
     """Return a frame of the kind that was given, with further columns behind its own.
 
     Parameters
@@ -121,6 +123,9 @@ def with_further_columns(frame: Any, further: Callable[[pl.DataFrame], pl.DataFr
         an Arrow table. It is computed once.
     further
         Gives one row for each row of the frame, in its order.
+    zone
+        Where clocks show the timestamps that have no time zone, for `further`; the frame's own
+        columns stay as they are. None: they are refused.
 
     Examples
     --------
@@ -134,14 +139,14 @@ def with_further_columns(frame: Any, further: Callable[[pl.DataFrame], pl.DataFr
     import pyarrow as pa
 
     if isinstance(frame, pl.LazyFrame):
-        return with_further_columns(frame.collect(), further).lazy()
+        return with_further_columns(frame.collect(), further, zone).lazy()
     if hasattr(frame, "toArrow"):
-        table = with_further_columns(frame.toArrow(), further)
-        return frame.sparkSession.createDataFrame(table)
+        table = with_further_columns(frame.toArrow(), further, zone)
+        return frame.sparkSession.createDataFrame(table, _spark_schema(table))
     is_polars = isinstance(frame, pl.DataFrame)
     if not is_polars and not hasattr(frame, "columns") and hasattr(frame, "__arrow_c_stream__"):
         frame = pa.table(frame)
-    rows = as_polars(frame, "the rows to score")
+    rows = as_polars(frame, "the rows to score", zone)
     found = further(rows)
     if is_polars:
         return frame.hstack(found)
@@ -151,6 +156,13 @@ def with_further_columns(frame: Any, further: Callable[[pl.DataFrame], pl.DataFr
     import pandas as pd
 
     return pd.concat([frame, found.to_pandas().set_axis(frame.index)], axis=1)
+
+
+def _spark_schema(table: Any) -> Any:
+    """Return the columns as Spark has them: without a schema, times without a zone become UTC."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    return from_arrow_schema(table.schema, prefer_timestamp_ntz=True)
 
 
 def _appended(table: Any, more: Any) -> Any:

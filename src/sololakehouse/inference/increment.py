@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sololakehouse.errors import NotFoundError, RunError
 from sololakehouse.features.extension import obstacle_in
-from sololakehouse.features.join import PlannedLookup
+from sololakehouse.features.requests import FeatureRequest
 from sololakehouse.inference.scoring_input import ScoringInput, TableInput
 from sololakehouse.lake import Lakehouse, Snapshot
 from sololakehouse.lake.appended import appended_files
@@ -53,8 +53,8 @@ def new_rows(
     lake: Lakehouse,
     stored: Snapshot | None,
     source: ScoringInput,
-    lookups: Sequence[PlannedLookup],
-    mark_of: Callable[[Sequence[TableVersion]], str],
+    request: FeatureRequest | None,
+    is_of: Callable[[Snapshot, Sequence[TableVersion]], bool],
 ) -> tuple[NewRows | None, str]:
     """Return the rows to score beside the stored predictions, or None and why all are scored.
 
@@ -62,11 +62,13 @@ def new_rows(
     ----------
     stored
         The newest version of the predictions.
-    mark_of
-        Gives the fingerprint that predictions from other versions of the inputs would have.
+    request
+        What the rows of a table need; None for another source.
+    is_of
+        Whether predictions are those of the same model and settings, from some versions.
     """
     try:
-        why_not = next(_obstacles(lake, stored, source, lookups, mark_of), None)
+        why_not = next(_obstacles(lake, stored, source, request, is_of), None)
         if why_not is not None:
             return None, why_not
         assert stored is not None
@@ -82,25 +84,26 @@ def _obstacles(
     lake: Lakehouse,
     stored: Snapshot | None,
     source: ScoringInput,
-    lookups: Sequence[PlannedLookup],
-    mark_of: Callable[[Sequence[TableVersion]], str],
+    request: FeatureRequest | None,
+    is_of: Callable[[Snapshot, Sequence[TableVersion]], bool],
 ) -> Iterator[str]:
     if stored is None:
         yield "there were no predictions before"
         return
-    if not isinstance(source, TableInput):
+    if not isinstance(source, TableInput) or request is None:
         yield "the input is no table, so which of its rows are new cannot be told"
         return
-    if stored.record is None or stored.record.fingerprint != mark_of(stored.record.inputs):
+    if stored.record is None or not is_of(stored, stored.record.inputs):
         yield "the stored predictions are of another model, input or setting"
         return
     table = source.snapshot
     before = lake.read(table.name, _pins(stored)[table.name].version)
     if (before.table_id, before.schema) != (table.table_id, table.schema):
         yield f"the columns of {table.name} changed"
-    for plan in lookups:
+    scored = request.in_utc(before.scan())
+    for plan in request.lookups:
         then = lake.read(plan.table.name, _pins(stored)[plan.table.name].version)
-        found = obstacle_in(plan, then, before.scan(), known_on_a_fixed_day=False)
+        found = obstacle_in(plan, then, scored, known_on_a_fixed_day=False)
         if found:
             yield found.replace("earlier labels", "earlier rows")
 

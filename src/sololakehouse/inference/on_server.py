@@ -43,9 +43,9 @@ def can_compute(request: FeatureRequest) -> bool:
     """Whether a server can do all that a request needs.
 
     A person's functions run in this process, where their code is; so does the check of features
-    that the rows bring themselves.
+    that the rows bring themselves, and of times without a zone.
     """
-    return not request.functions and not request.given_types
+    return not (request.functions or request.given_types or request.local_times)
 
 
 def write_predictions(

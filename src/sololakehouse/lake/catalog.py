@@ -117,20 +117,22 @@ class Lakehouse:
         version
             Delta version, 0 or greater.
         timestamp
-            A moment with a time zone, as a datetime or as ISO 8601 text. It means the newest
-            version that was committed at or before it. Between the last commit and now that is
-            the newest version; a later moment is refused.
+            A moment as a datetime or as ISO 8601 text, with a time zone unless the project declares
+            one. It means the newest version that was committed at or before it. Between the last
+            commit and now that is the newest version; a later moment is refused.
 
         Raises
         ------
         NotFoundError
             There is no such table, or it has no such version, or none at that moment.
         UsageError
-            The moment has no time zone, or the version is said more than once.
+            The moment has no time zone and the project declares none, or the version is said more
+            than once.
         RunError
             The version needs a file that is damaged, or a Delta feature that is not known here.
         """
-        name, written = split_reference(table)
+        zone = self.project.settings.time_zone
+        name, written = split_reference(table, zone)
         if sum(at is not None for at in (written, version, timestamp)) > 1:
             raise UsageError(f"{table}: say which version once: @, version or timestamp.")
         if not self.exists(name):
@@ -141,7 +143,7 @@ class Lakehouse:
             return self._pinned(name)
         if isinstance(asked, datetime | str):
             commits = self._commits(self._pinned(name))
-            asked = version_at(name, commits, parse_moment(asked))
+            asked = version_at(name, commits, parse_moment(asked, zone))
         newest, oldest = newest_version(self.path(name)), oldest_readable(self.path(name) / LOG)
         if not oldest <= asked <= newest:
             known = f"has no version {asked}"

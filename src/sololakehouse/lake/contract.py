@@ -119,7 +119,7 @@ class FeatureContract:
             if not isinstance(kind, pl.Datetime) or kind.time_zone is None:
                 raise FeatureTableError(
                     f"{table}: {column!r} must be a timestamp with a time zone, and is "
-                    f"{_described(kind)}."
+                    f"{_described(kind)}.{_way_to_utc(kind, column)}"
                 )
         for column in self.keys:
             if schema[column].is_float() or schema[column].is_nested():
@@ -295,6 +295,14 @@ def _value(value: Any) -> str:
 
 def _unset_in(rows: pl.DataFrame) -> list[str]:
     return [name for name in rows.columns if rows[name].null_count()]
+
+
+def _way_to_utc(kind: pl.DataType, column: str) -> str:
+    import polars as pl
+
+    if not isinstance(kind, pl.Datetime):
+        return ""
+    return f" Make it one in the query, as in to_utc_timestamp({column}, 'Europe/Berlin')."
 
 
 def _described(kind: pl.DataType) -> str:

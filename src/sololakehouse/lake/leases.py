@@ -89,7 +89,7 @@ def add_lease(writer: LakeWriter, reference: str, why: str) -> tuple[Lease, bool
     NotFoundError
         The version does not exist or cannot be read any more: says which can.
     """
-    table, version = split_reference(reference)
+    table, version = split_reference(reference, writer.lake.project.settings.time_zone)
     if version is None:
         raise UsageError(f"Say which version of {table} to lease, as in {table}@v1.")
     if not why.strip():

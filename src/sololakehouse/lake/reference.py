@@ -6,18 +6,24 @@ import re
 from datetime import UTC, datetime
 
 from sololakehouse.errors import UsageError
+from sololakehouse.local_time import SETTING, moment_in_utc
 
 _REFERENCE = re.compile(r"^(?P<table>[^@]+)(?:@(?:v(?P<version>\d+)|(?P<moment>\d.*)))?$")
 _VERSION = re.compile(r"^v?(\d+)$")
 
 
-def split_reference(reference: str) -> tuple[str, int | datetime | None]:
+def split_reference(reference: str, zone: str | None = None) -> tuple[str, int | datetime | None]:
     """Split a reference into the table's name and the version or the moment.
+
+    Parameters
+    ----------
+    zone
+        See `parse_moment`.
 
     Raises
     ------
     UsageError
-        The text is no reference, or its moment has no time zone.
+        The text is no reference, or its moment has no time zone and there is no `zone`.
 
     Examples
     --------
@@ -33,12 +39,12 @@ def split_reference(reference: str) -> tuple[str, int | datetime | None]:
             "schema.table@2026-01-31T00:00:00Z."
         )
     if match["moment"]:
-        return match["table"], parse_moment(match["moment"])
+        return match["table"], parse_moment(match["moment"], zone)
     return match["table"], int(match["version"]) if match["version"] else None
 
 
-def parse_version(text: str) -> int | datetime:
-    """Read `3`, `v3` or a moment.
+def parse_version(text: str, zone: str | None = None) -> int | datetime:
+    """Read `3`, `v3` or a moment, as `parse_moment` does.
 
     Raises
     ------
@@ -48,16 +54,23 @@ def parse_version(text: str) -> int | datetime:
     match = _VERSION.match(text)
     if match:
         return int(match[1])
-    return parse_moment(text, "version")
+    return parse_moment(text, zone, "version")
 
 
-def parse_moment(moment: str | datetime, kind: str = "moment") -> datetime:
-    """Return a moment in UTC from ISO 8601 text with a time zone, or from an aware datetime.
+def parse_moment(moment: str | datetime, zone: str | None = None, kind: str = "moment") -> datetime:
+    """Return a moment in UTC from ISO 8601 text or a datetime.
+
+    Parameters
+    ----------
+    zone
+        The zone of a moment that says none, as `time_zone` of the project's settings; None: such a
+        moment is refused.
 
     Raises
     ------
     UsageError
-        The text is no moment, or the moment has no time zone.
+        The text is no moment, or the moment has no time zone and there is no `zone`, or the clocks
+        there skip it or show it twice.
 
     Examples
     --------
@@ -73,9 +86,12 @@ def parse_moment(moment: str | datetime, kind: str = "moment") -> datetime:
                 f"{moment!r} is no {kind}. Write {known}, as in "
                 f"{'3 or ' if kind == 'version' else ''}2026-01-31T00:00:00Z."
             ) from error
+    if moment.utcoffset() is None and zone is not None:
+        return moment_in_utc(moment.replace(tzinfo=None), zone)
     if moment.utcoffset() is None:
         raise UsageError(
             f"{moment.isoformat()} has no time zone, so it is another moment in another place. "
-            f"Write {moment.isoformat()}Z for UTC, or an offset such as +01:00."
+            f"Write {moment.isoformat()}Z for UTC, or an offset such as +01:00, or declare "
+            f"{SETTING}."
         )
     return moment.astimezone(UTC)

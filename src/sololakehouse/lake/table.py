@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from pyspark.sql.connect.dataframe import DataFrame
     from pyspark.sql.connect.session import SparkSession
 
+# Delta features that say of which types columns are, as the data files do.
+_OF_TYPES = frozenset({"timestampNtz"})
+
 
 class Snapshot:
     """A table pinned to one version.
@@ -201,7 +204,7 @@ class Snapshot:
         RunError
             Names the Delta features for which the files alone do not say all.
         """
-        features = self.reader_features - {"timestampNtz"}
+        features = self.reader_features - _OF_TYPES
         if features:
             raise RunError(
                 f"{self.name} uses {listed_features(sorted(features))}, which the engine cannot "
@@ -399,8 +402,8 @@ class Snapshot:
     @property
     def is_plain(self) -> bool:
         """Whether the data files say all: no partitions, deletion vectors or renamed columns."""
-        partitions = self._delta.metadata().partition_columns
-        return not partitions and self._delta.protocol().min_reader_version == 1
+        renamed = self._delta.protocol().min_reader_version == 2
+        return not (self.partition_columns or renamed or self.reader_features - _OF_TYPES)
 
     def _scan_files(self, files: list[str], without: set[str]) -> pl.LazyFrame:
         import polars as pl

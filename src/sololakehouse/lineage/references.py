@@ -35,7 +35,7 @@ def resolve(reader: LineageReader, reference: str) -> list[str]:
 
 
 def _table(reader: LineageReader, reference: str) -> str:
-    name, version = split_reference(reference)
+    name, version = split_reference(reference, reader.lake.project.settings.time_zone)
     commits = reader.commits(name)
     if isinstance(version, int) and version <= commits.newest and commits.commit(version):
         return reader.existing(name, version)

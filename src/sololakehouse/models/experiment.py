@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AwareDatetime, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sololakehouse.config import Project
 from sololakehouse.config.duration import Duration
+from sololakehouse.config.moment import AS_A_MOMENT, Moment, in_zone
 from sololakehouse.config.settings import Settings
 from sololakehouse.config.validation import validate
 from sololakehouse.config.yaml_file import read_mapping
@@ -25,28 +26,17 @@ from sololakehouse.models.model_settings import ON_CUDA, THREADS, ModelSettings,
 __all__ = ["Experiment", "ModelSettings", "load_experiment"]
 
 PARTS = ("train", "validation", "test")
-_MOMENT = "2013-09-01T00:00:00Z"
-_AS_A_MOMENT = f"Write a moment as in {_MOMENT}"
+_AS_A_MOMENT = f"Write a moment as in {AS_A_MOMENT}"
 _MODEL_NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 
 
-def _with_time_zone(value: Any) -> Any:
-    moment = value
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-    if isinstance(moment, datetime) and moment.tzinfo is not None:
-        return moment
-    if isinstance(moment, date):
-        raise ValueError(f"{value} has no time zone. Write UTC as in {_MOMENT}")
-    if isinstance(moment, int | float):
+def _no_number(value: Any) -> Any:
+    if isinstance(value, int | float):
         raise ValueError(f"{value} is no moment. {_AS_A_MOMENT}")
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_with_time_zone)]
+SplitMoment = Annotated[Moment, BeforeValidator(_no_number)]
 
 
 class Period(Settings):
@@ -60,8 +50,8 @@ class Period(Settings):
         The first moment that is not in it any more.
     """
 
-    begin: Moment | None = Field(default=None, alias="from")
-    until: Moment
+    begin: SplitMoment | None = Field(default=None, alias="from")
+    until: SplitMoment
 
 
 class Split(Settings):
@@ -243,14 +233,15 @@ def load_experiment(project: Project, file: Path, overrides: Iterable[str] = ())
     """
     path = file if file.is_file() else project.folder / file
     content = _resolved(project, _read(project, path))
-    experiment = validate(content, Experiment, str(path))
+    zone = in_zone(project.settings.time_zone)
+    experiment = validate(content, Experiment, str(path), zone)
     overrides = tuple(overrides)
     if overrides:
         content = experiment.model_dump(mode="json", by_alias=True)
         for override in overrides:
             _override(content, override)
         where = f"{path} with {', '.join(overrides)}"
-        experiment = validate(_resolved(project, content), Experiment, where)
+        experiment = validate(_resolved(project, content), Experiment, where, zone)
     return experiment
 
 

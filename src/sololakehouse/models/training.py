@@ -42,6 +42,7 @@ OPERATION = "TRAINING"
 MODEL = "model"
 SCRATCH = ".slh"
 _STEPS = 5
+_OF_THE_TRAINING_SET: Any = {"training_set_version": True, "training_set": {"time_zone"}}
 # Part of every fingerprint. Raise it when a change of this code can change a model.
 TRAINERS_VERSION = 2
 
@@ -242,7 +243,10 @@ def training_set_of(lake: Lakehouse, writer: LakeWriter, experiment: Experiment)
         return build_training_set(lake, writer, spec)[0]
     saved = lake.read(spec.name, number)
     recipe = saved.record.details.get("recipe") if saved.record else None
-    if recipe is None or TrainingSetSpec.model_validate(recipe) != spec:
+    made_by = None if recipe is None else TrainingSetSpec.model_validate(recipe)
+    if made_by and None in (made_by.time_zone, spec.time_zone):
+        spec = spec.model_copy(update={"time_zone": made_by.time_zone})
+    if made_by != spec:
         raise ConfigError(
             f"training_set: {saved.name}@v{saved.version} was not made from this recipe. Leave "
             "the recipe as it was saved, or leave out 'training_set_version' to build it anew."
@@ -287,7 +291,7 @@ def _fingerprint(experiment: Experiment, training_set: Snapshot) -> str:
         OPERATION,
         TRAINERS_VERSION,
         # A saved training set decides by what it holds, not by how the experiment calls it.
-        experiment.model_dump(mode="json", exclude={"training_set_version"}),
+        experiment.model_dump(mode="json", exclude=_OF_THE_TRAINING_SET),
         (table.table, *table.content),
         libraries,
     )

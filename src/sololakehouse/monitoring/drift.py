@@ -23,6 +23,7 @@ from sololakehouse.monitoring.judgement import (
     pairs_of,
     performance_rows,
 )
+from sololakehouse.monitoring.labelled import zone_of_keys
 from sololakehouse.monitoring.predictions import Predictions
 from sololakehouse.monitoring.reference import Reference
 from sololakehouse.monitoring.stored_rows import append_rows, rows_of
@@ -146,6 +147,7 @@ def _mark(predictions: Predictions, labels: Snapshot | None) -> str:
         (labels.name, *labels.table_version.content) if labels else None,
         job.keys if labels else None,
         job.drift.model_dump(mode="json"),
+        *zone_of_keys(predictions, labels),
     )
 
 

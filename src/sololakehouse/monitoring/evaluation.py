@@ -13,7 +13,7 @@ from sololakehouse.errors import ConfigError, RunError
 from sololakehouse.lake import Lakehouse, LakeWriter, Snapshot
 from sololakehouse.models.registry import ModelVersion, resolve
 from sololakehouse.monitoring.challenger import challenge
-from sololakehouse.monitoring.labelled import CHALLENGER, known_rows, labelled
+from sololakehouse.monitoring.labelled import CHALLENGER, known_rows, labelled, zone_of_keys
 from sololakehouse.monitoring.measures import (
     METRICS,
     NUMBERS,
@@ -147,7 +147,8 @@ def _mark(predictions: Predictions, labels: Snapshot, challenger: ModelVersion |
     job = predictions.job
     settings = job.evaluation.model_dump(mode="json")
     rival = (challenger.name, challenger.version, challenger.fingerprint) if challenger else None
-    return fingerprint(OPERATION, MEASURES_VERSION, sources, settings, job.keys, rival)
+    zone = zone_of_keys(predictions, labels)
+    return fingerprint(OPERATION, MEASURES_VERSION, sources, settings, job.keys, rival, *zone)
 
 
 def _identity(source: TableVersion) -> dict[str, Any]:

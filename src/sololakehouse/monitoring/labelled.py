@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sololakehouse.errors import NotFoundError, TrainingError
+from sololakehouse.features.asof import instant_unit
 from sololakehouse.lake import Snapshot
+from sololakehouse.local_time import in_utc, naive_columns
 from sololakehouse.monitoring.measures import Rows
 from sololakehouse.monitoring.predictions import Predictions
 
@@ -45,6 +47,8 @@ def labelled(
         A column does not exist.
     TrainingError
         The keys are not unique in the labels, or a label is neither 0 nor 1.
+    FeatureLookupError
+        A key is a moment in the predictions, and has no time zone in the labels.
     """
     import polars as pl
 
@@ -53,7 +57,11 @@ def labelled(
     for column in (*keys, label):
         if column not in labels.columns:
             raise NotFoundError.of("column", column, labels.columns, where=labels.name)
-    answers = labels.scan().select(*keys, pl.col(label).alias(TRUTH)).collect()
+    local = _local_keys(predictions, labels, keys)
+    for column in () if predictions.zone else local:
+        instant_unit(labels.schema[column], column, labels.name)
+    known = in_utc(labels.scan(), local, predictions.zone, labels.name)
+    answers = known.select(*keys, pl.col(label).alias(TRUTH)).collect()
     if answers.select(keys).is_duplicated().any():
         raise TrainingError(
             f"{labels.name}: {', '.join(keys)} is not unique, so a prediction would count twice. "
@@ -67,6 +75,18 @@ def labelled(
     joined = asked.join(answers, on=list(keys), how="left").with_columns(day)
     _refuse_other_labels(joined[TRUTH], labels)
     return joined.with_columns(pl.col(TRUTH).cast(pl.Int8)).sort([timestamp, *keys])
+
+
+def zone_of_keys(predictions: Predictions, labels: Snapshot | None) -> tuple[str, ...]:
+    """Return the project's zone if keys of the labels are read in it, for fingerprints."""
+    zone, keys = predictions.zone, predictions.job.keys
+    return (zone,) if zone and labels and _local_keys(predictions, labels, keys) else ()
+
+
+def _local_keys(predictions: Predictions, labels: Snapshot, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys that are moments in the predictions, and have no time zone in the labels."""
+    moments = set(keys) - set(naive_columns(predictions.table.schema))
+    return naive_columns(labels.schema, moments)
 
 
 def known_rows(part: pl.DataFrame, probability: str = "probability") -> Rows:

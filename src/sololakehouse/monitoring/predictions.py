@@ -25,11 +25,14 @@ class Predictions:
     ----------
     job
         How they are evaluated and watched: a job of lakehouse.yml, or one with all defaults.
+    zone
+        The time zone that the project declares.
     """
 
     table: Snapshot
     model: ModelVersion
     job: ScoringJob
+    zone: str | None = None
 
     @classmethod
     def of_job(cls, lake: Lakehouse, job: ScoringJob) -> Predictions:
@@ -51,7 +54,7 @@ class Predictions:
                 f"{job.output} holds predictions of {made_by}{of_then}, and {job.model} is version "
                 f"{model.version}. Score again with 'slh score'."
             )
-        return cls(table, model, job)
+        return cls(table, model, job, lake.project.settings.time_zone)
 
     @classmethod
     def of_model(cls, lake: Lakehouse, model: str, table: str | None = None) -> Predictions:

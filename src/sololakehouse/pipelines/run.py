@@ -69,7 +69,8 @@ def prepare(
         A table that the pipeline reads or writes cannot be opened; other tables do not matter.
     """
     spec_path, pipeline = find_spec(lake.project, spec)
-    settings = PipelineSettings.of(pipeline.configuration, as_of, str(spec_path))
+    zone = lake.project.settings.time_zone
+    settings = PipelineSettings.of(pipeline.configuration, as_of, str(spec_path), zone)
     folder = spec_path.parent
     context = SourceContext(
         folder, lake.project.warehouse, pipeline.database, settings, ingested_tables(lake.project)

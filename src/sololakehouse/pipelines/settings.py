@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sololakehouse.errors import ConfigError, UsageError
 from sololakehouse.lake.reference import parse_moment
+from sololakehouse.local_time import checked_zone
 from sololakehouse.pipelines.refused_actions import replaced
 from sololakehouse.pipelines.variables import substituted
 
@@ -42,7 +42,11 @@ class PipelineSettings:
 
     @classmethod
     def of(
-        cls, configuration: Mapping[str, str], as_of: datetime | None, where: str
+        cls,
+        configuration: Mapping[str, str],
+        as_of: datetime | None,
+        where: str,
+        zone: str | None = None,
     ) -> PipelineSettings:
         """Check a spec's configuration, and add the moment of the run.
 
@@ -52,6 +56,8 @@ class PipelineSettings:
             The moment that the run was given; None: what the configuration says, else now.
         where
             The spec, for messages.
+        zone
+            The project's time zone, for a moment that says none.
 
         Raises
         ------
@@ -62,7 +68,7 @@ class PipelineSettings:
             for key, value in configuration.items():
                 _check(key, value)
             written = configuration.get(AS_OF)
-            moment = as_of or (parse_moment(written) if written else datetime.now(UTC))
+            moment = as_of or (parse_moment(written, zone) if written else datetime.now(UTC))
         except UsageError as error:
             raise ConfigError(f"{where}: configuration: {error}") from error
         return cls({**configuration, AS_OF: _iso(moment)})
@@ -148,11 +154,9 @@ def _check(key: str, value: str) -> None:
 
 def _check_zone(name: str) -> None:
     try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UsageError(
-            f"{TIME_ZONE}: {name!r} is no time zone. Write UTC, or a name as in Europe/Berlin."
-        ) from error
+        checked_zone(name)
+    except ValueError as error:
+        raise UsageError(f"{TIME_ZONE}: {error}") from error
 
 
 def _iso(moment: datetime) -> str:

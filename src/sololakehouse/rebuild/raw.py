@@ -251,4 +251,5 @@ def training_set_of(raw: Lakehouse, saved: Snapshot, file: Path) -> pl.LazyFrame
             f"The labels of {saved.name} came as a frame, and no landing file leads to them. "
             "Leave --from-raw out."
         )
-    return written(TrainingSet.create(raw, recipe, open_labels(raw, recipe.labels)), file)
+    labels = open_labels(raw, recipe.labels, zone=recipe.time_zone)
+    return written(TrainingSet.create(raw, recipe, labels), file)

@@ -70,7 +70,7 @@ def _steps(lake: Lakehouse, table: str, sets: Mapping[str, ReplayedSet]) -> dict
     one = sets.get(table)
     if one is None:
         return definitions_before(lake, [table])
-    mark = recipe_mark(one.spec, functions_of(lake, one.spec).fingerprints)
+    mark = recipe_mark(one.as_read(lake), functions_of(lake, one.spec).fingerprints)
     return {table: mark, **definitions_before(lake, one.tables)}
 
 

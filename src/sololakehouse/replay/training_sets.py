@@ -10,10 +10,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from sololakehouse.features.labels_query import LabelsQuery
 from sololakehouse.features.lookup import FeatureLookup
 from sololakehouse.features.recipe import SCHEMA, TrainingSetSpec
 from sololakehouse.features.saved import open_labels
+from sololakehouse.features.spine import Spine
 from sololakehouse.features.tables import FeatureTable
 from sololakehouse.features.training_set import TrainingSet
 from sololakehouse.lake import Lakehouse
@@ -37,6 +37,18 @@ class ReplayedSet:
     def name(self) -> str:
         """`training.NAME`."""
         return self.spec.name
+
+    def as_read(self, lake: Lakehouse) -> TrainingSetSpec:
+        """Return the recipe as it is saved: with the zone in which labels are read, if any is.
+
+        Where a zone is declared, a query for labels is run to see that.
+        """
+        spec = self.spec
+        zone = spec.time_zone or lake.project.settings.time_zone
+        if zone is None or spec.labels is None:
+            return spec
+        spine = Spine(open_labels(lake, spec.labels, zone=zone), spec.moments, zone)
+        return spec.model_copy(update={"time_zone": spine.time_zone})
 
     @property
     def label_tables(self) -> tuple[str, ...]:
@@ -95,7 +107,7 @@ class SetUnderReplay:
 
     @cached_property
     def _full(self) -> pl.DataFrame:
-        labels = open_labels(self._lake, str(self.one.spec.labels))
+        labels = open_labels(self._lake, str(self.one.spec.labels), zone=self.one.spec.time_zone)
         made = TrainingSet.create(self._lake, self._recipe, labels)
         self._label_columns = tuple(labels.schema)
         self._contracts = {plan.table.name: plan.table.contract for plan in made.lookups}
@@ -181,9 +193,11 @@ class SetUnderReplay:
         """Return the labels with something in place of a label that is not known yet."""
         import polars as pl
 
-        labels = open_labels(scratch, str(self.one.spec.labels))
-        rows = labels.rows if isinstance(labels, LabelsQuery) else labels.to_polars()
-        label = self.one.spec.label
+        spec = self.one.spec
+        labels = open_labels(scratch, str(spec.labels), zone=spec.time_zone)
+        zone = spec.time_zone or scratch.project.settings.time_zone
+        rows = Spine(labels, spec.moments, zone).rows
+        label = spec.label
         filled = pl.col(label).fill_null(self.full[label].drop_nulls().first())
         return rows.with_columns(filled)
 
