@@ -137,6 +137,13 @@ def test_of_rows_of_one_moment_the_one_known_last_counts_wherever_it_lies(apart)
         assert rows_of([(0, 5), (1, 6)], rows, apart) == [latest, 3 + latest]
 
 
+def test_neither_labels_nor_rows_need_an_order(apart):
+    rows = [(1, 4), (0, 1), (1, 2), (0, 8), (0, 3)]
+    labels = [(1, 9), (0, 2), (1, 3), (0, 9), (0, 4)]
+    assert rows_of(labels, rows, apart) == [0, 1, 2, 3, 4]
+    assert rows_of(labels[::-1], rows, apart) == [4, 3, 2, 1, 0]
+
+
 def test_a_batch_waits_until_another_thread_has_held_its_own():
     labels = SortedLabels(pl.DataFrame({"label": [0], "k": [0], "event": [9]}))
     best = _BestRows(labels, AsOf(["k"], timestamp="at", feature_timestamp="ts"))
