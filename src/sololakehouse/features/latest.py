@@ -6,6 +6,10 @@ have come, what stands at a label is carried on to the labels after it, until so
 stands there. What is kept grows with the labels alone: feature rows are neither sorted nor kept,
 and it makes no difference how many of them a key has.
 
+Rows come in batches. Where a batch has more rows than labels that it concerns, and each row is at
+least as good as those of its key before it, which is so in tables sorted by key and time, the
+labels look for the last row that they see; else each row looks for the first label that sees it.
+
 Key and moment together are one integer, a place: the number of the key times the span of the
 labels' moments, plus the moment. It has 64 bits, or 128 where it needs them.
 """
