@@ -496,9 +496,12 @@ def test_integers_of_another_width_are_another_type(project, kind):
             made(project, lookup, df=labels)
 
 
-def test_load_df_gives_a_dataframe_of_the_active_session(project):
+def test_load_df_gives_a_dataframe_of_the_active_session(project, monkeypatch):
+    from pyspark.sql.connect.session import SparkSession
+
     from sololakehouse.engine import Engine
 
+    monkeypatch.setattr(SparkSession._active_session, "session", None, raising=False)
     with Engine.start() as engine:
         spark_labels = engine.session.createDataFrame(LABELS.to_pandas())
         training = made(project, weather(), df=spark_labels)
