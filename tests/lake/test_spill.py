@@ -36,7 +36,15 @@ EVERY_TYPE = pl.DataFrame(
     }
 )
 
-
+WIDE = pl.DataFrame(
+    {
+        "huge": pl.Series([2**100, None, -1], dtype=pl.Int128),
+        "category": pl.Series(["a", None, "b"], dtype=pl.Categorical),
+        "listed": pl.Series(["a", None, "b"], dtype=pl.Enum(["b", "a"])),
+        "pair": pl.Series([[1, 2], None, [3, None]], dtype=pl.Array(pl.Int8, 2)),
+        "nothing": [None, None, None],
+    }
+)
 FIXED = EVERY_TYPE.select(
     "whole", "small", "real", "truth", "day", "moment", "length"
 ).with_columns(
@@ -54,7 +62,7 @@ def _is_spilled(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    "rows", [EVERY_TYPE, FIXED, FIXED.select("whole"), EVERY_TYPE["text"].to_frame()]
+    "rows", [EVERY_TYPE, WIDE, FIXED, FIXED.select("real"), EVERY_TYPE.select("text")]
 )
 @pytest.mark.parametrize("most_bytes", [0, 10**9])
 def test_every_type_comes_back(tmp_path: Path, most_bytes: int, rows: pl.DataFrame) -> None:
@@ -79,7 +87,7 @@ def test_every_type_comes_back(tmp_path: Path, most_bytes: int, rows: pl.DataFra
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("rows", [EVERY_TYPE, FIXED])
+@pytest.mark.parametrize("rows", [EVERY_TYPE, FIXED, WIDE])
 @pytest.mark.parametrize("most_bytes", [0, 10**9])
 def test_rows_come_back_in_their_places(
     tmp_path: Path, most_bytes: int, rows: pl.DataFrame
