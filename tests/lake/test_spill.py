@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import resource
 import signal
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import polars as pl
@@ -55,10 +58,14 @@ FIXED = EVERY_TYPE.select(
 )
 
 
-def _is_spilled(folder: Path) -> bool:
-    """Whether this process has a file without a name in a folder open."""
+def _spilled(folder: Path) -> list[Path]:
+    """Return the files without a name that this process has open in a folder."""
     files = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
-    return any(one.is_relative_to(folder) for one in files)
+    return [one for one in files if one.is_relative_to(folder)]
+
+
+def _is_spilled(folder: Path) -> bool:
+    return bool(_spilled(folder))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +125,65 @@ def test_ranges_are_added_again_after_they_were_taken(tmp_path: Path) -> None:
         spill.add("some", rows, np.array([1, 1, 1]))
         assert spill.take("some", 1)["n"].to_list() == [2, 1, 2, 3]  # type: ignore[index]
     assert not _is_spilled(tmp_path)
+
+
+def test_what_was_added_first_is_first_though_only_that_is_in_the_file(tmp_path: Path) -> None:
+    spill, rows = Spill(tmp_path, 80), pl.DataFrame({"n": [1, 2, 3]})
+    spill.add("some", rows, np.zeros(3, np.uint8))
+    assert _is_spilled(tmp_path)
+    spill.add("some", rows.head(1), np.zeros(1, np.uint8))
+    assert spill.take("some", 0)["n"].to_list() == [1, 2, 3, 1]  # type: ignore[index]
+
+
+def test_more_rows_than_before_find_room() -> None:
+    spill = Spill()
+    for count in (3, 50_000, 7):
+        rows = pl.DataFrame({"n": np.arange(count)})
+        spill.add("some", rows, np.arange(count) % 2)
+        assert spill.take("some", 1)["n"].to_list() == list(range(1, count, 2))  # type: ignore[index]
+        assert spill.take("some", 0)["n"].to_list() == list(range(0, count, 2))  # type: ignore[index]
+
+
+def test_room_on_the_disk_is_given_back_while_later_ranges_wait(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    spill.add("some", pl.DataFrame({"n": range(40)}), np.arange(40))
+    files = [len(_spilled(tmp_path))]
+    for number in range(40):
+        spill.take("some", number)
+        files.append(len(_spilled(tmp_path)))
+    assert files[0] == 10
+    assert files[4::4] == list(range(9, -1, -1))
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_rows_on_their_way_to_the_file_are_not_missed(tmp_path: Path) -> None:
+    spill = Spill(tmp_path, 1_000_000)
+    few, many = pl.DataFrame({"n": range(20)}), pl.DataFrame({"n": np.zeros(200_000)})
+    ended = Event()
+
+    def crowd() -> None:
+        while not ended.is_set():
+            spill.add("crowd", many, np.zeros(many.height, np.uint8))
+            spill.take("crowd", 0)
+
+    with ThreadPoolExecutor(1) as pool:
+        crowded = pool.submit(crowd)
+        found = []
+        for numbers in np.arange(3000).reshape(-1, 20):
+            spill.add("few", few, numbers)
+            found += [spill.take("few", number) for number in numbers]
+        ended.set()
+        crowded.result()
+    assert not any(one is None for one in found)
 
 
 @pytest.mark.parametrize("text", ["", "texts are no records"])
