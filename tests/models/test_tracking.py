@@ -110,13 +110,14 @@ def test_the_resolved_experiment_and_the_requirements_are_logged(trained):
     with connected(project.lake.project) as client:
         run = client.get_run(model.mlflow_run_id)
         config = yaml.safe_load(load_text(f"{run.info.artifact_uri}/experiment.yml"))
+        models = [client.get_run(one.mlflow_run_id).outputs.model_outputs for one in outcome.runs]
     assert config["split"]["validation"]["until"] == "2026-03-15T00:00:00Z"
     assert config["model"]["early_stopping_rounds"] == 5
     assert run.data.params["outside_rows"] == "0"
     assert run.data.tags["fingerprint"] == model.fingerprint
-    files = list(project.folder.glob("mlartifacts/**/requirements.txt"))
-    assert len(files) == 2
-    for file in files:
+    assert len(models) == 2
+    for [logged] in models:
+        [file] = project.folder.glob(f"mlartifacts/**/{logged.model_id}/**/requirements.txt")
         assert "scikit-learn==" in file.read_text()
         assert "xgboost-cpu==" in file.read_text()
 
