@@ -54,3 +54,14 @@ def test_a_key_with_most_of_the_labels_is_cut_by_their_order():
     found = list(portions(labels.lazy(), ["key"], None, labels.height, 40, Spill()))
     assert [set(part["key 0"]) for part in found[-2:]] == [{"hot"}, {"hot"}]
     assert sum(part.height for part in found) == 100
+
+
+def test_the_same_labels_are_cut_by_keys_of_one_type_after_another(tmp_path):
+    columns = {"whole": range(50), "text": [f"{n % 5}" for n in range(50)], "real": [0.5] * 50}
+    labels, waiting = pl.DataFrame(columns), Spill(tmp_path)
+    for keys in (["whole"], ["text"], ["text", "whole"], ["real"], ["whole"]):
+        found = list(portions(labels.lazy(), keys, None, 50, 10, waiting))
+        assert sorted(number for part in found for number in part["label"]) == list(range(50))
+        for part in found:
+            asked = labels.select(keys)[part["label"]]
+            assert part.select(pl.col("^key .*$")).rows() == asked.rows()

@@ -27,7 +27,7 @@ _FILES = 32
 
 
 class Spill:
-    """Rows of one schema under each name, each in a range that is taken once.
+    """Rows under each name, of one schema until all are taken, each in a range that is taken once.
 
     Parameters
     ----------
@@ -73,9 +73,10 @@ class Spill:
         order, parts = by_range(ranges)
         if not parts:
             return
-        waiting = self._place_of(name, rows.schema, with_places=places is not None)
-        packed = waiting.form.pack(rows, at, places, order if len(parts) > 1 else None)
+        form = _form(rows.schema, with_places=places is not None)
+        packed = form.pack(rows, at, places, order if len(parts) > 1 else None)
         with self._lock:
+            waiting = self._waiting.setdefault(name, _Waiting(form))
             waiting.hold(packed, dict(parts))
             full = self._held_bytes() > self._most_bytes // 2
             if self._folder is None or not full:
@@ -90,12 +91,6 @@ class Spill:
 
     def _held_bytes(self) -> int:
         return sum(one.bytes for one in self._waiting.values())
-
-    def _place_of(self, name: str, schema: pl.Schema, *, with_places: bool) -> _Waiting:
-        with self._lock:
-            if name not in self._waiting:
-                self._waiting[name] = _Waiting(schema, with_places=with_places)
-            return self._waiting[name]
 
     def numbers(self, name: str) -> list[int]:
         """Return the numbers of the ranges that wait under a name, in their order."""
@@ -119,6 +114,8 @@ class Spill:
         with self._lock, self._writing:
             waiting = self._waiting.get(name)
             parts = waiting.take(number) if waiting else []
+            if waiting and waiting.is_empty:
+                del self._waiting[name]
             return (waiting.form, parts) if waiting and parts else (None, [])
 
 
@@ -131,12 +128,16 @@ class _Waiting:
         How much of it is in memory.
     """
 
-    def __init__(self, schema: pl.Schema, *, with_places: bool) -> None:
-        fixed = Records.can_hold(schema)
-        self.form: Any = Records(schema, with_places=with_places) if fixed else ArrowFrames()
+    def __init__(self, form: Records | ArrowFrames) -> None:
+        self.form: Any = form
         self.bytes = 0
         self._held: _Held = []
         self._files: dict[int, _RangesFile] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all was taken."""
+        return not self._held and not self._files
 
     def hold(self, packed: Any, parts: dict[int, slice]) -> None:
         """Keep rows in memory, and where those of each range are."""
@@ -182,6 +183,11 @@ class _Waiting:
 
 def _file_of(number: int) -> int:
     return number // _RANGES_OF_A_FILE % _FILES
+
+
+def _form(schema: pl.Schema, *, with_places: bool) -> Records | ArrowFrames:
+    fixed = Records.can_hold(schema)
+    return Records(schema, with_places=with_places) if fixed else ArrowFrames()
 
 
 def _numbers(held: _Held) -> list[int]:
