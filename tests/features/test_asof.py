@@ -56,6 +56,22 @@ def _frame(keys: list[Any], width: int, times: dict[str, list[int | None]], zone
     return pl.DataFrame(columns + [pl.Series(n, v, pl.Int64).cast(kind) for n, v in times.items()])
 
 
+def frames_of(
+    case: dict[str, Any], rows: list[Any]
+) -> tuple[pl.DataFrame, pl.DataFrame, list[Any]]:
+    """Return the labels of a case, some feature rows, and which of these the oracle chooses."""
+    labels, width = case["labels"], case["width"]
+    asked = _frame([k for k, _ in labels], width, {"at": [t for _, t in labels]}, case["zone"])
+    times = {"ts": [row[1] for row in rows], "known": [row[2] for row in rows]}
+    features = _frame([row[0] for row in rows], width, times, "UTC")
+    options = {k: case[k] for k in ("lookback", "known_as_of", "allow_exact_match")}
+    expected = [
+        chosen(key, event, rows, uses_known_at=case["uses_known_at"], **options)
+        for key, event in labels
+    ]
+    return asked, features, expected
+
+
 def rule_of(case: dict[str, Any]) -> AsOf:
     moment, oldest = case["known_as_of"], case["lookback"]
     return AsOf(
@@ -72,15 +88,7 @@ def rule_of(case: dict[str, Any]) -> AsOf:
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(cases())
 def test_the_join_equals_the_oracle(case):
-    labels, rows, width = case["labels"], case["rows"], case["width"]
-    asked = _frame([k for k, _ in labels], width, {"at": [t for _, t in labels]}, case["zone"])
-    times = {"ts": [row[1] for row in rows], "known": [row[2] for row in rows]}
-    features = _frame([row[0] for row in rows], width, times, "UTC")
-    options = {k: case[k] for k in ("lookback", "known_as_of", "allow_exact_match")}
-    expected = [
-        chosen(key, event, rows, uses_known_at=case["uses_known_at"], **options)
-        for key, event in labels
-    ]
+    asked, features, expected = frames_of(case, case["rows"])
     assert chosen_rows(asked, features, rule_of(case)).to_list() == expected
 
 

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sololakehouse.conformance.oracle import chosen
 from sololakehouse.features.asof import AsOf, asked_of
 from sololakehouse.features.key_numbers import NUMBER
 from sololakehouse.features.latest import ROW, SortedLabels, _BestRows
 
-from .test_asof import KEY_PARTS, _frame, cases, rule_of
+from .test_asof import KEY_PARTS, cases, frames_of, rule_of
 
 WIDE = 2**59  # times the few moments here: more than 64 bits
 
@@ -49,18 +48,11 @@ def _with_whole_keys(frame: pl.DataFrame, apart: int) -> pl.DataFrame:
     st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=2),
 )
 def test_a_table_that_is_sorted_or_nearly_gives_what_the_oracle_gives(case, batch, whole, swaps):
-    labels, rows, width = case["labels"], sorted(case["rows"]), case["width"]
+    rows = sorted(case["rows"])
     for one, other in swaps:
         if max(one, other) < len(rows):
             rows[one], rows[other] = rows[other], rows[one]
-    asked = _frame([k for k, _ in labels], width, {"at": [t for _, t in labels]}, case["zone"])
-    times = {"ts": [row[1] for row in rows], "known": [row[2] for row in rows]}
-    features = _frame([row[0] for row in rows], width, times, "UTC")
-    options = {k: case[k] for k in ("lookback", "known_as_of", "allow_exact_match")}
-    expected = [
-        chosen(key, event, rows, uses_known_at=case["uses_known_at"], **options)
-        for key, event in labels
-    ]
+    asked, features, expected = frames_of(case, rows)
     if whole:
         asked, features = (_with_whole_keys(frame, whole) for frame in (asked, features))
     assert found(asked, features, rule_of(case), batch) == expected

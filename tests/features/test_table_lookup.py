@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sololakehouse.conformance.oracle import chosen
 from sololakehouse.features.asof import AsOf, asked_of, chosen_rows
 from sololakehouse.features.latest import ROW, SortedLabels
 from sololakehouse.features.table_lookup import TableLookup
 from sololakehouse.lake.spill import Spill
 
-from .test_asof import _frame, cases, rule_of
+from .test_asof import cases, frames_of, rule_of
 
 
 def found(
@@ -65,16 +64,10 @@ def found(
     st.booleans(),
 )
 def test_any_cut_gives_what_the_oracle_gives(case, cut, random, in_files):
-    labels, rows, width = case["labels"], case["rows"], case["width"]
+    rows = case["rows"]
     random.shuffle(rows)
-    asked = _frame([k for k, _ in labels], width, {"at": [t for _, t in labels]}, case["zone"])
-    times = {"ts": [row[1] for row in rows], "known": [row[2] for row in rows]}
-    features = _frame([row[0] for row in rows], width, times, "UTC").with_row_index("v")
-    options = {k: case[k] for k in ("lookback", "known_as_of", "allow_exact_match")}
-    expected = [
-        chosen(key, event, rows, uses_known_at=case["uses_known_at"], **options)
-        for key, event in labels
-    ]
+    asked, features, expected = frames_of(case, rows)
+    features = features.with_row_index("v")
     with tempfile.TemporaryDirectory() as folder:
         spill = Spill(Path(folder)) if in_files else Spill()
         assert found(asked, features, rule_of(case), spill=spill, **cut) == expected
